@@ -1,0 +1,10 @@
+# src/models: an object library, so that the linker cannot drop a model that only registers itself.
+function(heed_models)
+  file(GLOB sources CONFIGURE_DEPENDS src/models/*.cpp)
+  if(sources)
+    add_library(heed_models OBJECT ${sources})
+    target_link_libraries(heed_models PUBLIC heed_model)
+  else()
+    add_library(heed_models INTERFACE)
+  endif()
+endfunction()
