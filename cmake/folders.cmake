@@ -1,12 +1,13 @@
-# The folders of src/ and what each may use: the layering rule (docs/tour.md). Keep right-most first.
+# The folders of src/ and what each may use: the layering rule (docs/tour.md). Right-most first.
 heed_library(tensor USES base)
 heed_library(formats USES tensor)
 heed_library(attention USES tensor)
-heed_library(kernels/ref USES attention)
+heed_library(kernels USES attention)
+heed_library(kernels/ref USES kernels)
 heed_cpu_kernels()
-heed_library(kernels USES kernels_ref kernels_cpu)
+heed_library(backends USES kernels_ref kernels_cpu)
 heed_library(text USES formats LINKS ${PCRE2_LIBRARY} ${UTF8PROC_LIBRARY})
 heed_library(model USES kernels formats)
 heed_models()
-heed_library(engine USES model models)
+heed_library(engine USES model backends)
 heed_library(cli USES engine text LINKS CLI11::CLI11)

@@ -1,0 +1,245 @@
+#include "kernels/ref/ref.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "kernels/checks.h"
+
+namespace heed {
+namespace {
+
+float load(const Tensor& t, int64_t offset) {
+  switch (t.dtype) {
+    case DType::kF32: return t.as<const float>()[offset];
+    case DType::kBF16: return to_float(t.as<const bf16>()[offset]);
+    case DType::kF16: return to_float(t.as<const f16>()[offset]);
+    default: CHECK(false, describe(t)); return 0;
+  }
+}
+
+void store(const Tensor& t, int64_t offset, float value) {
+  if (t.dtype == DType::kBF16) {
+    t.as<bf16>()[offset] = from_float<bf16>(value);
+  } else {
+    t.mutable_f32()[offset] = value;
+  }
+}
+
+template <class... Index>
+int64_t at(const Tensor& t, Index... index) {
+  const int64_t indices[] = {static_cast<int64_t>(index)...};
+  int64_t offset = 0;
+  for (size_t i = 0; i < sizeof...(index); ++i) offset += indices[i] * t.stride[i];
+  return offset;
+}
+
+void embed(Stream& /*stream*/, const EmbedArgs& args) {
+  const Shapes n = check(args);
+  for (int64_t t = 0; t < n["tokens"]; ++t) {
+    CHECK(args.ids[t] >= 0 && args.ids[t] < n["vocab"], args.ids[t], n["vocab"]);
+    for (int64_t i = 0; i < n["hidden"]; ++i) {
+      store(args.out, at(args.out, t, i), load(args.table, at(args.table, args.ids[t], i)) * args.scale);
+    }
+  }
+}
+
+void rms_norm_row(const RmsNormArgs& args, int64_t x, int64_t out, int64_t dim) {
+  float squares = 0;
+  for (int64_t i = 0; i < dim; ++i) squares += load(args.x, x + i) * load(args.x, x + i);
+  const float inverse = 1.0F / std::sqrt(squares / static_cast<float>(dim) + args.eps);
+  for (int64_t i = 0; i < dim; ++i) {
+    const float value = load(args.x, x + i) * inverse * load(args.weight, i);
+    store(args.out, out + i, args.accumulate ? load(args.out, out + i) + value : value);
+  }
+}
+
+void rms_norm(Stream& /*stream*/, const RmsNormArgs& args) {
+  const Shapes n = check(args);
+  const int64_t heads = args.x.rank == 3 ? n["heads"] : 1;
+  for (int64_t t = 0; t < n["rows"]; ++t) {
+    for (int64_t h = 0; h < heads; ++h) {
+      const bool three = args.x.rank == 3;
+      rms_norm_row(args, three ? at(args.x, t, h) : at(args.x, t), three ? at(args.out, t, h) : at(args.out, t),
+                   n["dim"]);
+    }
+  }
+}
+
+void linear(Stream& /*stream*/, const LinearArgs& args) {
+  const Shapes n = check(args);
+  const int64_t in = n["in"];
+  for (int64_t t = 0; t < n["tokens"]; ++t) {
+    for (int64_t o = 0; o < n["out"]; ++o) {
+      float sum = 0;
+      for (int64_t i = 0; i < in; ++i) sum += load(args.x, at(args.x, t, i)) * load(args.weight, at(args.weight, o, i));
+      if (args.bias.defined()) sum += load(args.bias, o);
+      if (args.accumulate) sum += load(args.out, at(args.out, t, o));
+      store(args.out, at(args.out, t, o), sum);
+    }
+  }
+}
+
+void rope_table(Stream& /*stream*/, const RopeTableArgs& args) {
+  const Shapes n = check(args);
+  for (int64_t t = 0; t < n["tokens"]; ++t) {
+    for (int64_t i = 0; i < n["pairs"]; ++i) {
+      const float angle = static_cast<float>(args.positions[t]) * args.inverse_frequency[i];
+      store(args.cos, at(args.cos, t, i), std::cos(angle) * args.attention_factor);
+      store(args.sin, at(args.sin, t, i), std::sin(angle) * args.attention_factor);
+    }
+  }
+}
+
+void rope(Stream& /*stream*/, const RopeArgs& args) {
+  const Shapes n = check(args);
+  const int64_t pairs = n["pairs"];
+  for (int64_t t = 0; t < n["tokens"]; ++t) {
+    for (int64_t h = 0; h < n["heads"]; ++h) {
+      for (int64_t i = 0; i < pairs; ++i) {
+        const float cos = load(args.cos, at(args.cos, t, i));
+        const float sin = load(args.sin, at(args.sin, t, i));
+        const float a = load(args.x, at(args.x, t, h, i));
+        const float b = load(args.x, at(args.x, t, h, i + pairs));
+        store(args.x, at(args.x, t, h, i), a * cos - b * sin);
+        store(args.x, at(args.x, t, h, i + pairs), b * cos + a * sin);
+      }
+    }
+  }
+}
+
+void kv_write(Stream& /*stream*/, const KvWriteArgs& args) {
+  const Shapes n = check(args);
+  for (int64_t t = 0; t < n["tokens"]; ++t) {
+    if (args.slots[t] < 0) continue;
+    const int64_t block = args.slots[t] / n["block"];
+    const int64_t row = args.slots[t] % n["block"];
+    CHECK(block < n["blocks"], block, n["blocks"]);
+    for (int64_t h = 0; h < n["kv_heads"]; ++h) {
+      for (int64_t i = 0; i < n["head_dim"]; ++i) {
+        store(args.kv.k, at(args.kv.k, block, h, row, i), load(args.k, at(args.k, t, h, i)));
+      }
+      for (int64_t i = 0; i < n["v_dim"]; ++i) {
+        store(args.kv.v, at(args.kv.v, block, h, row, i), load(args.v, at(args.v, t, h, i)));
+      }
+    }
+  }
+}
+
+// One query row and head: scores, softmax, weighted values, in that order and with nothing clever.
+void attend(const AttentionArgs& args, const Shapes& n, int sequence, int64_t token, int64_t head) {
+  const RowMask row = args.rows[token];
+  const int64_t kv_head = head / (n["heads"] / n["kv_heads"]);
+  const int64_t block = n["block"];
+  const auto block_of = [&](int k) { return int64_t{args.kv.table[sequence * args.kv.table_stride + k / block]}; };
+
+  std::vector<int> keys;
+  for (int k = 0; k < row.hi; ++k) {
+    if (sees(row, k)) keys.push_back(k);
+  }
+  std::vector<float> scores;
+  float largest = args.sink_logits != nullptr ? args.sink_logits[head] : -INFINITY;
+  for (const int k : keys) {
+    float score = 0;
+    for (int64_t i = 0; i < n["head_dim"]; ++i) {
+      score += load(args.q, at(args.q, token, head, i)) *
+               load(args.kv.k, at(args.kv.k, block_of(k), kv_head, k % block, i));
+    }
+    score *= args.scale;
+    if (args.softcap > 0) score = args.softcap * std::tanh(score / args.softcap);
+    scores.push_back(score);
+    largest = std::max(largest, score);
+  }
+  float total = args.sink_logits != nullptr ? std::exp(args.sink_logits[head] - largest) : 0;
+  for (float& score : scores) total += score = std::exp(score - largest);
+  for (int64_t i = 0; i < n["v_dim"]; ++i) {
+    float sum = 0;
+    for (size_t j = 0; j < keys.size(); ++j) {
+      const int k = keys[j];
+      sum += scores[j] * load(args.kv.v, at(args.kv.v, block_of(k), kv_head, k % block, i));
+    }
+    store(args.out, at(args.out, token, head, i), keys.empty() ? 0 : sum / total);
+  }
+}
+
+void attention(Stream& /*stream*/, const AttentionArgs& args) {
+  const Shapes n = check(args);
+  for (int s = 0; s < args.sequences; ++s) {
+    for (int64_t token = args.seq_start[s]; token < args.seq_start[s + 1]; ++token) {
+      for (int64_t head = 0; head < n["heads"]; ++head) attend(args, n, s, token, head);
+    }
+  }
+}
+
+float activate(Act act, float x) {
+  switch (act) {
+    case Act::kSilu: return x / (1 + std::exp(-x));
+    case Act::kGelu: return 0.5F * x * (1 + std::erf(x * 0.70710678F));
+    case Act::kGeluTanh: return 0.5F * x * (1 + std::tanh(0.79788456F * (x + 0.044715F * x * x * x)));
+    case Act::kRelu: return std::max(x, 0.0F);
+  }
+  return 0;
+}
+
+void gated_act(Stream& /*stream*/, const GatedActArgs& args) {
+  const Shapes n = check(args);
+  for (int64_t t = 0; t < n["tokens"]; ++t) {
+    for (int64_t i = 0; i < n["inner"]; ++i) {
+      const float gate = activate(args.act, load(args.gate, at(args.gate, t, i)));
+      store(args.out, at(args.out, t, i), gate * load(args.up, at(args.up, t, i)));
+    }
+  }
+}
+
+void add(Stream& /*stream*/, const AddArgs& args) {
+  const Shapes n = check(args);
+  for (int64_t t = 0; t < n["tokens"]; ++t) {
+    for (int64_t i = 0; i < n["dim"]; ++i) {
+      store(args.out, at(args.out, t, i), load(args.out, at(args.out, t, i)) + load(args.x, at(args.x, t, i)));
+    }
+  }
+}
+
+void gather_rows(Stream& /*stream*/, const GatherRowsArgs& args) {
+  const Shapes n = check(args);
+  for (int64_t r = 0; r < n["picked"]; ++r) {
+    CHECK(args.rows[r] >= 0 && args.rows[r] < n["tokens"], args.rows[r], n["tokens"]);
+    for (int64_t i = 0; i < n["dim"]; ++i) store(args.out, at(args.out, r, i), load(args.x, at(args.x, args.rows[r], i)));
+  }
+}
+
+void softcap(Stream& /*stream*/, const SoftcapArgs& args) {
+  const Shapes n = check(args);
+  for (int64_t t = 0; t < n["rows"]; ++t) {
+    for (int64_t i = 0; i < n["dim"]; ++i) {
+      store(args.x, at(args.x, t, i), args.cap * std::tanh(load(args.x, at(args.x, t, i)) / args.cap));
+    }
+  }
+}
+
+constexpr AttentionKernel kAttention[] = {
+    {.name = "ref.naive", .why_not = [](const AttentionNeeds& /*needs*/) { return std::string(); }, .run = attention},
+};
+
+}  // namespace
+
+const Kernels& ref_kernels() {
+  static const Kernels kernels = {
+      .name = "ref",
+      .isa = "any",
+      .attention = kAttention,
+      .embed = embed,
+      .rms_norm = rms_norm,
+      .linear = linear,
+      .rope_table = rope_table,
+      .rope = rope,
+      .kv_write = kv_write,
+      .gated_act = gated_act,
+      .add = add,
+      .gather_rows = gather_rows,
+      .softcap = softcap,
+  };
+  return kernels;
+}
+
+}  // namespace heed
