@@ -50,7 +50,8 @@ struct NamedTensor {
   Tensor tensor;  // contiguous
 };
 
-// Writes the tensors in the order given; data aligned to 8 bytes by padding the header.
+// Writes the tensors by falling element size, those of one size in the order given: so each lies aligned, as the
+// data begins at a multiple of 8 bytes (the header is padded). A name given twice is an error.
 Status write_safetensors(const std::string& path, const std::vector<NamedTensor>& tensors);
 
 }  // namespace heed
