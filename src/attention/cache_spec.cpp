@@ -59,7 +59,7 @@ int64_t most_pages(const CacheLayout& layout, int length, int step) {
   for (const CacheGroup& group : layout.groups) {
     int64_t most = 0;
     const int block = group.block_tokens;
-    for (int q = 0; q < length; q += step) {  // before each step, dead whole blocks have been freed
+    for (int q = 0; q < length; ++q) {  // before a step at q, dead whole blocks have been freed
       const RowMask row = row_of(group.mask, {.length = length}, q);
       const int64_t end = div_up(std::min(q + step, length), block);
       const int64_t first = row.lo / block;

@@ -130,16 +130,15 @@ void prefault(const Tensor& tensor) {
 }
 
 void bind(const ModelSpec& spec, const TensorNeed& need, const Tensor& stored, DType compute, Weights& weights) {
-  const bool matrix = need.kind == TensorNeed::kMatrix;
-  const bool in_place = matrix && (compute == DType::kF32 || stored.dtype == DType::kBF16);
-  if (in_place) {
+  const Placement place = placement(need.kind, stored.dtype, compute);
+  if (place.in_place) {
     prefault(stored);
     *need.target = stored;
     weights.mapped_bytes += stored.bytes();
     return;
   }
   Tensor copy = stored;
-  copy.dtype = matrix ? compute : DType::kF32;
+  copy.dtype = place.dtype;
   weights.owned.emplace_back(copy.bytes());
   weights.owned_bytes += copy.bytes();
   copy.data = weights.owned.back().data();
@@ -148,6 +147,12 @@ void bind(const ModelSpec& spec, const TensorNeed& need, const Tensor& stored, D
 }
 
 }  // namespace
+
+Placement placement(TensorNeed::Kind kind, DType stored, DType compute) {
+  if (kind != TensorNeed::kMatrix) return {.in_place = false, .dtype = DType::kF32};
+  if (compute == DType::kF32 || stored == DType::kBF16) return {.in_place = true, .dtype = stored};
+  return {.in_place = false, .dtype = compute};
+}
 
 std::vector<TensorNeed> needed_tensors(const ModelSpec& spec, Weights& weights) {
   weights.layers.resize(spec.layers.size());

@@ -44,6 +44,13 @@ struct TensorNeed {
 };
 std::vector<TensorNeed> needed_tensors(const ModelSpec& spec, Weights& weights);
 
+// Whether a stored tensor is used where it lies, or else converted into memory of the returned dtype.
+struct Placement {
+  bool in_place = false;
+  DType dtype = DType::kF32;
+};
+Placement placement(TensorNeed::Kind kind, DType stored, DType compute);
+
 // Checks names, shapes and dtypes against the files' headers; touches no tensor.
 Status check_tensors(const Checkpoint& checkpoint);
 
