@@ -94,19 +94,18 @@ Status Runner::check_tokens(std::span<const int> tokens) const {
   return {};
 }
 
-// The furthest position this step may go to: within the budget, and where every group's mask allows a cut.
-int Runner::next_cut(const Sequence& sequence) const {
+int Runner::next_cut(const Sequence& sequence, int budget) const {
   const int end = static_cast<int>(sequence.tokens.size());
   const auto legal = [&](int cut) {
     return std::all_of(plan_.layout.groups.begin(), plan_.layout.groups.end(), [&](const CacheGroup& group) {
       return can_cut(group.mask, sequence.facts(), cut);
     });
   };
-  const int budget = std::min(sequence.computed + plan_.step_tokens, end);
-  for (int cut = budget; cut > sequence.computed; --cut) {
+  const int furthest = std::min(sequence.computed + budget, end);
+  for (int cut = furthest; cut > sequence.computed; --cut) {
     if (legal(cut)) return cut;
   }
-  int cut = budget + 1;  // nothing within the budget: the first legal cut after it
+  int cut = furthest + 1;
   while (cut < end && !legal(cut)) ++cut;
   return std::min(cut, end);
 }
@@ -121,7 +120,7 @@ Result<Tensor> Runner::prefill(Sequence& sequence, int logit_count) {
   }
   Tensor logits;
   while (sequence.computed < end) {
-    const int cut = next_cut(sequence);
+    const int cut = next_cut(sequence, plan_.step_tokens);
     if (!cache_.extend(sequence, cut)) return limit_reached("no free cache pages for " + std::to_string(cut) + " tokens");
     const int count = cut - sequence.computed;
     CHECK(cut < end || logit_count <= count, logit_count, count);

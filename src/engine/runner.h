@@ -54,6 +54,10 @@ class Runner {
   // fit the model's vocabulary or the cache.
   Result<Tensor> prefill(Sequence& sequence, int logit_count);
 
+  // The position that the next step of at most `budget` tokens may go to, as the masks of all groups allow; beyond the
+  // budget only where there is no legal cut within it.
+  int next_cut(const Sequence& sequence, int budget) const;
+
   // Token ids that the vocabulary holds; an error names the first that it does not.
   Status check_tokens(std::span<const int> tokens) const;
 
@@ -61,11 +65,10 @@ class Runner {
   const ModelSpec& spec() const { return model_.spec; }
   const Checkpoint& checkpoint() const { return checkpoint_; }
   const RunPlan& plan() const { return plan_; }
-  int threads() const { return pool_.size(); }
+  ThreadPool& pool() { return pool_; }
 
  private:
   Runner(Checkpoint checkpoint, RunPlan plan, Weights weights, int threads);
-  int next_cut(const Sequence& sequence) const;
 
   Checkpoint checkpoint_;
   RunPlan plan_;

@@ -62,7 +62,11 @@ TEST_P(GoldenModel, bfloat16_stays_close_to_the_float32_golden) {
 INSTANTIATE_TEST_SUITE_P(All, GoldenModel,
                          testing::Values(Case{"llama_rope3", "ref"}, Case{"llama_rope3", "cpu"}, Case{"qwen3", "ref"},
                                          Case{"qwen3", "cpu"}, Case{"gemma3_text", "ref"}, Case{"gemma3_text", "cpu"},
-                                         Case{"rnj1", "ref"}, Case{"rnj1", "cpu"}),
+                                         Case{"rnj1", "ref"}, Case{"rnj1", "cpu"},
+                                         Case{"qwen2", "ref"}, Case{"qwen2", "cpu"}, Case{"mistral", "ref"},
+                                         Case{"mistral", "cpu"}, Case{"llama_linear", "ref"},
+                                         Case{"llama_linear", "cpu"}, Case{"llama_yarn", "ref"},
+                                         Case{"llama_yarn", "cpu"}),
                          [](const auto& test) { return std::string(test.param.model) + "_" + test.param.backend; });
 
 }  // namespace

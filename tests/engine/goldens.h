@@ -46,12 +46,9 @@ inline Golden read_golden(const std::string& name) {
   return golden;
 }
 
+// A failure aborts the test program with the error's message.
 inline std::unique_ptr<Runner> load(const std::string& folder, const RunnerOptions& options) {
-  Result<Checkpoint> checkpoint = open_checkpoint(folder);
-  EXPECT_TRUE(checkpoint.ok()) << (checkpoint.ok() ? "" : checkpoint.error().message);
-  Result<std::unique_ptr<Runner>> runner = Runner::load(std::move(checkpoint).value(), options);
-  EXPECT_TRUE(runner.ok()) << (runner.ok() ? "" : runner.error().message);
-  return std::move(runner).value();
+  return Runner::load(open_checkpoint(folder).value(), options).value();
 }
 
 inline std::vector<std::vector<float>> rows_of(const Tensor& logits) {
