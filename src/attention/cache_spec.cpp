@@ -20,8 +20,8 @@ void collect_groups(std::span<const AttentionSpec> layers, CacheLayout& layout) 
     auto group = std::find_if(layout.groups.begin(), layout.groups.end(),
                               [&](const CacheGroup& g) { return same_group(g, layer); });
     if (group == layout.groups.end()) {
-      layout.groups.push_back({.mask = layer.mask, .kv_heads = layer.kv_heads, .k_dim = layer.head_dim,
-                               .v_dim = layer.v_dim});
+      layout.groups.push_back(
+          {.mask = layer.mask, .kv_heads = layer.kv_heads, .k_dim = layer.head_dim, .v_dim = layer.v_dim});
       group = std::prev(layout.groups.end());
     }
     group->layers.push_back(i);
@@ -32,22 +32,26 @@ void collect_groups(std::span<const AttentionSpec> layers, CacheLayout& layout) 
 
 }  // namespace
 
-Result<CacheLayout> plan_cache(std::span<const AttentionSpec> layers, DType dtype, int kernel_block, int block_size) {
+Result<CacheLayout> plan_cache(std::span<const AttentionSpec> layers, DType dtype, int kernel_block,
+                               int block_size) {
   if (kernel_block < 1 || block_size < kernel_block || block_size % kernel_block != 0) {
-    return invalid("block size " + std::to_string(block_size) + " is not a multiple of the kernel block size " +
-                   std::to_string(kernel_block));
+    return invalid("block size " + std::to_string(block_size) +
+                   " is not a multiple of the kernel block size " + std::to_string(kernel_block));
   }
   CacheLayout layout{.dtype = dtype, .kernel_block = kernel_block};
   collect_groups(layers, layout);
   int64_t largest = 0;
   for (const CacheGroup& group : layout.groups) largest = std::max(largest, group.token_bytes);
   const auto page = checked_mul(largest, block_size);
-  if (!page) return limit_reached("a cache page of " + std::to_string(block_size) + " tokens does not fit memory");
+  if (!page)
+    return limit_reached("a cache page of " + std::to_string(block_size) + " tokens does not fit memory");
   layout.page_bytes = *page;
   for (CacheGroup& group : layout.groups) {
     const int64_t kernel_bytes = group.token_bytes * kernel_block;
-    // A page of few large-token layers may hold very many small tokens; blocks beyond 64 sizes share too coarsely.
-    const int64_t fits = std::min<int64_t>(layout.page_bytes / kernel_bytes, int64_t{64} * block_size / kernel_block);
+    // A page of few large-token layers may hold very many small tokens; blocks beyond 64 sizes share too
+    // coarsely.
+    const int64_t fits =
+        std::min<int64_t>(layout.page_bytes / kernel_bytes, int64_t{64} * block_size / kernel_block);
     group.block_tokens = static_cast<int>(fits) * kernel_block;
     group.unit_bytes = std::gcd(layout.page_bytes, kernel_bytes);
   }

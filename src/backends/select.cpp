@@ -1,4 +1,5 @@
 #include "backends/select.h"
+
 #include "kernels/ref/ref.h"
 namespace heed {
 Result<Choice> choose(const std::vector<AttentionNeeds>& layers, std::string_view, std::string_view) {
@@ -6,4 +7,4 @@ Result<Choice> choose(const std::vector<AttentionNeeds>& layers, std::string_vie
   c.attention.assign(layers.size(), &ref_kernels().attention[0]);
   return c;
 }
-}
+}  // namespace heed

@@ -15,15 +15,16 @@ class Cache {
  public:
   Cache(CacheLayout layout, int pages);
 
-  // Frees what no token from `sequence.computed` on will read, then takes pages for positions below `upto`. False,
-  // with nothing taken, if pages are lacking.
+  // Frees what no token from `sequence.computed` on will read, then takes pages for positions below `upto`.
+  // False, with nothing taken, if pages are lacking.
   bool extend(Sequence& sequence, int upto);
-  // Forgets all but the first `length` tokens. False, with nothing done, if what would be read again has been freed.
+  // Forgets all but the first `length` tokens. False, with nothing done, if what would be read again has been
+  // freed.
   bool rewind(Sequence& sequence, int length);
   void release(Sequence& sequence);
 
-  // The group's part of a batch for tokens [computed, computed + count) of a sequence, appended; `index` is the
-  // sequence's place in the batch.
+  // The group's part of a batch for tokens [computed, computed + count) of a sequence, appended; `index` is
+  // the sequence's place in the batch.
   void append(const Sequence& sequence, int index, int count, std::vector<BatchGroup>& groups) const;
 
   // Views of the memory, per model layer.

@@ -9,7 +9,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 std::span<float> row_of(const Tensor& logits, int64_t row) {
   return {logits.mutable_f32() + row * logits.size[1], static_cast<size_t>(logits.size[1])};

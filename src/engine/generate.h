@@ -12,8 +12,8 @@ enum class Finish { kStop, kLength, kCancelled };
 
 struct GenerateOptions {
   Sampling sampling;
-  int max_tokens = 0;          // at least 1
-  std::vector<int> stop_ids;   // a token that ends the text; it is reported too
+  int max_tokens = 0;         // at least 1
+  std::vector<int> stop_ids;  // a token that ends the text; it is reported too
 };
 
 struct Generated {
@@ -27,9 +27,9 @@ struct Generated {
 // Called with each new token and whether it is a stop token; false ends the generation (Finish::kCancelled).
 using OnToken = std::function<bool(int id, bool is_stop)>;
 
-// Continues `sequence` (whose tokens from `computed` on are run first) until a stop token, max_tokens, the context's
-// end or the callback's word. The new tokens are appended to the sequence; the last one is not yet computed. `prompt`:
-// how many of its tokens count as the prompt for the penalties.
+// Continues `sequence` (whose tokens from `computed` on are run first) until a stop token, max_tokens, the
+// context's end or the callback's word. The new tokens are appended to the sequence; the last one is not yet
+// computed. `prompt`: how many of its tokens count as the prompt for the penalties.
 Result<Generated> generate(Runner& runner, Sequence& sequence, int prompt, const GenerateOptions& options,
                            const OnToken& on_token);
 

@@ -18,8 +18,13 @@ std::vector<AttentionNeeds> needs_of(const ModelSpec& spec, DType kv_dtype, int 
   std::vector<AttentionNeeds> needs;
   for (const LayerSpec& layer : spec.layers) {
     const AttentionSpec& a = layer.mixer;
-    needs.push_back({.heads = a.heads, .kv_heads = a.kv_heads, .head_dim = a.head_dim, .v_dim = a.v_dim,
-                     .kv_dtype = kv_dtype, .block = block, .softcap = a.softcap > 0});
+    needs.push_back({.heads = a.heads,
+                     .kv_heads = a.kv_heads,
+                     .head_dim = a.head_dim,
+                     .v_dim = a.v_dim,
+                     .kv_dtype = kv_dtype,
+                     .block = block,
+                     .softcap = a.softcap > 0});
   }
   return needs;
 }
@@ -42,7 +47,8 @@ Result<RunPlan> plan_run(const Checkpoint& checkpoint, const RunnerOptions& opti
   plan.step_tokens = std::min(std::max(options.step_tokens, 1), plan.max_len);
   plan.pages = most_pages(plan.layout, plan.max_len, plan.step_tokens);
   const auto bytes = checked_mul(plan.pages, plan.layout.page_bytes);
-  if (!bytes) return limit_reached("a cache for " + std::to_string(plan.max_len) + " tokens does not fit memory");
+  if (!bytes)
+    return limit_reached("a cache for " + std::to_string(plan.max_len) + " tokens does not fit memory");
   plan.cache_bytes = *bytes;
 
   Weights shapes;
@@ -67,7 +73,8 @@ Result<std::unique_ptr<Runner>> Runner::load(Checkpoint checkpoint, const Runner
                                              const Progress& progress) {
   RunPlan plan = TRY(plan_run(checkpoint, options));
   Weights weights = TRY(load_weights(checkpoint, plan.compute, progress));
-  return std::unique_ptr<Runner>(new Runner(std::move(checkpoint), std::move(plan), std::move(weights), options.threads));
+  return std::unique_ptr<Runner>(
+      new Runner(std::move(checkpoint), std::move(plan), std::move(weights), options.threads));
 }
 
 Tensor Runner::step(std::span<const Scheduled> scheduled) {
@@ -97,9 +104,8 @@ Status Runner::check_tokens(std::span<const int> tokens) const {
 int Runner::next_cut(const Sequence& sequence, int budget) const {
   const int end = static_cast<int>(sequence.tokens.size());
   const auto legal = [&](int cut) {
-    return std::all_of(plan_.layout.groups.begin(), plan_.layout.groups.end(), [&](const CacheGroup& group) {
-      return can_cut(group.mask, sequence.facts(), cut);
-    });
+    return std::all_of(plan_.layout.groups.begin(), plan_.layout.groups.end(),
+                       [&](const CacheGroup& group) { return can_cut(group.mask, sequence.facts(), cut); });
   };
   const int furthest = std::min(sequence.computed + budget, end);
   for (int cut = furthest; cut > sequence.computed; --cut) {
@@ -121,7 +127,8 @@ Result<Tensor> Runner::prefill(Sequence& sequence, int logit_count) {
   Tensor logits;
   while (sequence.computed < end) {
     const int cut = next_cut(sequence, plan_.step_tokens);
-    if (!cache_.extend(sequence, cut)) return limit_reached("no free cache pages for " + std::to_string(cut) + " tokens");
+    if (!cache_.extend(sequence, cut))
+      return limit_reached("no free cache pages for " + std::to_string(cut) + " tokens");
     const int count = cut - sequence.computed;
     CHECK(cut < end || logit_count <= count, logit_count, count);
     const Scheduled item{.sequence = &sequence, .count = count, .logit_count = cut == end ? logit_count : 0};

@@ -1,4 +1,5 @@
-// A loaded model with its cache, ready to run steps. Owns the checkpoint's maps, weights, pages and scratch memory.
+// A loaded model with its cache, ready to run steps. Owns the checkpoint's maps, weights, pages and scratch
+// memory.
 //
 // Not thread-safe: one caller at a time.
 #pragma once
@@ -45,17 +46,17 @@ class Runner {
   static Result<std::unique_ptr<Runner>> load(Checkpoint checkpoint, const RunnerOptions& options,
                                               const Progress& progress = nullptr);
 
-  // Runs the tokens and counts them as computed. Returns logits [sum of logit_count, vocab] f32, valid until the next
-  // step. The cache must have been extended for them.
+  // Runs the tokens and counts them as computed. Returns logits [sum of logit_count, vocab] f32, valid until
+  // the next step. The cache must have been extended for them.
   Tensor step(std::span<const Scheduled> scheduled);
 
-  // Runs all tokens of the sequence not yet computed, in steps of at most plan().step_tokens cut where its masks allow.
-  // Returns the logits of the last `logit_count` tokens, which must fit the last step. An error if the tokens do not
-  // fit the model's vocabulary or the cache.
+  // Runs all tokens of the sequence not yet computed, in steps of at most plan().step_tokens cut where its
+  // masks allow. Returns the logits of the last `logit_count` tokens, which must fit the last step. An error
+  // if the tokens do not fit the model's vocabulary or the cache.
   Result<Tensor> prefill(Sequence& sequence, int logit_count);
 
-  // The position that the next step of at most `budget` tokens may go to, as the masks of all groups allow; beyond the
-  // budget only where there is no legal cut within it.
+  // The position that the next step of at most `budget` tokens may go to, as the masks of all groups allow;
+  // beyond the budget only where there is no legal cut within it.
   int next_cut(const Sequence& sequence, int budget) const;
 
   // Token ids that the vocabulary holds; an error names the first that it does not.

@@ -80,7 +80,8 @@ Status check(const Sampling& s) {
     return wrong("repetition_penalty", s.repetition_penalty, "a number above 0 and up to 100");
   }
   if (!(std::abs(s.presence_penalty) <= 2)) return wrong("presence_penalty", s.presence_penalty, "-2 to 2");
-  if (!(std::abs(s.frequency_penalty) <= 2)) return wrong("frequency_penalty", s.frequency_penalty, "-2 to 2");
+  if (!(std::abs(s.frequency_penalty) <= 2))
+    return wrong("frequency_penalty", s.frequency_penalty, "-2 to 2");
   return {};
 }
 

@@ -1,7 +1,8 @@
 // From logits to a token, one row at a time.
 //
-// Order, as in vLLM: repetition, presence and frequency penalties; temperature; min-p; top-k; top-p; then a draw. The
-// random number depends on (seed, position) only, so a seeded result does not depend on what runs beside it.
+// Order, as in vLLM: repetition, presence and frequency penalties; temperature; min-p; top-k; top-p; then a
+// draw. The random number depends on (seed, position) only, so a seeded result does not depend on what runs
+// beside it.
 #pragma once
 #include <cstdint>
 #include <span>

@@ -1,5 +1,5 @@
-// What one step of the model runs on: tokens of one or more sequences, laid end to end. The engine builds and owns it;
-// forward() reads it. All pointers stay valid for the step.
+// What one step of the model runs on: tokens of one or more sequences, laid end to end. The engine builds and
+// owns it; forward() reads it. All pointers stay valid for the step.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -10,10 +10,10 @@ namespace heed {
 
 // Per cache group: where the group's tokens are read from and written to.
 struct BatchGroup {
-  std::vector<int32_t> table;   // [sequences, table_stride], in the group's units
+  std::vector<int32_t> table;  // [sequences, table_stride], in the group's units
   int64_t table_stride = 0;
-  std::vector<int64_t> slots;   // [tokens]
-  std::vector<RowMask> rows;    // [tokens]
+  std::vector<int64_t> slots;  // [tokens]
+  std::vector<RowMask> rows;   // [tokens]
 };
 
 struct Batch {

@@ -44,7 +44,8 @@ Status add_indexed_shards(Checkpoint& checkpoint, const std::string& index_path)
     }
   }
   for (const auto& [tensor, shard] : checkpoint.shard_of) {
-    if (!map->contains(tensor)) return invalid(checkpoint.shards[shard].path() + ": tensor " + tensor + " is not in " + kIndexName);
+    if (!map->contains(tensor))
+      return invalid(checkpoint.shards[shard].path() + ": tensor " + tensor + " is not in " + kIndexName);
   }
   return {};
 }
@@ -93,7 +94,8 @@ Result<GenerationConfig> read_generation(const std::string& folder, const Config
 }  // namespace
 
 Result<Checkpoint> open_checkpoint(const std::string& folder) {
-  if (!is_directory(folder)) return not_found(folder + ": not a folder; a checkpoint folder with config.json is expected");
+  if (!is_directory(folder))
+    return not_found(folder + ": not a folder; a checkpoint folder with config.json is expected");
   Checkpoint checkpoint{.folder = folder};
   const std::string path = folder + "/config.json";
   const Json document = TRY(read_json(path));

@@ -1,5 +1,5 @@
-// A checkpoint folder as Hugging Face publishes it: config.json, safetensors in one file or in shards with an index,
-// and generation_config.json. Opening reads headers only; tensor bytes are mapped, not read.
+// A checkpoint folder as Hugging Face publishes it: config.json, safetensors in one file or in shards with an
+// index, and generation_config.json. Opening reads headers only; tensor bytes are mapped, not read.
 #pragma once
 #include <map>
 #include <optional>
@@ -31,14 +31,16 @@ struct Checkpoint {
   std::vector<Safetensors> shards;
   std::map<std::string, int> shard_of;  // tensor name -> index into shards
 
-  const SafetensorsEntry& entry(const std::string& name) const { return shards[shard_of.at(name)].entries().at(name); }
+  const SafetensorsEntry& entry(const std::string& name) const {
+    return shards[shard_of.at(name)].entries().at(name);
+  }
 };
 
 // Errors name the file and what is wrong with it.
 Result<Checkpoint> open_checkpoint(const std::string& folder);
 
-// The spec of a config.json: finds the architecture, has its model file describe it, and checks what every spec must
-// satisfy. `what` names the document in errors.
+// The spec of a config.json: finds the architecture, has its model file describe it, and checks what every
+// spec must satisfy. `what` names the document in errors.
 Result<ModelSpec> read_spec(const Json& config, const std::string& what, std::string* architecture = nullptr);
 
 // Registered architecture names, sorted.

@@ -29,7 +29,8 @@ Config::Config(const Json& root, std::string what)
   }
 }
 
-Config::Config(const Json* object, std::string what, std::string path, std::shared_ptr<std::optional<Error>> error)
+Config::Config(const Json* object, std::string what, std::string path,
+               std::shared_ptr<std::optional<Error>> error)
     : object_(object), what_(std::move(what)), path_(std::move(path)), error_(std::move(error)) {}
 
 const Json* Config::find(std::string_view key) const {
@@ -88,7 +89,8 @@ int Config::size(std::string_view key, int fallback) const { return has(key) ? s
 
 int Config::count(std::string_view key, int fallback) const {
   if (!has(key)) return fallback;
-  return static_cast<int>(integer(key, 0, INT32_MAX, "a whole number from 0 to 2147483647").value_or(fallback));
+  return static_cast<int>(
+      integer(key, 0, INT32_MAX, "a whole number from 0 to 2147483647").value_or(fallback));
 }
 
 float Config::number(std::string_view key) const {

@@ -1,7 +1,8 @@
 // A config.json read field by field: typed, checked, and with the first mistake kept.
 //
-// A model file asks for what it needs and goes on as if all were well; whoever called it looks at error() once. A
-// field that is null counts as absent. Every error names the file, the field, what it holds and what is accepted.
+// A model file asks for what it needs and goes on as if all were well; whoever called it looks at error()
+// once. A field that is null counts as absent. Every error names the file, the field, what it holds and what
+// is accepted.
 #pragma once
 #include <memory>
 #include <optional>
@@ -26,10 +27,10 @@ class Config {
   // The object under `key`; an empty one if absent (then its fields are absent too).
   Config at(std::string_view key) const;
 
-  int size(std::string_view key) const;                       // 1 to 2^24; required
-  int size(std::string_view key, int fallback) const;         // the same, or the fallback where absent
-  int count(std::string_view key, int fallback) const;        // 0 to 2^31 - 1
-  float number(std::string_view key) const;                   // finite; required
+  int size(std::string_view key) const;                 // 1 to 2^24; required
+  int size(std::string_view key, int fallback) const;   // the same, or the fallback where absent
+  int count(std::string_view key, int fallback) const;  // 0 to 2^31 - 1
+  float number(std::string_view key) const;             // finite; required
   float number(std::string_view key, float fallback) const;
   float positive(std::string_view key, float fallback) const;  // finite and above 0
   bool flag(std::string_view key, bool fallback) const;
@@ -45,11 +46,12 @@ class Config {
   Config(const Json* object, std::string what, std::string path, std::shared_ptr<std::optional<Error>> error);
   const Json* find(std::string_view key) const;
   void wrong(std::string_view key, const Json* value, const std::string& accepted) const;
-  std::optional<int64_t> integer(std::string_view key, int64_t lowest, int64_t highest, const char* accepted) const;
+  std::optional<int64_t> integer(std::string_view key, int64_t lowest, int64_t highest,
+                                 const char* accepted) const;
 
-  const Json* object_;  // never null
-  std::string what_;    // names the file
-  std::string path_;    // "rope_parameters."
+  const Json* object_;                           // never null
+  std::string what_;                             // names the file
+  std::string path_;                             // "rope_parameters."
   std::shared_ptr<std::optional<Error>> error_;  // one for a configuration and the parts of it
 };
 

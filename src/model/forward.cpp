@@ -17,13 +17,16 @@ class Pass {
 
   Tensor run() {
     Tensor x = f32({tokens_, m_.spec.hidden});
-    s_.kernels.embed(s_.stream, {.table = m_.weights.embed, .ids = b_.tokens.data(), .scale = m_.embed_scale, .out = x});
+    s_.kernels.embed(s_.stream,
+                     {.table = m_.weights.embed, .ids = b_.tokens.data(), .scale = m_.embed_scale, .out = x});
     make_rope_tables();
     for (int i = 0; i < static_cast<int>(m_.spec.layers.size()); ++i) {
       const LayerSpec& layer = m_.spec.layers[i];
       const LayerWeights& w = m_.weights.layers[i];
-      half(w.attn_norm, w.attn_post_norm, x, [&](const Tensor& h, const Tensor& out) { attention(i, h, out); });
-      half(w.ffn_norm, w.ffn_post_norm, x, [&](const Tensor& h, const Tensor& out) { mlp(layer.ffn, w, h, out); });
+      half(w.attn_norm, w.attn_post_norm, x,
+           [&](const Tensor& h, const Tensor& out) { attention(i, h, out); });
+      half(w.ffn_norm, w.ffn_post_norm, x,
+           [&](const Tensor& h, const Tensor& out) { mlp(layer.ffn, w, h, out); });
     }
     return logits(x);
   }
@@ -50,8 +53,8 @@ class Pass {
   }
 
   void rms_norm(const Tensor& x, const Tensor& weight, const Tensor& out, bool accumulate = false) {
-    s_.kernels.rms_norm(s_.stream,
-                        {.x = x, .weight = weight, .eps = m_.spec.norm_eps, .accumulate = accumulate, .out = out});
+    s_.kernels.rms_norm(
+        s_.stream, {.x = x, .weight = weight, .eps = m_.spec.norm_eps, .accumulate = accumulate, .out = out});
   }
 
   void linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& out) {
@@ -151,7 +154,8 @@ class Pass {
 
 Model make_model(ModelSpec spec, Weights weights, DType compute) {
   Model model{.spec = std::move(spec), .weights = std::move(weights), .compute = compute};
-  model.embed_scale = compute == DType::kBF16 ? rounded_to_bf16(model.spec.embed_scale) : model.spec.embed_scale;
+  model.embed_scale =
+      compute == DType::kBF16 ? rounded_to_bf16(model.spec.embed_scale) : model.spec.embed_scale;
   for (const LayerSpec& layer : model.spec.layers) {
     const RopeSpec& rope = layer.mixer.rope;
     auto found = std::find(model.ropes.begin(), model.ropes.end(), rope);
@@ -165,6 +169,8 @@ Model make_model(ModelSpec spec, Weights weights, DType compute) {
   return model;
 }
 
-Tensor forward(const Model& model, const Batch& batch, const Step& step) { return Pass(model, batch, step).run(); }
+Tensor forward(const Model& model, const Batch& batch, const Step& step) {
+  return Pass(model, batch, step).run();
+}
 
 }  // namespace heed

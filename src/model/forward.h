@@ -20,7 +20,8 @@ struct LayerCache {
 struct Model {
   ModelSpec spec;
   Weights weights;
-  DType compute = DType::kF32;  // what linear layers read: kF32, or kBF16 (activations are rounded before them)
+  DType compute =
+      DType::kF32;  // what linear layers read: kF32, or kBF16 (activations are rounded before them)
   std::vector<RopeSpec> ropes;                  // distinct ones
   std::vector<std::vector<float>> frequencies;  // of each
   std::vector<int> rope_of_layer;
@@ -38,8 +39,8 @@ struct Step {
   Arena& arena;
 };
 
-// The logits of batch.logit_rows: [logit_rows, vocab] f32 in the arena; undefined if no logits are wanted. Writes the
-// keys and values of all tokens to the cache.
+// The logits of batch.logit_rows: [logit_rows, vocab] f32 in the arena; undefined if no logits are wanted.
+// Writes the keys and values of all tokens to the cache.
 Tensor forward(const Model& model, const Batch& batch, const Step& step);
 
 }  // namespace heed

@@ -1,5 +1,5 @@
-// The parts of config.json that Hugging Face decoders share, in today's form and in those of older checkpoints.
-// Source of the rules: transformers configuration_utils.py and modeling_rope_utils.py.
+// The parts of config.json that Hugging Face decoders share, in today's form and in those of older
+// checkpoints. Source of the rules: transformers configuration_utils.py and modeling_rope_utils.py.
 #include <algorithm>
 #include <cmath>
 
@@ -20,7 +20,8 @@ Act activation(const Config& c, std::string_view key) {
   return Act::kSilu;
 }
 
-// The factor that YaRN puts on cos and sin: given; or from mscale and mscale_all_dim; or from the factor alone.
+// The factor that YaRN puts on cos and sin: given; or from mscale and mscale_all_dim; or from the factor
+// alone.
 float yarn_attention_factor(const Config& r, float factor) {
   if (r.has("attention_factor")) return r.positive("attention_factor", 1);
   const float mscale = r.number("mscale", 0);
@@ -38,9 +39,11 @@ float beta(const Config& r, std::string_view key, float fallback) {
 }
 
 void read_yarn(const Config& c, const Config& r, RopeSpec& spec) {
-  spec.original_positions = r.size("original_max_position_embeddings", c.size("max_position_embeddings", 1 << 20));
-  spec.factor = r.positive("factor", static_cast<float>(c.size("max_position_embeddings", spec.original_positions)) /
-                                         static_cast<float>(spec.original_positions));
+  spec.original_positions =
+      r.size("original_max_position_embeddings", c.size("max_position_embeddings", 1 << 20));
+  spec.factor =
+      r.positive("factor", static_cast<float>(c.size("max_position_embeddings", spec.original_positions)) /
+                               static_cast<float>(spec.original_positions));
   spec.attention_factor = yarn_attention_factor(r, spec.factor);
   spec.beta_fast = beta(r, "beta_fast", 32);
   spec.beta_slow = beta(r, "beta_slow", 1);
@@ -114,8 +117,8 @@ AttentionSpec gqa(const Config& c) {
   a.heads = c.size("num_attention_heads");
   a.kv_heads = c.size("num_key_value_heads", a.heads);
   if (a.heads % a.kv_heads != 0) {
-    c.fail("num_attention_heads (" + std::to_string(a.heads) + ") is not a multiple of num_key_value_heads (" +
-           std::to_string(a.kv_heads) + ")");
+    c.fail("num_attention_heads (" + std::to_string(a.heads) +
+           ") is not a multiple of num_key_value_heads (" + std::to_string(a.kv_heads) + ")");
   }
   const int hidden = c.size("hidden_size");
   if (!c.has("head_dim") && hidden % a.heads != 0) {
@@ -152,7 +155,8 @@ RopeSpec rope(const Config& c, const AttentionSpec& attention, std::string_view 
   const float partial = r.positive("partial_rotary_factor", c.positive("partial_rotary_factor", 1));
   spec.dims = static_cast<int>(static_cast<float>(attention.head_dim) * std::min(partial, 1.0F));
   if (spec.dims % 2 != 0) {
-    c.fail("the rotated part of a head has " + std::to_string(spec.dims) + " elements; an even number is expected");
+    c.fail("the rotated part of a head has " + std::to_string(spec.dims) +
+           " elements; an even number is expected");
     spec.dims = 0;
   }
   read_scaling(c, r, spec);
@@ -165,7 +169,8 @@ std::vector<std::string> layer_types(const Config& c, std::initializer_list<std:
   std::vector<std::string> types = c.texts(c.has("layer_types") ? "layer_types" : "layer_type");
   if (types.empty()) types = fallback;
   if (types.size() != layers) {
-    c.fail("layer_types has " + std::to_string(types.size()) + " entries for " + std::to_string(layers) + " layers");
+    c.fail("layer_types has " + std::to_string(types.size()) + " entries for " + std::to_string(layers) +
+           " layers");
     types.resize(layers);
   }
   for (const std::string& type : types) {

@@ -46,7 +46,8 @@ Result<ModelSpec> read_spec(const Json& config, const std::string& what, std::st
   const Config c(config, what);
   const std::vector<std::string> names = c.texts("architectures");
   if (c.error()) return *c.error();
-  if (names.empty()) return invalid(what + ": architectures is missing; one of " + joined(architectures()) + " is expected");
+  if (names.empty())
+    return invalid(what + ": architectures is missing; one of " + joined(architectures()) + " is expected");
   const auto found = registry().find(names.front());
   if (found == registry().end()) {
     return unsupported(what + ": architecture " + names.front() + " is not known; known are " +

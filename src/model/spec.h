@@ -1,7 +1,8 @@
 // A model as data: all that a file under models/ may include, and all that it has to fill.
 //
-// A model file turns a config.json into a ModelSpec and registers itself under its architecture names. Weights,
-// cache groups, masks, kernels and memory follow from the spec; forward.cpp runs any spec and knows no model.
+// A model file turns a config.json into a ModelSpec and registers itself under its architecture names.
+// Weights, cache groups, masks, kernels and memory follow from the spec; forward.cpp runs any spec and knows
+// no model.
 #pragma once
 #include <initializer_list>
 #include <map>
@@ -63,8 +64,8 @@ MlpSpec gated_mlp(const Config& c, std::string_view act_key = "hidden_act");
 int layer_count(const Config& c);
 // rope_parameters (flat, or nested per layer type), or rope_theta with rope_scaling.
 RopeSpec rope(const Config& c, const AttentionSpec& attention, std::string_view layer_type = "");
-// layer_types (or the singular layer_type), one per layer; `fallback` fills it where absent. Names that are not in
-// `accepted` are errors.
+// layer_types (or the singular layer_type), one per layer; `fallback` fills it where absent. Names that are
+// not in `accepted` are errors.
 std::vector<std::string> layer_types(const Config& c, std::initializer_list<std::string_view> accepted,
                                      const std::vector<std::string>& fallback);
 

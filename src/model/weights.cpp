@@ -25,12 +25,15 @@ bool is_ignored(const ModelSpec& spec, std::string_view name) {
                      [&](const std::string& pattern) { return matches(pattern, name); });
 }
 
-// Collects the needs of a model layer by layer, looking names up in the model's own table and then in the common one.
+// Collects the needs of a model layer by layer, looking names up in the model's own table and then in the
+// common one.
 class Needs {
  public:
   explicit Needs(const ModelSpec& spec) : spec_(spec) {}
 
-  void norm(std::string_view key, int64_t size, Tensor& target) { add(name(key), {size}, TensorNeed::kNorm, target); }
+  void norm(std::string_view key, int64_t size, Tensor& target) {
+    add(name(key), {size}, TensorNeed::kNorm, target);
+  }
   void matrix(std::string_view key, int64_t out, int64_t in, Tensor& target) {
     add(name(key), {out, in}, TensorNeed::kMatrix, target);
   }
@@ -87,7 +90,8 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 Status check_need(const Checkpoint& checkpoint, const TensorNeed& need) {
   const auto found = checkpoint.shard_of.find(need.name);
   if (found == checkpoint.shard_of.end()) {
-    return invalid(checkpoint.folder + ": tensor " + need.name + " " + shape_text(need.shape) + " is missing");
+    return invalid(checkpoint.folder + ": tensor " + need.name + " " + shape_text(need.shape) +
+                   " is missing");
   }
   const SafetensorsEntry& entry = checkpoint.entry(need.name);
   const std::string where = checkpoint.shards[found->second].path() + ": tensor " + need.name;
@@ -129,7 +133,8 @@ void prefault(const Tensor& tensor) {
   ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED);  // NOLINT(performance-no-int-to-ptr)
 }
 
-void bind(const ModelSpec& spec, const TensorNeed& need, const Tensor& stored, DType compute, Weights& weights) {
+void bind(const ModelSpec& spec, const TensorNeed& need, const Tensor& stored, DType compute,
+          Weights& weights) {
   const Placement place = placement(need.kind, stored.dtype, compute);
   if (place.in_place) {
     prefault(stored);
@@ -187,7 +192,8 @@ Result<Weights> load_weights(const Checkpoint& checkpoint, DType compute, const 
   const std::vector<TensorNeed> needs = needed_tensors(checkpoint.spec, weights);
   int64_t total = 0;
   int64_t done = 0;
-  for (const TensorNeed& need : needs) total += checkpoint.entry(need.name).end - checkpoint.entry(need.name).begin;
+  for (const TensorNeed& need : needs)
+    total += checkpoint.entry(need.name).end - checkpoint.entry(need.name).begin;
   for (const TensorNeed& need : needs) {
     const Tensor stored = TRY(checkpoint.shards[checkpoint.shard_of.at(need.name)].tensor(need.name));
     bind(checkpoint.spec, need, stored, compute, weights);

@@ -1,8 +1,9 @@
-// The weights of a model, bound strictly to a checkpoint in both directions: a missing, left-over, misshapen or
-// mistyped tensor is an error that names it.
+// The weights of a model, bound strictly to a checkpoint in both directions: a missing, left-over, misshapen
+// or mistyped tensor is an error that names it.
 //
-// Matrices are used in place from the mapped file wherever its dtype can be computed with; norms, biases and matrices
-// of another dtype are converted into memory of our own. Norm weights hold their offset of 1 already.
+// Matrices are used in place from the mapped file wherever its dtype can be computed with; norms, biases and
+// matrices of another dtype are converted into memory of our own. Norm weights hold their offset of 1
+// already.
 #pragma once
 #include <functional>
 #include <string>
@@ -20,8 +21,8 @@ struct LayerWeights {
   Tensor q, k, v, o;                                          // [heads * head_dim, hidden] ...
   Tensor q_bias, k_bias, v_bias, o_bias;                      // f32
   Tensor q_norm, k_norm;                                      // [head_dim] f32
-  Tensor gate, up, down;                                      // [inner, hidden], [inner, hidden], [hidden, inner]
-  Tensor gate_bias, up_bias, down_bias;                       // f32
+  Tensor gate, up, down;                 // [inner, hidden], [inner, hidden], [hidden, inner]
+  Tensor gate_bias, up_bias, down_bias;  // f32
 };
 
 struct Weights {

@@ -1,7 +1,7 @@
-// The Gemma 3 block and its text models: Gemma 3 itself (local layers with a sliding window and their own rope), Rnj-1
-// as released (a Gemma3ForCausalLM whose layers are all global, with YaRN), and Rnj1ForCausalLM (chunked local layers
-// with one chunk of lookback, YaRN on every layer).
-// Source: transformers models/gemma3/modeling_gemma3.py, arXiv 2503.19786; vLLM models/rnj1.py (PR 39823).
+// The Gemma 3 block and its text models: Gemma 3 itself (local layers with a sliding window and their own
+// rope), Rnj-1 as released (a Gemma3ForCausalLM whose layers are all global, with YaRN), and Rnj1ForCausalLM
+// (chunked local layers with one chunk of lookback, YaRN on every layer). Source: transformers
+// models/gemma3/modeling_gemma3.py, arXiv 2503.19786; vLLM models/rnj1.py (PR 39823).
 #include <cmath>
 
 #include "model/spec.h"
@@ -41,7 +41,8 @@ std::vector<std::string> pattern(const Config& c) {
 
 ModelSpec gemma3(const Config& c) {
   ModelSpec m = gemma_decoder(c);
-  if (c.flag("use_bidirectional_attention", false)) c.fail("use_bidirectional_attention: encoders are not supported");
+  if (c.flag("use_bidirectional_attention", false))
+    c.fail("use_bidirectional_attention: encoders are not supported");
   for (const std::string& type : layer_types(c, {"sliding_attention", "full_attention"}, pattern(c))) {
     AttentionSpec a = gemma_attention(c);
     const bool local = type == "sliding_attention";
@@ -65,7 +66,8 @@ ModelSpec rnj1(const Config& c) {
     a.softcap = 0;  // the model has none; the field is left from the class it borrows
     if (type == "chunked_attention") {
       const int reach = c.size("sliding_window");  // the whole receptive field: own chunk and lookback
-      if (reach <= kLookback) c.fail("sliding_window is " + std::to_string(reach) + "; at least 2 is expected");
+      if (reach <= kLookback)
+        c.fail("sliding_window is " + std::to_string(reach) + "; at least 2 is expected");
       a.mask = causal() & chunk(std::max(reach / (kLookback + 1), 1), kLookback);
     }
     a.rope = rope(c, a, type);

@@ -1,11 +1,12 @@
-// Qwen2 and Qwen3, dense: Llama with biases on q, k, v (Qwen2) or norms on q and k (Qwen3), and windows by layer.
-// Source: transformers models/qwen2/modeling_qwen2.py, models/qwen3/modeling_qwen3.py.
+// Qwen2 and Qwen3, dense: Llama with biases on q, k, v (Qwen2) or norms on q and k (Qwen3), and windows by
+// layer. Source: transformers models/qwen2/modeling_qwen2.py, models/qwen3/modeling_qwen3.py.
 #include "model/spec.h"
 
 namespace heed {
 namespace {
 
-// With use_sliding_window, the layers from max_window_layers on slide; layer_types says so outright where present.
+// With use_sliding_window, the layers from max_window_layers on slide; layer_types says so outright where
+// present.
 std::vector<std::string> types(const Config& c) {
   std::vector<std::string> all(layer_count(c), "full_attention");
   if (c.flag("use_sliding_window", false) && c.has("sliding_window")) {

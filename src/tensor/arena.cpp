@@ -9,7 +9,8 @@ namespace heed {
 Tensor Arena::take(DType dtype, std::initializer_list<int64_t> sizes) {
   Tensor tensor(nullptr, dtype, sizes);
   const int64_t bytes = round_up(std::max<int64_t>(tensor.bytes(), 1), 64);
-  while (at_.chunk < chunks_.size() && at_.used + bytes > chunks_[at_.chunk].bytes()) at_ = {at_.chunk + 1, 0};
+  while (at_.chunk < chunks_.size() && at_.used + bytes > chunks_[at_.chunk].bytes())
+    at_ = {at_.chunk + 1, 0};
   if (at_.chunk == chunks_.size()) {
     constexpr int64_t kSmallest = int64_t{1} << 20;
     chunks_.emplace_back(std::max({bytes, capacity(), kSmallest}));  // doubling: few chunks, however it grows

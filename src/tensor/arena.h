@@ -1,5 +1,5 @@
-// Bump memory for one step: everything taken since a mark is given back at once. Grows when a step needs more than
-// any before it; the same sequence of requests then gets the same addresses again.
+// Bump memory for one step: everything taken since a mark is given back at once. Grows when a step needs more
+// than any before it; the same sequence of requests then gets the same addresses again.
 #pragma once
 #include <vector>
 

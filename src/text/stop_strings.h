@@ -11,7 +11,8 @@ class StopStrings {
   // Empty strings among `stops` are left out.
   explicit StopStrings(std::vector<std::string> stops);
 
-  // Takes more text; returns what is safe to show. Text that may be the beginning of a stop string is held back.
+  // Takes more text; returns what is safe to show. Text that may be the beginning of a stop string is held
+  // back.
   std::string push(std::string_view text);
   // No more text comes: what was held back, unless a stop string was found.
   std::string finish();

@@ -17,7 +17,8 @@ TEST(Bard, continues_every_golden_token_for_token) {
     if (!golden.contains("greedy")) continue;
     const auto want = golden["greedy"].get<std::vector<int>>();
     const auto prompt = golden["prompt_ids"].get<std::vector<int>>();
-    EXPECT_EQ(greedy_of(*runner, prompt, static_cast<int>(want.size())), want) << prompt.size() << " prompt tokens";
+    EXPECT_EQ(greedy_of(*runner, prompt, static_cast<int>(want.size())), want)
+        << prompt.size() << " prompt tokens";
     ++cases;
   }
   EXPECT_GE(cases, 5);

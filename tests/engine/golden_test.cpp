@@ -19,9 +19,11 @@ constexpr double kLogitTolerance = 1e-3;  // float32 against float32, other orde
 
 TEST_P(GoldenModel, float32_logits_and_greedy_tokens_equal_transformers) {
   const Golden golden = read_golden(GetParam().model);
-  const auto runner = load(golden_folder(GetParam().model), {.dtype = "float32", .backend = GetParam().backend});
+  const auto runner =
+      load(golden_folder(GetParam().model), {.dtype = "float32", .backend = GetParam().backend});
   const int last = static_cast<int>(golden.logits.size());
-  const double difference = largest_difference(logits_of(*runner, golden.input, last, 1 << 20), golden.logits);
+  const double difference =
+      largest_difference(logits_of(*runner, golden.input, last, 1 << 20), golden.logits);
   std::printf("%s on %s: largest logit difference %.2e\n", GetParam().model, GetParam().backend, difference);
   EXPECT_LE(difference, kLogitTolerance);
 
@@ -33,7 +35,8 @@ TEST_P(GoldenModel, float32_logits_and_greedy_tokens_equal_transformers) {
   }
 }
 
-double mean_divergence(const std::vector<std::vector<float>>& golden, const std::vector<std::vector<float>>& ours) {
+double mean_divergence(const std::vector<std::vector<float>>& golden,
+                       const std::vector<std::vector<float>>& ours) {
   double total = 0;
   for (size_t i = 0; i < golden.size(); ++i) {
     const auto log_normaliser = [](const std::vector<float>& row) {
@@ -52,22 +55,23 @@ double mean_divergence(const std::vector<std::vector<float>>& golden, const std:
 
 TEST_P(GoldenModel, bfloat16_stays_close_to_the_float32_golden) {
   const Golden golden = read_golden(GetParam().model);
-  const auto runner = load(golden_folder(GetParam().model), {.dtype = "bfloat16", .backend = GetParam().backend});
+  const auto runner =
+      load(golden_folder(GetParam().model), {.dtype = "bfloat16", .backend = GetParam().backend});
   const int last = static_cast<int>(golden.logits.size());
   const double divergence = mean_divergence(golden.logits, logits_of(*runner, golden.input, last, 1 << 20));
-  std::printf("%s on %s: mean KL divergence of bfloat16 %.2e\n", GetParam().model, GetParam().backend, divergence);
+  std::printf("%s on %s: mean KL divergence of bfloat16 %.2e\n", GetParam().model, GetParam().backend,
+              divergence);
   EXPECT_LE(divergence, 0.01);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, GoldenModel,
-                         testing::Values(Case{"llama_rope3", "ref"}, Case{"llama_rope3", "cpu"}, Case{"qwen3", "ref"},
-                                         Case{"qwen3", "cpu"}, Case{"gemma3_text", "ref"}, Case{"gemma3_text", "cpu"},
-                                         Case{"rnj1", "ref"}, Case{"rnj1", "cpu"},
-                                         Case{"qwen2", "ref"}, Case{"qwen2", "cpu"}, Case{"mistral", "ref"},
-                                         Case{"mistral", "cpu"}, Case{"llama_linear", "ref"},
-                                         Case{"llama_linear", "cpu"}, Case{"llama_yarn", "ref"},
-                                         Case{"llama_yarn", "cpu"}),
-                         [](const auto& test) { return std::string(test.param.model) + "_" + test.param.backend; });
+INSTANTIATE_TEST_SUITE_P(
+    All, GoldenModel,
+    testing::Values(Case{"llama_rope3", "ref"}, Case{"llama_rope3", "cpu"}, Case{"qwen3", "ref"},
+                    Case{"qwen3", "cpu"}, Case{"gemma3_text", "ref"}, Case{"gemma3_text", "cpu"},
+                    Case{"rnj1", "ref"}, Case{"rnj1", "cpu"}, Case{"qwen2", "ref"}, Case{"qwen2", "cpu"},
+                    Case{"mistral", "ref"}, Case{"mistral", "cpu"}, Case{"llama_linear", "ref"},
+                    Case{"llama_linear", "cpu"}, Case{"llama_yarn", "ref"}, Case{"llama_yarn", "cpu"}),
+    [](const auto& test) { return std::string(test.param.model) + "_" + test.param.backend; });
 
 }  // namespace
 }  // namespace heed

@@ -1,4 +1,5 @@
-// Checkpoints with known answers: small random-weight models of transformers' own classes, float32, without a cache.
+// Checkpoints with known answers: small random-weight models of transformers' own classes, float32, without a
+// cache.
 #pragma once
 #include <gtest/gtest.h>
 
@@ -14,13 +15,15 @@
 
 namespace heed {
 
-inline std::string golden_folder(const std::string& name) { return std::string(HEED_SOURCE_DIR) + "/tests/golden/" + name; }
+inline std::string golden_folder(const std::string& name) {
+  return std::string(HEED_SOURCE_DIR) + "/tests/golden/" + name;
+}
 
 struct Golden {
-  std::vector<int> input;                   // [T]
-  std::vector<std::vector<float>> logits;   // of the last positions
-  std::vector<int> greedy;                  // continuation
-  std::vector<float> margin;                // top-1 minus top-2 at each greedy step
+  std::vector<int> input;                  // [T]
+  std::vector<std::vector<float>> logits;  // of the last positions
+  std::vector<int> greedy;                 // continuation
+  std::vector<float> margin;               // top-1 minus top-2 at each greedy step
 };
 
 inline std::vector<int> ints_of(const Tensor& t) {
@@ -60,7 +63,8 @@ inline std::vector<std::vector<float>> rows_of(const Tensor& logits) {
 }
 
 // Logits of the last `last` tokens, run in steps of at most `step` tokens.
-inline std::vector<std::vector<float>> logits_of(Runner& runner, const std::vector<int>& tokens, int last, int step) {
+inline std::vector<std::vector<float>> logits_of(Runner& runner, const std::vector<int>& tokens, int last,
+                                                 int step) {
   Sequence sequence{.tokens = tokens};
   std::vector<std::vector<float>> all;
   const int end = static_cast<int>(tokens.size());
@@ -92,7 +96,8 @@ inline std::vector<int> greedy_of(Runner& runner, const std::vector<int>& prompt
   return made;
 }
 
-inline double largest_difference(const std::vector<std::vector<float>>& a, const std::vector<std::vector<float>>& b) {
+inline double largest_difference(const std::vector<std::vector<float>>& a,
+                                 const std::vector<std::vector<float>>& b) {
   EXPECT_EQ(a.size(), b.size());
   double largest = 0;
   for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {

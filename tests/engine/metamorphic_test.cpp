@@ -1,4 +1,5 @@
-// What must not change the answer: how a prefill is cut, the block size, the neighbours in a batch, the threads.
+// What must not change the answer: how a prefill is cut, the block size, the neighbours in a batch, the
+// threads.
 #include "tests/engine/goldens.h"
 
 namespace heed {
@@ -13,7 +14,8 @@ TEST(Metamorphic, a_prefill_cut_anywhere_gives_the_same_logits_bit_for_bit) {
     const int last = static_cast<int>(golden.logits.size());
     const auto whole = logits_of(*runner, golden.input, last, 1 << 20);
     for (const int step : {1, 7, 64}) {
-      EXPECT_EQ(largest_difference(logits_of(*runner, golden.input, last, step), whole), 0) << model << " by " << step;
+      EXPECT_EQ(largest_difference(logits_of(*runner, golden.input, last, step), whole), 0)
+          << model << " by " << step;
     }
   }
 }
@@ -24,7 +26,8 @@ TEST(Metamorphic, the_reference_backend_agrees_however_a_prefill_is_cut) {
     const auto runner = load(golden_folder(model), {.dtype = "float32", .backend = "ref"});
     const auto whole = logits_of(*runner, golden.input, 8, 1 << 20);
     for (const int step : {1, 7, 64}) {
-      EXPECT_LE(largest_difference(logits_of(*runner, golden.input, 8, step), whole), 1e-4) << model << " by " << step;
+      EXPECT_LE(largest_difference(logits_of(*runner, golden.input, 8, step), whole), 1e-4)
+          << model << " by " << step;
     }
   }
 }
@@ -35,18 +38,16 @@ TEST(Metamorphic, greedy_tokens_do_not_depend_on_block_size_steps_threads_or_bac
     std::vector<int> prompt = golden.input;
     const auto first = load(golden_folder(model), {.dtype = "float32", .backend = "cpu"});
     const std::vector<int> want = greedy_of(*first, prompt, 32);
-    const RunnerOptions variants[] = {{.backend = "cpu", .threads = 1},
-                                      {.backend = "cpu", .threads = 3},
-                                      {.backend = "cpu", .block_size = 64},
-                                      {.backend = "cpu", .block_size = 48, .step_tokens = 5},
-                                      {.backend = "cpu", .step_tokens = 1},
-                                      {.backend = "ref", .block_size = 32, .step_tokens = 33}};
+    const RunnerOptions variants[] = {
+        {.backend = "cpu", .threads = 1},     {.backend = "cpu", .threads = 3},
+        {.backend = "cpu", .block_size = 64}, {.backend = "cpu", .block_size = 48, .step_tokens = 5},
+        {.backend = "cpu", .step_tokens = 1}, {.backend = "ref", .block_size = 32, .step_tokens = 33}};
     for (RunnerOptions options : variants) {
       options.dtype = "float32";
       const auto runner = load(golden_folder(model), options);
       EXPECT_EQ(greedy_of(*runner, prompt, 32), want)
-          << model << " " << options.backend << " threads " << options.threads << " block " << options.block_size
-          << " step " << options.step_tokens;
+          << model << " " << options.backend << " threads " << options.threads << " block "
+          << options.block_size << " step " << options.step_tokens;
     }
   }
 }
@@ -67,7 +68,8 @@ TEST(Metamorphic, neighbours_in_a_batch_change_nothing) {
     const auto together = rows_of(runner->step(batch));
     for (Sequence& s : sequences) runner->cache().release(s);
     for (size_t row = 0; row < batch.size(); ++row) {
-      EXPECT_EQ(largest_difference(logits_of(*runner, batch[row].sequence->tokens, 1, 1 << 20), {together[row]}), 0)
+      EXPECT_EQ(
+          largest_difference(logits_of(*runner, batch[row].sequence->tokens, 1, 1 << 20), {together[row]}), 0)
           << model << " row " << row;
     }
   }

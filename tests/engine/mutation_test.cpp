@@ -11,7 +11,8 @@ double difference_after(Break break_layer) {
   for (LayerSpec& layer : checkpoint.spec.layers) break_layer(layer.mixer);
   const auto runner = Runner::load(std::move(checkpoint), {.dtype = "float32", .backend = "cpu"}).value();
   const int last = static_cast<int>(golden.logits.size());
-  const double difference = largest_difference(logits_of(*runner, golden.input, last, 1 << 20), golden.logits);
+  const double difference =
+      largest_difference(logits_of(*runner, golden.input, last, 1 << 20), golden.logits);
   std::printf("largest logit difference %.2f\n", difference);
   return difference;
 }
@@ -37,7 +38,8 @@ TEST(Mutation, a_lookback_of_zero_is_noticed) {
 }
 
 TEST(Mutation, plain_rope_in_place_of_yarn_is_noticed) {
-  EXPECT_GT(difference_after([](AttentionSpec& a) { a.rope.scaling = RopeSpec::kDefault, a.rope.attention_factor = 1; }),
+  EXPECT_GT(difference_after(
+                [](AttentionSpec& a) { a.rope.scaling = RopeSpec::kDefault, a.rope.attention_factor = 1; }),
             1.0);
 }
 

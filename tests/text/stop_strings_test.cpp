@@ -42,7 +42,8 @@ TEST(StopStrings, pieces_of_any_size_show_what_the_whole_text_would) {
       at += n;
     }
     shown += stream.finish();
-    // A piece may hold the end of one stop and the whole of an earlier one: the earliest found so far ends the text.
+    // A piece may hold the end of one stop and the whole of an earlier one: the earliest found so far ends
+    // the text.
     EXPECT_EQ(stream.stopped(), first != std::string::npos) << text;
     EXPECT_TRUE(text.starts_with(shown)) << text;
     for (const std::string& stop : stops) EXPECT_EQ(shown.find(stop), std::string::npos) << text;
