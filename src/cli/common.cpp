@@ -43,8 +43,8 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
                  "Attention kernel, such as cpu.flash (default: the backend's first that can)");
   app.add_option("--threads", r.threads, "Threads (default: as many as processors)")
       ->check(CLI::Range(1, 1024));
-  app.add_option("--block-size", r.block_size, "Tokens in a cache block, a multiple of 16 (default: 16)")
-      ->check(CLI::Range(16, 65536));
+  app.add_option("--block-size", r.block_size, "Tokens in a cache block (default: 16)")
+      ->check(CLI::Range(1, 65536));
   app.add_option("--max-model-len", r.max_len,
                  "Longest sequence in tokens (default: what the checkpoint is meant for)")
       ->check(CLI::Range(1, 1 << 24));

@@ -1,5 +1,10 @@
 // The paged cache: which pages each sequence holds, by asking the masks what is still needed.
+//
+// Prefix caching: a page whose tokens are all computed gets a key, the keyed hash of every token up to its
+// end and of the sequence's salt. A new sequence takes over the longest prefix whose pages are still there;
+// of a group whose mask no longer sees far back only the pages that the next token can read are needed.
 #pragma once
+#include <memory>
 #include <vector>
 
 #include "attention/cache_spec.h"
@@ -13,15 +18,24 @@ namespace heed {
 
 class Cache {
  public:
-  Cache(CacheLayout layout, int pages);
+  Cache(CacheLayout layout, int pages, bool prefix_caching = false);
 
+  // For a sequence without pages: takes over the longest prefix there is of all its tokens but the last, and
+  // counts it as computed. Returns its length.
+  int take_prefix(Sequence& sequence);
   // Frees what no token from `sequence.computed` on will read, then takes pages for positions below `upto`.
   // False, with nothing taken, if pages are lacking.
   bool extend(Sequence& sequence, int upto);
+  // Pages that extend() would take.
+  int64_t lacking(const Sequence& sequence, int upto) const;
+  // Makes pages findable whose tokens have all been computed. Call after a step.
+  void commit(Sequence& sequence);
   // Forgets all but the first `length` tokens. False, with nothing done, if what would be read again has been
   // freed.
   bool rewind(Sequence& sequence, int length);
   void release(Sequence& sequence);
+  // No prefix computed so far is found again.
+  void forget() { pool_.forget(); }
 
   // The group's part of a batch for tokens [computed, computed + count) of a sequence, appended; `index` is
   // the sequence's place in the batch.
@@ -32,15 +46,23 @@ class Cache {
 
   const CacheLayout& layout() const { return layout_; }
   const BlockPool& pool() const { return pool_; }
-  // Every page is free or held by exactly one of the sequences, once. Aborts if not.
+  Hash128 salt_of(std::string_view text) const;
+  // Every page has as many holders as the sequences say. Aborts if not.
   void check(const std::vector<const Sequence*>& sequences) const;
 
  private:
   int32_t entry(const CacheGroup& group, int page, int kernel_block) const;
   void trim(Sequence& sequence);
+  void hash_up_to(Sequence& sequence, int blocks) const;
+  PageKey key_of(const Sequence& sequence, int group, int block) const;
+  bool prefix_is_there(const Sequence& sequence, int length, const std::vector<std::vector<int>>& runs) const;
 
   CacheLayout layout_;
   BlockPool pool_;
+  bool prefix_caching_;
+  int hash_block_ = 1;   // tokens; divides every group's block_tokens
+  int prefix_step_ = 1;  // a multiple of every group's block_tokens: prefixes end on one
+  Hash128 secret_;       // random, so that nobody can make two prefixes collide
 };
 
 }  // namespace heed

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cmath>
 
+#include "engine/logprobs.h"
+
 namespace heed {
 namespace {
 
@@ -11,10 +13,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-std::span<float> row_of(const Tensor& logits, int64_t row) {
-  return {logits.mutable_f32() + row * logits.size[1], static_cast<size_t>(logits.size[1])};
 }
 
 double negative_log_likelihood(std::span<const float> logits, int token) {
@@ -35,8 +33,14 @@ Result<Generated> generate(Runner& runner, Sequence& sequence, int prompt, const
   Tensor logits = TRY(runner.prefill(sequence, 1));
   made.prefill_seconds = seconds_since(start);
   const auto decode_start = Clock::now();
+  TokenCounts counts;
   for (;;) {
-    const int id = sample(row_of(logits, 0), options.sampling, sequence.tokens, prompt);
+    if (options.sampling.penalises()) counts.update(sequence.tokens, prompt);
+    const int id = sample({.logits = logits_row(logits, 0),
+                           .sampling = options.sampling,
+                           .tokens = sequence.tokens,
+                           .counts = &counts,
+                           .allowed = {}});
     const bool is_stop =
         std::find(options.stop_ids.begin(), options.stop_ids.end(), id) != options.stop_ids.end();
     sequence.tokens.push_back(id);
@@ -75,11 +79,11 @@ Result<Score> score(Runner& runner, const std::vector<int>& tokens, int last) {
     runner.pool().parallel_for(count, 1, [&](int64_t lo, int64_t hi) {
       for (int64_t i = lo; i < hi; ++i) {
         const int64_t next = first + i + 1;
-        if (next < end) nll[next] = negative_log_likelihood(row_of(logits, i), tokens[next]);
+        if (next < end) nll[next] = negative_log_likelihood(logits_row(logits, i), tokens[next]);
       }
     });
     for (int i = std::max(0, end - last - first); i < count; ++i) {
-      const std::span<float> row = row_of(logits, i);
+      const std::span<float> row = logits_row(logits, i);
       result.logits.insert(result.logits.end(), row.begin(), row.end());
     }
   }

@@ -3,12 +3,11 @@
 #include <functional>
 #include <vector>
 
+#include "engine/request.h"
 #include "engine/runner.h"
 #include "engine/sampler.h"
 
 namespace heed {
-
-enum class Finish { kStop, kLength, kCancelled };
 
 struct GenerateOptions {
   Sampling sampling;

@@ -1,6 +1,7 @@
 #include "engine/runner.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/checked.h"
 
@@ -36,12 +37,14 @@ Result<RunPlan> plan_run(const Checkpoint& checkpoint, const RunnerOptions& opti
   const ModelSpec& spec = checkpoint.spec;
   RunPlan plan;
   plan.compute = TRY(compute_dtype(checkpoint, options.dtype));
+  // The kernel block divides the block that is allocated and hashed, whatever size that has.
   constexpr int kKernelBlock = 16;
-  plan.choice = TRY(choose(needs_of(spec, plan.compute, kKernelBlock), options.backend, options.attention));
+  const int block_size = options.block_size > 0 ? options.block_size : kKernelBlock;
+  const int kernel_block = std::gcd(block_size, kKernelBlock);
+  plan.choice = TRY(choose(needs_of(spec, plan.compute, kernel_block), options.backend, options.attention));
   std::vector<AttentionSpec> layers;
   for (const LayerSpec& layer : spec.layers) layers.push_back(layer.mixer);
-  const int block_size = options.block_size > 0 ? options.block_size : kKernelBlock;
-  plan.layout = TRY(plan_cache(layers, plan.compute, kKernelBlock, block_size));
+  plan.layout = TRY(plan_cache(layers, plan.compute, kernel_block, block_size));
 
   plan.max_len = options.max_len > 0 ? options.max_len : spec.max_positions;
   plan.step_tokens = std::min(std::max(options.step_tokens, 1), plan.max_len);
@@ -61,20 +64,25 @@ Result<RunPlan> plan_run(const Checkpoint& checkpoint, const RunnerOptions& opti
   return plan;
 }
 
-Runner::Runner(Checkpoint checkpoint, RunPlan plan, Weights weights, int threads)
+Runner::Runner(Checkpoint checkpoint, RunPlan plan, Weights weights, const Resources& resources)
     : checkpoint_(std::move(checkpoint)),
       plan_(std::move(plan)),
       model_(make_model(checkpoint_.spec, std::move(weights), plan_.compute)),
-      cache_(plan_.layout, static_cast<int>(plan_.pages)),
+      cache_(plan_.layout, static_cast<int>(plan_.pages), resources.prefix_caching),
       layer_cache_(cache_.layers()),
-      pool_(threads) {}
+      pool_(resources.threads) {}
 
 Result<std::unique_ptr<Runner>> Runner::load(Checkpoint checkpoint, const RunnerOptions& options,
                                              const Progress& progress) {
   RunPlan plan = TRY(plan_run(checkpoint, options));
+  return load(std::move(checkpoint), std::move(plan), {.threads = options.threads}, progress);
+}
+
+Result<std::unique_ptr<Runner>> Runner::load(Checkpoint checkpoint, RunPlan plan, const Resources& resources,
+                                             const Progress& progress) {
   Weights weights = TRY(load_weights(checkpoint, plan.compute, progress));
   return std::unique_ptr<Runner>(
-      new Runner(std::move(checkpoint), std::move(plan), std::move(weights), options.threads));
+      new Runner(std::move(checkpoint), std::move(plan), std::move(weights), resources));
 }
 
 Tensor Runner::step(std::span<const Scheduled> scheduled) {

@@ -45,6 +45,13 @@ class Runner {
   // One sequence of plan.max_len fits the cache.
   static Result<std::unique_ptr<Runner>> load(Checkpoint checkpoint, const RunnerOptions& options,
                                               const Progress& progress = nullptr);
+  // With the pages that the plan says.
+  struct Resources {
+    int threads = 0;
+    bool prefix_caching = false;
+  };
+  static Result<std::unique_ptr<Runner>> load(Checkpoint checkpoint, RunPlan plan, const Resources& resources,
+                                              const Progress& progress = nullptr);
 
   // Runs the tokens and counts them as computed. Returns logits [sum of logit_count, vocab] f32, valid until
   // the next step. The cache must have been extended for them.
@@ -69,7 +76,7 @@ class Runner {
   ThreadPool& pool() { return pool_; }
 
  private:
-  Runner(Checkpoint checkpoint, RunPlan plan, Weights weights, int threads);
+  Runner(Checkpoint checkpoint, RunPlan plan, Weights weights, const Resources& resources);
 
   Checkpoint checkpoint_;
   RunPlan plan_;

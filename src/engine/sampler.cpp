@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
-#include <unordered_map>
 
 #include "base/check.h"
 
@@ -15,23 +14,42 @@ struct Candidate {
   double weight;  // probability times a common factor
 };
 
-void penalise(std::span<float> logits, const Sampling& s, std::span<const int> tokens, int prompt) {
-  if (s.repetition_penalty == 1 && s.presence_penalty == 0 && s.frequency_penalty == 0) return;
-  struct Seen {
-    int all = 0, output = 0;
-  };
-  std::unordered_map<int, Seen> seen;
-  for (int i = 0; i < static_cast<int>(tokens.size()); ++i) {
-    ++seen[tokens[i]].all;
-    if (i >= prompt) ++seen[tokens[i]].output;
+void forbid(std::span<float> logits, int id) {
+  if (id >= 0 && id < static_cast<int>(logits.size())) logits[id] = -INFINITY;
+}
+
+void restrict(const SampleRow& row) {
+  const auto vocab = static_cast<int>(row.logits.size());
+  if (!row.allowed.empty()) {
+    for (int id = 0; id < vocab; ++id) {
+      if (((row.allowed[id / 32] >> (id % 32)) & 1) == 0) row.logits[id] = -INFINITY;
+    }
   }
-  for (const auto& [id, count] : seen) {
+  if (!row.sampling.allowed_ids.empty()) {
+    std::vector<bool> allowed(vocab, false);
+    for (const int id : row.sampling.allowed_ids) {
+      if (id >= 0 && id < vocab) allowed[id] = true;
+    }
+    for (int id = 0; id < vocab; ++id) {
+      if (!allowed[id]) row.logits[id] = -INFINITY;
+    }
+  }
+  for (const std::vector<int>& word : row.sampling.bad_words) {
+    if (word.empty() || word.size() - 1 > row.tokens.size()) continue;
+    const auto end = row.tokens.last(word.size() - 1);
+    if (std::equal(end.begin(), end.end(), word.begin())) forbid(row.logits, word.back());
+  }
+  for (const auto& [id, bias] : row.sampling.logit_bias) {
+    if (id >= 0 && id < vocab) row.logits[id] += bias;
+  }
+}
+
+void penalise(std::span<float> logits, const Sampling& s, const TokenCounts& counts) {
+  for (const auto& [id, seen] : counts.seen()) {
     if (id < 0 || id >= static_cast<int>(logits.size())) continue;
     float& logit = logits[id];
     logit = logit > 0 ? logit / s.repetition_penalty : logit * s.repetition_penalty;
-    if (count.output > 0) {
-      logit -= s.presence_penalty + s.frequency_penalty * static_cast<float>(count.output);
-    }
+    if (seen.output > 0) logit -= s.presence_penalty + s.frequency_penalty * static_cast<float>(seen.output);
   }
 }
 
@@ -109,16 +127,30 @@ double uniform(uint64_t seed, uint64_t position) {
   return static_cast<double>(x >> 11) * 0x1p-53;
 }
 
-int sample(std::span<float> logits, const Sampling& s, std::span<const int> tokens, int prompt) {
-  CHECK(!logits.empty());
-  penalise(logits, s, tokens, prompt);
+void TokenCounts::update(std::span<const int> tokens, int prompt) {
+  for (; counted_ < static_cast<int>(tokens.size()); ++counted_) {
+    Seen& seen = seen_[tokens[counted_]];
+    ++seen.all;
+    if (counted_ >= prompt) ++seen.output;
+  }
+}
+
+int sample(const SampleRow& row) {
+  CHECK(!row.logits.empty());
+  const std::span<float> logits = row.logits;
+  const Sampling& s = row.sampling;
+  restrict(row);
+  if (s.penalises()) {
+    CHECK(row.counts != nullptr);
+    penalise(logits, s, *row.counts);
+  }
   if (s.temperature == 0) return arg_max(logits);
   std::vector<Candidate> kept = candidates_of(logits, s);
   if (kept.empty()) return arg_max(logits);
   keep_top(kept, s);
   double total = 0;
   for (const Candidate& c : kept) total += c.weight;
-  double left = uniform(s.seed, tokens.size()) * total;
+  double left = uniform(s.seed, row.tokens.size()) * total;
   for (const Candidate& c : kept) {
     left -= c.weight;
     if (left < 0) return c.id;

@@ -6,6 +6,8 @@
 #pragma once
 #include <cstdint>
 #include <span>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -21,13 +23,41 @@ struct Sampling {
   float presence_penalty = 0;    // [-2, 2]; over the output
   float frequency_penalty = 0;   // [-2, 2]; over the output
   uint64_t seed = 0;
+  std::vector<std::pair<int, float>> logit_bias;  // (id, [-100, 100]), added
+  std::vector<std::vector<int>> bad_words;        // token sequences that are not completed
+  std::vector<int> allowed_ids;                   // if any: only these
+
+  bool penalises() const {
+    return repetition_penalty != 1 || presence_penalty != 0 || frequency_penalty != 0;
+  }
 };
 
 // Errors name the field and its range.
 Status check(const Sampling& sampling);
 
-// `tokens`: prompt and output so far, of which the first `prompt` are the prompt. Logits may be changed.
-int sample(std::span<float> logits, const Sampling& sampling, std::span<const int> tokens, int prompt);
+// How often each token was seen, kept up as a sequence grows; needed only where Sampling::penalises().
+class TokenCounts {
+ public:
+  struct Seen {
+    int all = 0, output = 0;
+  };
+  // Counts what is new in `tokens`, whose first `prompt` are the prompt.
+  void update(std::span<const int> tokens, int prompt);
+  const std::unordered_map<int, Seen>& seen() const { return seen_; }
+
+ private:
+  std::unordered_map<int, Seen> seen_;
+  int counted_ = 0;
+};
+
+struct SampleRow {
+  std::span<float> logits;  // [vocab], changed
+  const Sampling& sampling;
+  std::span<const int> tokens;          // prompt and output so far
+  const TokenCounts* counts = nullptr;  // of `tokens`, where the sampling penalises
+  std::span<const uint32_t> allowed;    // a bit per token id, least significant first; empty: all
+};
+int sample(const SampleRow& row);
 
 // Largest logit; the smallest id among equals. NaN never wins.
 int arg_max(std::span<const float> logits);

@@ -8,6 +8,13 @@
 namespace heed {
 namespace {
 
+int draw(std::vector<float>& logits, const Sampling& s, const std::vector<int>& tokens, int prompt,
+         const std::vector<uint32_t>& allowed = {}) {
+  TokenCounts counts;
+  counts.update(tokens, prompt);
+  return sample({.logits = logits, .sampling = s, .tokens = tokens, .counts = &counts, .allowed = allowed});
+}
+
 std::map<int, double> frequencies(const std::vector<float>& logits, Sampling s,
                                   const std::vector<int>& tokens = {1}, int prompt = 1) {
   constexpr int kDraws = 20'000;
@@ -15,7 +22,7 @@ std::map<int, double> frequencies(const std::vector<float>& logits, Sampling s,
   for (int i = 0; i < kDraws; ++i) {
     std::vector<float> copy = logits;
     s.seed = static_cast<uint64_t>(i);
-    counts[sample(copy, s, tokens, prompt)] += 1.0 / kDraws;
+    counts[draw(copy, s, tokens, prompt)] += 1.0 / kDraws;
   }
   return counts;
 }
@@ -66,10 +73,20 @@ TEST(Sampler, penalties_count_prompt_and_output_as_they_should) {
   EXPECT_NEAR(after({.frequency_penalty = 0.5F}).at(1), share({1, 0, -1, 1}, 1), 0.02);
 }
 
+TEST(Sampler, only_allowed_tokens_are_drawn) {
+  const std::vector<float> even = {1, 1, 1, 1};
+  EXPECT_EQ(frequencies(even, {.allowed_ids = {2, 99, -1}}).size(), 1U);
+  EXPECT_EQ(frequencies(even, {.bad_words = {{1, 0}, {3}, {2, 2}}}, {5, 1}).size(), 2U)
+      << "0 would complete {1, 0}, and 3 is a word of its own";
+  EXPECT_GT(frequencies(even, {.logit_bias = {{2, 5.0F}, {1000, 1.0F}}}).at(2), 0.95);
+  std::vector<float> logits = even;
+  EXPECT_EQ(draw(logits, {}, {1}, 1, {0b1000}), 3);
+}
+
 TEST(Sampler, the_same_seed_and_position_draw_the_same_token) {
   std::vector<float> a = logs({0.25, 0.25, 0.25, 0.25}), b = a;
   const std::vector<int> tokens = {3, 1, 2};
-  EXPECT_EQ(sample(a, {.seed = 9}, tokens, 1), sample(b, {.seed = 9}, tokens, 1));
+  EXPECT_EQ(draw(a, {.seed = 9}, tokens, 1), draw(b, {.seed = 9}, tokens, 1));
   double mean = 0;
   for (uint64_t i = 0; i < 10'000; ++i) mean += uniform(1, i) / 10'000;
   EXPECT_NEAR(mean, 0.5, 0.02);
@@ -79,7 +96,7 @@ TEST(Sampler, greedy_takes_the_smallest_id_among_equals_and_never_nan) {
   EXPECT_EQ(arg_max(std::vector<float>{1, 3, 3}), 1);
   EXPECT_EQ(arg_max(std::vector<float>{NAN, -5, NAN}), 1);
   std::vector<float> broken = {NAN, NAN};
-  EXPECT_EQ(sample(broken, {}, std::vector<int>{0}, 1), 0) << "no crash";
+  EXPECT_EQ(draw(broken, {}, {0}, 1), 0) << "no crash";
 }
 
 TEST(Sampler, values_out_of_range_are_named) {

@@ -1,0 +1,282 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/checked.h"
+#include "engine/logprobs.h"
+
+namespace heed {
+
+struct Engine::Live {
+  uint64_t id = 0;
+  Request request;
+  Job job;
+  TokenCounts counts;
+  std::vector<uint32_t> allowed;
+  std::vector<std::vector<Logprob>> prompt_logprobs;
+  bool reported = false;  // an event has been sent
+  int sampled = -1;       // of this step
+  Event event;            // of this step
+};
+
+Engine::Engine(EnginePlan plan, std::unique_ptr<Runner> runner, const EngineOptions& options)
+    : plan_(std::move(plan)),
+      runner_(std::move(runner)),
+      scheduler_(runner_->cache(), {.step_tokens = plan_.run.step_tokens, .sequences = plan_.sequences}),
+      max_queue_(options.max_queue),
+      thread_([this] { run(); }) {}
+
+Engine::~Engine() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  thread_.join();
+}
+
+Result<EnginePlan> plan_engine(const Checkpoint& checkpoint, const EngineOptions& options) {
+  EnginePlan plan{.run = TRY(plan_run(checkpoint, options.runner))};
+  RunPlan& run = plan.run;
+  plan.sequences = std::min(options.max_sequences, run.step_tokens);
+  const int64_t one = run.pages;
+  // By default as much as all sequences could ever hold, up to a quarter of the machine's memory.
+  const auto most = checked_mul(one, plan.sequences);
+  const int64_t limit = std::max(available_memory() / 4 / run.layout.page_bytes, int64_t{1});
+  run.pages = std::min(most.value_or(INT64_MAX), std::max(limit, one));
+  if (options.cache_bytes > 0) run.pages = options.cache_bytes / run.layout.page_bytes;
+  run.pages = std::min<int64_t>(run.pages, INT32_MAX);
+  if (run.pages < one) {
+    return limit_reached("a cache of " + std::to_string(options.cache_bytes) +
+                         " bytes cannot hold one sequence of " + std::to_string(run.max_len) +
+                         " tokens, which takes " + std::to_string(one * run.layout.page_bytes) +
+                         "; lower --max-model-len or raise it");
+  }
+  run.cache_bytes = run.pages * run.layout.page_bytes;
+  plan.full_sequences = std::min<int64_t>(run.pages / one, plan.sequences);
+  return plan;
+}
+
+Result<std::unique_ptr<Engine>> Engine::start(Checkpoint checkpoint, const EngineOptions& options,
+                                              const Progress& progress) {
+  EnginePlan plan = TRY(plan_engine(checkpoint, options));
+  auto runner = TRY(
+      Runner::load(std::move(checkpoint), plan.run,
+                   {.threads = options.runner.threads, .prefix_caching = options.prefix_caching}, progress));
+  return std::unique_ptr<Engine>(new Engine(std::move(plan), std::move(runner), options));
+}
+
+Status Engine::check(const Request& request) const {
+  if (request.prompt.empty()) return invalid("the prompt has no tokens; at least one is needed");
+  TRY(runner_->check_tokens(request.prompt));
+  TRY(heed::check(request.sampling));
+  if (request.max_tokens < 1)
+    return invalid("max_tokens is " + std::to_string(request.max_tokens) + "; 1 or more is expected");
+  const auto prompt = static_cast<int64_t>(request.prompt.size());
+  if (prompt >= plan_.run.max_len) {
+    return limit_reached("the prompt has " + std::to_string(prompt) + " tokens; the context holds " +
+                         std::to_string(plan_.run.max_len) + " with at least one new token");
+  }
+  return {};
+}
+
+Result<uint64_t> Engine::submit(Request request) {
+  TRY(check(request));
+  auto live = std::make_unique<Live>();
+  live->request = std::move(request);
+  Request& r = live->request;
+  live->job.prompt = static_cast<int>(r.prompt.size());
+  live->job.priority = r.priority;
+  live->job.sequence.tokens = r.prompt;
+  live->job.sequence.salt = runner_->cache().salt_of(r.cache_salt);
+  if (r.prompt_logprobs >= 0) live->job.prompt_logits_done = 0;
+  r.max_tokens = std::min(r.max_tokens, plan_.run.max_len - live->job.prompt);
+  const std::lock_guard lock(mutex_);
+  if (stopping_) return unsupported("the engine is shutting down");
+  if (stats_.waiting + static_cast<int>(submitted_.size()) >= max_queue_) {
+    return limit_reached("the queue is full: " + std::to_string(max_queue_) + " requests are waiting");
+  }
+  const uint64_t id = next_id_++;
+  live->id = live->job.id = id;
+  ++pending_;
+  submitted_.push_back(std::move(live));
+  wake_.notify_one();
+  return id;
+}
+
+void Engine::cancel(uint64_t id) {
+  const std::lock_guard lock(mutex_);
+  cancelled_.push_back(id);
+  wake_.notify_one();
+}
+
+EngineStats Engine::stats() const {
+  const std::lock_guard lock(mutex_);
+  return stats_;
+}
+
+void Engine::drain() {
+  std::unique_lock lock(mutex_);
+  idle_.wait(lock, [&] { return pending_ == 0; });
+}
+
+void Engine::forget_prefixes() {
+  const std::lock_guard lock(mutex_);
+  forget_ = true;
+  wake_.notify_one();
+}
+
+void Engine::admit(std::unique_ptr<Live> live) {
+  live->job.arrival = next_arrival_++;
+  scheduler_.add(&live->job);
+  live_.emplace(live->id, std::move(live));
+}
+
+// New requests and cancellations. False when the engine is to stop.
+bool Engine::take_in() {
+  std::vector<std::unique_ptr<Live>> submitted;
+  std::vector<uint64_t> cancelled;
+  bool stopping = false;
+  bool forget = false;
+  {
+    std::unique_lock lock(mutex_);
+    wake_.wait(lock, [&] {
+      return stopping_ || forget_ || !submitted_.empty() || !cancelled_.empty() || !scheduler_.idle();
+    });
+    submitted.swap(submitted_);
+    cancelled.swap(cancelled_);
+    stopping = stopping_;
+    forget = std::exchange(forget_, false);
+  }
+  for (auto& live : submitted) admit(std::move(live));
+  for (const uint64_t id : cancelled) {
+    if (const auto found = live_.find(id); found != live_.end())
+      finish(*found->second, Finish::kCancelled, {});
+  }
+  if (forget) runner_->cache().forget();
+  while (stopping && !live_.empty()) finish(*live_.begin()->second, Finish::kCancelled, {});
+  return !stopping;
+}
+
+void Engine::run() {
+  while (take_in()) {
+    const std::vector<Scheduler::Item>& items = scheduler_.next();
+    if (!items.empty()) step(items);
+    publish_stats();
+  }
+  publish_stats();
+}
+
+void Engine::publish_stats() {
+  const BlockPool& pool = runner_->cache().pool();
+  counters_.running = scheduler_.running();
+  counters_.waiting = scheduler_.waiting();
+  counters_.preemptions = scheduler_.preemptions();
+  counters_.pages = pool.pages();
+  counters_.held_pages = pool.held_pages();
+  counters_.cached_pages = pool.cached_pages();
+  const std::lock_guard lock(mutex_);
+  stats_ = counters_;
+  pending_ -= std::exchange(ended_, 0);
+  if (pending_ == 0) idle_.notify_all();
+}
+
+// The request is gone when this returns.
+void Engine::finish(Live& live, Finish reason, Event event) {
+  scheduler_.remove(&live.job);
+  event.finish = reason;
+  event.cached_tokens = live.job.cached_tokens;
+  if (!live.reported) event.prompt_logprobs = std::move(live.prompt_logprobs);
+  if (live.request.on_event) live.request.on_event(event);
+  live_.erase(live.id);
+  ++ended_;
+}
+
+void Engine::step(const std::vector<Scheduler::Item>& items) {
+  std::vector<Scheduled> scheduled;
+  std::vector<Live*> lives;
+  for (const Scheduler::Item& item : items) {
+    Live& live = *live_.at(item.job->id);
+    Sequence& sequence = item.job->sequence;
+    const int end = sequence.computed + item.count;
+    const bool samples = end == static_cast<int>(sequence.tokens.size());
+    // Logits of every prompt position not read yet, or of the last token alone.
+    const int from = item.job->prompt_logits_done;
+    const bool prompt_logits = from >= 0 && from < item.job->prompt - 1 && end > from;
+    scheduled.push_back({.sequence = &sequence,
+                         .count = item.count,
+                         .logit_count = prompt_logits ? end - std::max(from, sequence.computed)
+                                        : samples     ? 1
+                                                      : 0});
+    lives.push_back(&live);
+    if (sequence.computed < item.job->prompt) {
+      counters_.prompt_tokens += static_cast<uint64_t>(std::min(end, item.job->prompt) - sequence.computed);
+    }
+  }
+  const Tensor logits = runner_->step(scheduled);
+  ++counters_.steps;
+
+  std::vector<Live*> sampling;
+  std::vector<int64_t> rows;
+  int64_t row = 0;
+  for (size_t i = 0; i < scheduled.size(); ++i) {
+    Live& live = *lives[i];
+    Sequence& sequence = live.job.sequence;
+    runner_->cache().commit(sequence);
+    const int count = scheduled[i].logit_count;
+    if (live.request.prompt_logprobs >= 0 && count > 0) {
+      for (int j = 0; j < count; ++j) {
+        const int position = sequence.computed - count + j;
+        if (position != live.job.prompt_logits_done || position + 1 >= live.job.prompt) continue;
+        live.prompt_logprobs.push_back(likeliest(logits_row(logits, row + j), live.request.prompt_logprobs,
+                                                 sequence.tokens[position + 1]));
+        ++live.job.prompt_logits_done;
+      }
+    }
+    row += count;
+    if (count == 0 || sequence.computed < static_cast<int>(sequence.tokens.size())) continue;
+    sampling.push_back(&live);
+    rows.push_back(row - 1);
+  }
+  sample_rows(sampling, logits, rows);
+}
+
+void Engine::sample_rows(std::vector<Live*>& sampling, const Tensor& logits,
+                         const std::vector<int64_t>& rows) {
+  runner_->pool().parallel_tasks(static_cast<int64_t>(sampling.size()), [&](int64_t i) {
+    Live& live = *sampling[i];
+    live.event = {};
+    live.sampled =
+        pick(live.request, live.job, live.counts, live.allowed, logits_row(logits, rows[i]), live.event);
+  });
+  for (Live* live : sampling) {
+    Event event = std::move(live->event);
+    Sequence& sequence = live->job.sequence;
+    if (live->sampled < 0) {  // the constraint leaves nothing
+      finish(*live, Finish::kStop, std::move(event));
+      continue;
+    }
+    const Request& r = live->request;
+    event.id = live->sampled;
+    event.is_stop = std::find(r.stop_ids.begin(), r.stop_ids.end(), event.id) != r.stop_ids.end();
+    sequence.tokens.push_back(event.id);
+    ++counters_.generated_tokens;
+    if (r.constraint && !event.is_stop) r.constraint->accept(event.id);
+    const auto made = static_cast<int>(sequence.tokens.size()) - live->job.prompt;
+    if (!live->reported) {
+      counters_.prefix_queries += static_cast<uint64_t>(live->job.prompt);
+      counters_.prefix_hits += static_cast<uint64_t>(live->job.cached_tokens);
+    }
+    if (event.is_stop || made >= r.max_tokens) {
+      finish(*live, event.is_stop ? Finish::kStop : Finish::kLength, std::move(event));
+      continue;
+    }
+    event.cached_tokens = live->job.cached_tokens;
+    if (!live->reported) event.prompt_logprobs = std::move(live->prompt_logprobs);
+    live->reported = true;
+    if (r.on_event) r.on_event(event);
+  }
+}
+
+}  // namespace heed

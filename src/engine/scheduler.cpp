@@ -1,0 +1,111 @@
+#include "engine/scheduler.h"
+
+#include <algorithm>
+
+namespace heed {
+namespace {
+
+bool before(const Job* a, const Job* b) {
+  return a->priority != b->priority ? a->priority < b->priority : a->arrival < b->arrival;
+}
+
+int left(const Job& job) { return static_cast<int>(job.sequence.tokens.size()) - job.sequence.computed; }
+
+}  // namespace
+
+void Scheduler::add(Job* job) {
+  job->running = false;
+  // The first to go is at the back.
+  const auto place = std::lower_bound(waiting_.begin(), waiting_.end(), job,
+                                      [](const Job* a, const Job* b) { return before(b, a); });
+  waiting_.insert(place, job);
+}
+
+void Scheduler::remove(Job* job) {
+  std::erase(job->running ? running_ : waiting_, job);
+  std::erase_if(plan_, [&](const Item& item) { return item.job == job; });
+  cache_.release(job->sequence);
+  job->running = false;
+}
+
+void Scheduler::preempt(Job* job) {
+  ++preemptions_;
+  ++job->preemptions;
+  std::erase(running_, job);
+  std::erase_if(plan_, [&](const Item& item) { return item.job == job; });
+  cache_.release(job->sequence);
+  add(job);
+}
+
+// The position to run to: within the budget, and where every mask allows a cut. 0: not at all in this step.
+int Scheduler::cut(const Job& job, int budget) const {
+  const Sequence& sequence = job.sequence;
+  if (wants_prompt_logits(job)) budget = std::min(budget, limits_.prompt_logit_tokens);
+  const int end = static_cast<int>(sequence.tokens.size());
+  const auto legal = [&](int position) {
+    const auto& groups = cache_.layout().groups;
+    return position == end || std::all_of(groups.begin(), groups.end(), [&](const CacheGroup& group) {
+             return can_cut(group.mask, sequence.facts(), position);
+           });
+  };
+  const int furthest = std::min(sequence.computed + budget, end);
+  for (int position = furthest; position > sequence.computed; --position) {
+    if (legal(position)) return position;
+  }
+  if (budget < limits_.step_tokens) return sequence.computed;  // wait for a step of its own
+  int position = furthest + 1;                                 // an image longer than any step: it runs whole
+  while (position < end && !legal(position)) ++position;
+  return std::min(position, end);
+}
+
+// Takes pages for up to `budget` tokens of a running job, from those after it in order if there are none
+// free. False if the job itself had to go.
+bool Scheduler::place(Job* job, int budget) {
+  const int upto = cut(*job, budget);
+  if (upto == job->sequence.computed) return true;
+  while (!cache_.extend(job->sequence, upto)) {
+    Job* last = running_.back();
+    preempt(last);
+    if (last == job) return false;
+  }
+  plan_.push_back({job, upto - job->sequence.computed});
+  return true;
+}
+
+const std::vector<Scheduler::Item>& Scheduler::next() {
+  plan_.clear();
+  const uint64_t preemptions = preemptions_;
+  // One token is set aside for each running sequence that comes later.
+  int budget = limits_.step_tokens;
+  for (size_t i = 0; i < running_.size(); ++i) {
+    Job* job = running_[i];
+    const int later = static_cast<int>(running_.size() - i) - 1;
+    if (!place(job, std::min(left(*job), std::max(budget - later, 1)))) break;
+    if (!plan_.empty() && plan_.back().job == job) budget -= plan_.back().count;
+  }
+  if (preemptions_ == preemptions) admit(budget);  // who just made room must not take it back
+  return plan_;
+}
+
+void Scheduler::admit(int budget) {
+  while (!waiting_.empty() && budget > 0 && static_cast<int>(running_.size()) < limits_.sequences) {
+    Job* job = waiting_.back();
+    Sequence& sequence = job->sequence;
+    if (!wants_prompt_logits(*job)) {
+      const int found = cache_.take_prefix(sequence);
+      if (job->preemptions == 0) job->cached_tokens = found;
+    }
+    const int upto = cut(*job, std::min(budget, left(*job)));
+    if (upto == sequence.computed || !cache_.extend(sequence, upto)) {
+      cache_.release(sequence);
+      return;
+    }
+    waiting_.pop_back();
+    job->running = true;
+    running_.insert(std::upper_bound(running_.begin(), running_.end(), job, before), job);
+    plan_.push_back({job, upto - sequence.computed});
+    budget -= plan_.back().count;
+  }
+}
+
+}  // namespace heed
