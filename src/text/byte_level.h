@@ -10,7 +10,8 @@
 namespace heed {
 
 void append_byte_level(std::string& out, std::string_view bytes);
-// The bytes that a token of the alphabet stands for; nothing if it has a character that is not of the alphabet.
+// The bytes that a token of the alphabet stands for; nothing if it has a character that is not of the
+// alphabet.
 std::optional<std::string> bytes_of_token(std::string_view token);
 
 }  // namespace heed

@@ -13,7 +13,8 @@ uint32_t offset_of(uint32_t unit) { return unit >> 10 << ((unit & 1U << 9) >> 6)
 
 uint32_t read_uint32(std::string_view bytes, size_t at) {
   uint32_t value = 0;
-  for (size_t i = 0; i < 4; ++i) value |= static_cast<uint32_t>(static_cast<unsigned char>(bytes[at + i])) << (8 * i);
+  for (size_t i = 0; i < 4; ++i)
+    value |= static_cast<uint32_t>(static_cast<unsigned char>(bytes[at + i])) << (8 * i);
   return value;
 }
 

@@ -1,8 +1,10 @@
-// SentencePiece's precompiled character map: text rewritten piece by piece as the model's training did (NFKC and more).
+// SentencePiece's precompiled character map: text rewritten piece by piece as the model's training did (NFKC
+// and more).
 //
-// The map is a double-array trie (Darts-clone) from UTF-8 to offsets in a pool of zero-terminated replacements. The
-// source bytes are a file's: every index is checked. Source: sentencepiece normalizer.cc, and the Rust crate
-// spm_precompiled, whose rule it is to take the shortest prefix in the trie for a whole grapheme of up to 5 bytes.
+// The map is a double-array trie (Darts-clone) from UTF-8 to offsets in a pool of zero-terminated
+// replacements. The source bytes are a file's: every index is checked. Source: sentencepiece normalizer.cc,
+// and the Rust crate spm_precompiled, whose rule it is to take the shortest prefix in the trie for a whole
+// grapheme of up to 5 bytes.
 #pragma once
 #include <cstdint>
 #include <optional>

@@ -13,8 +13,9 @@ std::string quoted_text(std::string_view text) {
 
 std::optional<int> token_id(const Json& json) {
   if (!json.is_number_integer()) return {};
-  const bool in_range = json.is_number_unsigned() ? json.get<uint64_t>() <= static_cast<uint64_t>(kMaxTokenId)
-                                                  : json.get<int64_t>() >= 0 && json.get<int64_t>() <= kMaxTokenId;
+  const bool in_range = json.is_number_unsigned()
+                            ? json.get<uint64_t>() <= static_cast<uint64_t>(kMaxTokenId)
+                            : json.get<int64_t>() >= 0 && json.get<int64_t>() <= kMaxTokenId;
   if (!in_range) return {};
   return json.get<int>();
 }
@@ -53,7 +54,8 @@ Result<int64_t> JsonFields::integer(const char* name, int64_t least, int64_t mos
                                     std::optional<int64_t> otherwise) const {
   if (find(name) == nullptr && otherwise) return *otherwise;
   const Json* member = TRY(require(name));
-  const bool fits = member->is_number_integer() && (!member->is_number_unsigned() || member->get<uint64_t>() <= INT64_MAX);
+  const bool fits =
+      member->is_number_integer() && (!member->is_number_unsigned() || member->get<uint64_t>() <= INT64_MAX);
   if (!fits || member->get<int64_t>() < least || member->get<int64_t>() > most) {
     return error(name, "a whole number from " + std::to_string(least) + " to " + std::to_string(most));
   }

@@ -16,13 +16,14 @@ class JsonFields {
   static Result<JsonFields> of(const Json& json, std::string place);
 
   const std::string& place() const { return place_; }
-  const Json* find(const char* name) const;         // null where the member is missing or null
+  const Json* find(const char* name) const;  // null where the member is missing or null
   Result<const Json*> require(const char* name) const;
 
   // A missing or null member gives `otherwise`; without one it is an error.
   Result<std::string> text(const char* name, std::optional<std::string> otherwise = {}) const;
   Result<bool> flag(const char* name, std::optional<bool> otherwise = {}) const;
-  Result<int64_t> integer(const char* name, int64_t least, int64_t most, std::optional<int64_t> otherwise = {}) const;
+  Result<int64_t> integer(const char* name, int64_t least, int64_t most,
+                          std::optional<int64_t> otherwise = {}) const;
   Result<char32_t> character(const char* name) const;
   Result<std::optional<std::string>> optional_text(const char* name) const;
   Result<const Json*> array(const char* name) const;

@@ -9,7 +9,8 @@ namespace heed {
 namespace {
 
 constexpr const char* kAccepted =
-    "NFC, NFD, NFKC, NFKD, Lowercase, Strip, StripAccents, Replace, Prepend, Precompiled, BertNormalizer, Nmt, "
+    "NFC, NFD, NFKC, NFKD, Lowercase, Strip, StripAccents, Replace, Prepend, Precompiled, BertNormalizer, "
+    "Nmt, "
     "ByteLevel or Sequence";
 
 Result<NormalizerStep> step_of(const JsonFields& fields) {
@@ -26,10 +27,12 @@ Result<NormalizerStep> step_of(const JsonFields& fields) {
     return NormalizerStep(StripEnds{TRY(fields.flag("strip_left")), TRY(fields.flag("strip_right"))});
   }
   if (type == "Prepend") return NormalizerStep(Prepend{TRY(fields.text("prepend"))});
-  if (type == "Replace") return NormalizerStep(Replace{TRY(Pattern::of(fields)), TRY(fields.text("content"))});
+  if (type == "Replace")
+    return NormalizerStep(Replace{TRY(Pattern::of(fields)), TRY(fields.text("content"))});
   if (type == "BertNormalizer") {
     const bool lowercase = TRY(fields.flag("lowercase"));
-    return NormalizerStep(BertCleaning{TRY(fields.flag("clean_text")), TRY(fields.flag("handle_chinese_chars")),
+    return NormalizerStep(BertCleaning{TRY(fields.flag("clean_text")),
+                                       TRY(fields.flag("handle_chinese_chars")),
                                        TRY(fields.flag("strip_accents", lowercase)), lowercase});
   }
   if (type == "Precompiled") {
@@ -70,9 +73,11 @@ std::string nmt_cleaned(std::string_view text) {
     const CodePoint c = code_point_at(text, i);
     const char32_t v = c.value;
     i += c.length;
-    if ((v >= 1 && v <= 8) || v == 0xB || (v >= 0xE && v <= 0x1F) || v == 0x7F || v == 0x8F || v == 0x9F) continue;
-    const bool space = v == 9 || v == 0xA || v == 0xC || v == 0xD || v == 0x1680 || (v >= 0x200B && v <= 0x200F) ||
-                       v == 0x2028 || v == 0x2029 || v == 0x2581 || v == 0xFEFF || v == 0xFFFD;
+    if ((v >= 1 && v <= 8) || v == 0xB || (v >= 0xE && v <= 0x1F) || v == 0x7F || v == 0x8F || v == 0x9F)
+      continue;
+    const bool space = v == 9 || v == 0xA || v == 0xC || v == 0xD || v == 0x1680 ||
+                       (v >= 0x200B && v <= 0x200F) || v == 0x2028 || v == 0x2029 || v == 0x2581 ||
+                       v == 0xFEFF || v == 0xFFFD;
     append_utf8(out, space ? ' ' : v);
   }
   return out;
@@ -123,8 +128,8 @@ std::string_view stripped(std::string_view text, const StripEnds& ends) {
   return text;
 }
 
-// Rewrites a text. All but the last three work character by character, so that what became of the first character of
-// the input is what they make of its bytes alone.
+// Rewrites a text. All but the last three work character by character, so that what became of the first
+// character of the input is what they make of its bytes alone.
 struct Rewrite {
   NormalizedText& normalized;
 
@@ -142,7 +147,9 @@ struct Rewrite {
   }
   Status operator()(const Lowercase&) const { return both(lowercased); }
   Status operator()(const StripAccents&) const {
-    return both([](std::string_view text) { return filtered(text, [](char32_t c) { return !is_combining_mark(c); }); });
+    return both([](std::string_view text) {
+      return filtered(text, [](char32_t c) { return !is_combining_mark(c); });
+    });
   }
   Status operator()(const NmtCleaning&) const { return both(nmt_cleaned); }
   Status operator()(const ByteLevelNormalizer&) const {
@@ -196,7 +203,8 @@ struct Rewrite {
   Status operator()(const Charsmap& map) const {
     const bool at_origin = normalized.origin_bytes > 0;
     normalized.text = map.normalize(normalized.text);
-    normalized.origin_bytes = at_origin && !normalized.text.empty() ? code_point_at(normalized.text, 0).length : 0;
+    normalized.origin_bytes =
+        at_origin && !normalized.text.empty() ? code_point_at(normalized.text, 0).length : 0;
     return {};
   }
 };

@@ -32,11 +32,11 @@ struct BertCleaning {
   bool clean_text, handle_chinese_chars, strip_accents, lowercase;
 };
 
-using NormalizerStep = std::variant<NormalForm, Lowercase, StripAccents, NmtCleaning, ByteLevelNormalizer, StripEnds,
-                                    Replace, Prepend, BertCleaning, Charsmap>;
+using NormalizerStep = std::variant<NormalForm, Lowercase, StripAccents, NmtCleaning, ByteLevelNormalizer,
+                                    StripEnds, Replace, Prepend, BertCleaning, Charsmap>;
 
-// A text on its way, and how many of its leading bytes stem from the first character of the input. Metaspace's scheme
-// "first" asks for it: it prepends where a piece begins at the input's beginning.
+// A text on its way, and how many of its leading bytes stem from the first character of the input.
+// Metaspace's scheme "first" asks for it: it prepends where a piece begins at the input's beginning.
 struct NormalizedText {
   std::string text;
   size_t origin_bytes = 0;

@@ -1,6 +1,7 @@
 #include "text/oniguruma.h"
 
 #include <array>
+#include <initializer_list>
 #include <optional>
 #include <vector>
 
@@ -11,7 +12,8 @@ namespace {
 
 constexpr int kMaxClassDepth = 32;
 
-// The members of \w, as items of a PCRE2 class: some symbols are alphabetic, and Oniguruma adds the Latin-1 numbers.
+// The members of \w, as items of a PCRE2 class: some symbols are alphabetic, and Oniguruma adds the Latin-1
+// numbers.
 constexpr std::string_view kWordItems =
     "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}\\x{24b6}-\\x{24e9}"
     "\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}";
@@ -45,7 +47,8 @@ constexpr std::array<NamedItems, 7> kLongCategories = {{{"letter", "\\p{L}"},
                                                         {"other", "\\p{C}"}}};
 
 constexpr std::array<std::string_view, 8> kBinaryProperties = {
-    "alphabetic", "lowercase", "uppercase", "emoji", "extendedpictographic", "whitespace", "ideographic", "math"};
+    "alphabetic",           "lowercase",  "uppercase",   "emoji",
+    "extendedpictographic", "whitespace", "ideographic", "math"};
 
 std::string_view find_items(std::string_view name) {
   for (const NamedItems& named : kPosixClasses) {
@@ -57,6 +60,12 @@ std::string_view find_items(std::string_view name) {
   return {};
 }
 
+std::string joined(std::initializer_list<std::string_view> parts) {
+  std::string all;
+  for (const std::string_view part : parts) all += part;
+  return all;
+}
+
 // A set of characters: the items of a PCRE2 class, and what has to stand beside that class as an expression.
 struct CharacterSet {
   std::string items;
@@ -64,17 +73,17 @@ struct CharacterSet {
 
   void add(std::string_view set_items, bool negated) {
     if (negated) {
-      others.push_back("[^" + std::string(set_items) + "]");
+      others.push_back(joined({"[^", set_items, "]"}));
     } else {
       items += set_items;
     }
   }
   std::string expression(bool negated) const {
-    if (others.empty()) return (negated ? "[^" : "[") + items + "]";
+    if (others.empty()) return joined({negated ? "[^" : "[", items, "]"});
     std::string any;
-    if (!items.empty()) any = "[" + items + "]";
-    for (const std::string& other : others) any += (any.empty() ? "" : "|") + other;
-    return negated ? "(?:(?!" + any + ")(?s:.))" : "(?:" + any + ")";
+    if (!items.empty()) any = joined({"[", items, "]"});
+    for (const std::string& other : others) any += joined({any.empty() ? "" : "|", other});
+    return negated ? joined({"(?:(?!", any, ")(?s:.))"}) : joined({"(?:", any, ")"});
   }
 };
 
@@ -126,8 +135,10 @@ class Translator {
     if (!next_is("?")) return {};
     // The options between (? and : or ) have one letter of another meaning.
     size_t end = at_ + 1;
-    while (end < pattern_.size() && std::string_view("imxs-").find(pattern_[end]) != std::string_view::npos) ++end;
-    const bool options = end > at_ + 1 && end < pattern_.size() && (pattern_[end] == ':' || pattern_[end] == ')');
+    while (end < pattern_.size() && std::string_view("imxs-").find(pattern_[end]) != std::string_view::npos)
+      ++end;
+    const bool options =
+        end > at_ + 1 && end < pattern_.size() && (pattern_[end] == ':' || pattern_[end] == ')');
     if (!options) {
       // (?<name>, (?=, (?!, (?<=, (?>, (?: : the question mark belongs to the group and is no quantifier.
       out_ += '?';
@@ -154,7 +165,9 @@ class Translator {
       return {};
     }
     size_t end = at_ + 1;
-    while (end < pattern_.size() && std::string_view("0123456789,").find(pattern_[end]) != std::string_view::npos) ++end;
+    while (end < pattern_.size() &&
+           std::string_view("0123456789,").find(pattern_[end]) != std::string_view::npos)
+      ++end;
     if (end == at_ + 1 || end == pattern_.size() || pattern_[end] != '}') {
       last_atom_ = out_.size();
       out_ += "\\{";
@@ -162,12 +175,12 @@ class Translator {
       return {};
     }
     std::string bounds(pattern_.substr(at_, end + 1 - at_));
-    if (bounds[1] == ',') bounds.insert(1, "0");
+    if (bounds[1] == ',') bounds.insert(bounds.begin() + 1, '0');
     out_ += bounds;
     at_ = end + 1;
     if (next_is("+")) {  // not possessive in this syntax: one or more of the repetition
-      out_.insert(last_atom_, "(?:");
-      out_ += ")+";
+      out_ = joined({std::string_view(out_).substr(0, last_atom_),
+                     "(?:", std::string_view(out_).substr(last_atom_), ")+"});
       ++at_;
     }
     return {};
@@ -177,18 +190,36 @@ class Translator {
   Status escape() {
     if (at_ + 1 >= pattern_.size()) return invalid("a backslash at the end");
     const char c = pattern_[at_ + 1];
-    const std::string word = "[" + std::string(kWordItems) + "]";
+    const std::string word = joined({"[", kWordItems, "]"});
     at_ += 2;
     switch (c) {
-      case 'w': out_ += word; return {};
-      case 'W': out_ += "[^" + std::string(kWordItems) + "]"; return {};
-      case 'h': out_ += "[" + std::string(kHexItems) + "]"; return {};
-      case 'H': out_ += "[^" + std::string(kHexItems) + "]"; return {};
-      case 'b': out_ += "(?:(?<=" + word + ")(?!" + word + ")|(?<!" + word + ")(?=" + word + "))"; return {};
-      case 'B': out_ += "(?:(?<=" + word + ")(?=" + word + ")|(?<!" + word + ")(?!" + word + "))"; return {};
-      case 'v': out_ += "\\x{b}"; return {};
-      case 'O': out_ += "(?s:.)"; return {};
-      case 'u': out_ += TRY(four_digits()); return {};
+      case 'w':
+        out_ += word;
+        return {};
+      case 'W':
+        out_ += joined({"[^", kWordItems, "]"});
+        return {};
+      case 'h':
+        out_ += joined({"[", kHexItems, "]"});
+        return {};
+      case 'H':
+        out_ += joined({"[^", kHexItems, "]"});
+        return {};
+      case 'b':
+        out_ += joined({"(?:(?<=", word, ")(?!", word, ")|(?<!", word, ")(?=", word, "))"});
+        return {};
+      case 'B':
+        out_ += joined({"(?:(?<=", word, ")(?=", word, ")|(?<!", word, ")(?!", word, "))"});
+        return {};
+      case 'v':
+        out_ += "\\x{b}";
+        return {};
+      case 'O':
+        out_ += "(?s:.)";
+        return {};
+      case 'u':
+        out_ += TRY(four_digits());
+        return {};
       case 'p':
       case 'P': {
         CharacterSet set;
@@ -196,7 +227,8 @@ class Translator {
         out_ += set.expression(false);
         return {};
       }
-      default: break;
+      default:
+        break;
     }
     const int length = code_point_at(pattern_, at_ - 1).length;
     if (length == 1) out_ += '\\';  // a character of more bytes needs no escape
@@ -212,7 +244,7 @@ class Translator {
       return invalid("\\u without four hexadecimal digits");
     }
     at_ += 4;
-    return "\\x{" + digits + "}";
+    return joined({"\\x{", digits, "}"});
   }
 
   // \p{...} after the p: adds the property to `set`.
@@ -230,7 +262,7 @@ class Translator {
       if (c != ' ' && c != '_' && c != '-') name += static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
     }
     if (name.empty() || name.find_first_not_of("abcdefghijklmnopqrstuvwxyz") != std::string::npos) {
-      return invalid("\\p{" + std::string(given) + "}: no such property");
+      return invalid(joined({"\\p{", given, "}: no such property"}));
     }
     if (const std::string_view items = find_items(name); !items.empty()) {
       set.add(items, negated);
@@ -239,8 +271,7 @@ class Translator {
     bool plain = name.size() <= 2;  // a general category
     for (const std::string_view binary : kBinaryProperties) plain = plain || name == binary;
     if (name.size() <= 2) name[0] = static_cast<char>(name[0] - 32);
-    const std::string item = (negated ? "\\P{" : "\\p{") + std::string(plain ? "" : "sc:") + name + "}";
-    set.items += item;
+    set.items += joined({negated ? "\\P{" : "\\p{", plain ? "" : "sc:", name, "}"});
     return {};
   }
 
@@ -266,8 +297,8 @@ class Translator {
     ++at_;
     if (parts.size() == 1) return parts[0].expression(negated);
     std::string all;
-    for (const CharacterSet& part : parts) all += "(?=" + part.expression(false) + ")";
-    return negated ? "(?:(?!" + all + ")(?s:.))" : "(?:" + all + "(?s:.))";
+    for (const CharacterSet& part : parts) all += joined({"(?=", part.expression(false), ")"});
+    return negated ? joined({"(?:(?!", all, ")(?s:.))"}) : joined({"(?:", all, "(?s:.))"});
   }
 
   Status class_item(int depth, CharacterSet& set) {
@@ -278,7 +309,7 @@ class Translator {
         const bool negated = name.starts_with('^');
         if (negated) name.remove_prefix(1);
         const std::string_view items = find_items(name);
-        if (items.empty()) return invalid("[:" + std::string(name) + ":]: no such class");
+        if (items.empty()) return invalid(joined({"[:", name, ":]: no such class"}));
         set.add(items, negated);
         at_ = end + 2;
         return {};
@@ -302,14 +333,24 @@ class Translator {
     at_ += 2;
     switch (c) {
       case 'w':
-      case 'W': set.add(kWordItems, c == 'W'); return {};
+      case 'W':
+        set.add(kWordItems, c == 'W');
+        return {};
       case 'h':
-      case 'H': set.add(kHexItems, c == 'H'); return {};
-      case 'v': set.items += "\\x{b}"; return {};
-      case 'u': set.items += TRY(four_digits()); return {};
+      case 'H':
+        set.add(kHexItems, c == 'H');
+        return {};
+      case 'v':
+        set.items += "\\x{b}";
+        return {};
+      case 'u':
+        set.items += TRY(four_digits());
+        return {};
       case 'p':
-      case 'P': return property(c == 'P', set);
-      default: break;
+      case 'P':
+        return property(c == 'P', set);
+      default:
+        break;
     }
     const int length = code_point_at(pattern_, at_ - 1).length;
     if (length == 1) set.items += '\\';  // a character of more bytes needs no escape
@@ -318,10 +359,10 @@ class Translator {
     return {};
   }
 
-  // \s+$ fails at every place of a long run of spaces, each time after going over all of it: a square of steps. Where
-  // the first place of a run has failed its others must too, so only that one is tried.
+  // \s+$ fails at every place of a long run of spaces, each time after going over all of it: a square of
+  // steps. Where the first place of a run has failed its others must too, so only that one is tried.
   std::string guard_trailing_run(std::string pattern) const {
-    return pattern_ == "\\s+$" ? "(?:\\G|(?<!\\s))" + pattern : pattern;
+    return pattern_ == "\\s+$" ? joined({"(?:\\G|(?<!\\s))", pattern}) : pattern;
   }
 
   std::string_view pattern_;

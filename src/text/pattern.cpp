@@ -8,7 +8,8 @@ Result<Pattern> Pattern::of(const JsonFields& fields) {
   const Json* member = TRY(fields.require("pattern"));
   constexpr const char* kAccepted = "{\"String\": text} or {\"Regex\": expression}";
   if (!member->is_object() || member->size() != 1) return fields.error("pattern", kAccepted);
-  const auto& [kind, value] = *member->items().begin();
+  const std::string kind = member->begin().key();
+  const Json& value = *member->begin();
   if (!value.is_string()) return fields.error("pattern", kAccepted);
   if (kind == "String") return literal(value.get<std::string>());
   if (kind != "Regex") return fields.error("pattern", kAccepted);
@@ -31,7 +32,8 @@ Status Pattern::find_all(std::string_view text, std::vector<Span>& matches) cons
   return {};
 }
 
-Status append_replaced(std::string& out, std::string_view text, const Pattern& pattern, std::string_view content) {
+Status append_replaced(std::string& out, std::string_view text, const Pattern& pattern,
+                       std::string_view content) {
   if (text.empty()) return {};
   std::vector<Span> matches;
   TRY(pattern.find_all(text, matches));

@@ -27,6 +27,7 @@ class Pattern {
 };
 
 // Appends `text` to `out` with every match of `pattern` replaced by `content`.
-Status append_replaced(std::string& out, std::string_view text, const Pattern& pattern, std::string_view content);
+Status append_replaced(std::string& out, std::string_view text, const Pattern& pattern,
+                       std::string_view content);
 
 }  // namespace heed

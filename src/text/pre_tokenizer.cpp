@@ -69,8 +69,8 @@ const Regex& gpt2_regex() {
   return regex;
 }
 
-// Rewrites every unfinished piece: `rewrite(text of the piece, piece, out)` appends its new text to `out` and gives its
-// new origin_bytes.
+// Rewrites every unfinished piece: `rewrite(text of the piece, piece, out)` appends its new text to `out` and
+// gives its new origin_bytes.
 template <class Rewrite>
 void rewrite_pieces(PieceList& list, Rewrite rewrite) {
   std::string out;
@@ -150,9 +150,10 @@ struct Apply {
   PieceList& list;
 
   Status operator()(const PatternSplit& step) const {
-    return split_pieces(list, step.behavior, step.invert, [&](std::string_view text, std::vector<Span>& matches) {
-      return step.pattern.find_all(text, matches);
-    });
+    return split_pieces(list, step.behavior, step.invert,
+                        [&](std::string_view text, std::vector<Span>& matches) {
+                          return step.pattern.find_all(text, matches);
+                        });
   }
   Status operator()(const CharacterSplit& step) const {
     return split_pieces(list, step.behavior, false, [&](std::string_view text, std::vector<Span>& matches) {
@@ -166,17 +167,19 @@ struct Apply {
     });
   }
   Status operator()(const WordsAndSymbols&) const {
-    return split_pieces(list, SplitBehavior::kRemoved, true, [](std::string_view text, std::vector<Span>& matches) {
-      find_words_and_symbols(text, matches);
-      return Status();
-    });
+    return split_pieces(list, SplitBehavior::kRemoved, true,
+                        [](std::string_view text, std::vector<Span>& matches) {
+                          find_words_and_symbols(text, matches);
+                          return Status();
+                        });
   }
   Status operator()(const ByteLevel& step) const {
     if (step.add_prefix_space) prepend_spaces(list);
     if (step.use_regex) {
-      TRY(split_pieces(list, SplitBehavior::kIsolated, false, [](std::string_view text, std::vector<Span>& matches) {
-        return gpt2_regex().find_all(text, matches);
-      }));
+      TRY(split_pieces(list, SplitBehavior::kIsolated, false,
+                       [](std::string_view text, std::vector<Span>& matches) {
+                         return gpt2_regex().find_all(text, matches);
+                       }));
     }
     to_byte_level(list);
     return {};
@@ -185,19 +188,21 @@ struct Apply {
     replace_spaces(list, step);
     if (!step.split) return {};
     const Pattern marker = Pattern::literal(step.replacement);
-    return split_pieces(list, SplitBehavior::kMergedWithNext, false,
-                        [&](std::string_view text, std::vector<Span>& matches) { return marker.find_all(text, matches); });
+    return split_pieces(
+        list, SplitBehavior::kMergedWithNext, false,
+        [&](std::string_view text, std::vector<Span>& matches) { return marker.find_all(text, matches); });
   }
   Status operator()(const FixedLength& step) const {
-    return split_pieces(list, SplitBehavior::kIsolated, false, [&](std::string_view text, std::vector<Span>& matches) {
-      int64_t count = 0;
-      for (size_t i = 0; i < text.size(); ++count) {
-        const size_t length = code_point_at(text, i).length;
-        if (count % step.length == 0) matches.push_back({i, i});
-        matches.back().end = i += length;
-      }
-      return Status();
-    });
+    return split_pieces(list, SplitBehavior::kIsolated, false,
+                        [&](std::string_view text, std::vector<Span>& matches) {
+                          int64_t count = 0;
+                          for (size_t i = 0; i < text.size(); ++count) {
+                            const size_t length = code_point_at(text, i).length;
+                            if (count % step.length == 0) matches.push_back({i, i});
+                            matches.back().end = i += length;
+                          }
+                          return Status();
+                        });
   }
 };
 
@@ -221,8 +226,9 @@ Result<Metaspace> metaspace_of(const JsonFields& fields) {
 
 Result<PreTokenizer> PreTokenizer::of(const Json& json, const std::string& place) {
   PreTokenizer pre_tokenizer;
-  TRY(for_each_in_sequence(json, place, "pretokenizers",
-                           [&](const JsonFields& fields) { return add_steps(fields, pre_tokenizer.steps_); }));
+  TRY(for_each_in_sequence(json, place, "pretokenizers", [&](const JsonFields& fields) {
+    return add_steps(fields, pre_tokenizer.steps_);
+  }));
   return pre_tokenizer;
 }
 

@@ -1,7 +1,7 @@
 // The pre-tokenizer of a tokenizer.json: a text split into the words that the model then takes one by one.
 //
-// A chain of steps; nested Sequences are flattened. Source: tokenizers 0.22.1, tokenizers/src/pre_tokenizers and
-// NormalizedString::split in tokenizer/normalizer.rs.
+// A chain of steps; nested Sequences are flattened. Source: tokenizers 0.22.1, tokenizers/src/pre_tokenizers
+// and NormalizedString::split in tokenizer/normalizer.rs.
 #pragma once
 #include <string>
 #include <variant>

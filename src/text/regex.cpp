@@ -56,8 +56,8 @@ std::string quoted(std::string_view pattern) {
   return "\"" + shown + (pattern.size() > kShown ? "..." : "") + "\"";
 }
 
-// `text` with the code points that PCRE2's Unicode is too old for replaced by stand-ins of the same length, in `copy`;
-// `text` itself where it has none.
+// `text` with the code points that PCRE2's Unicode is too old for replaced by stand-ins of the same length,
+// in `copy`; `text` itself where it has none.
 std::string_view with_stand_ins(std::string_view text, std::string& copy) {
   constexpr unsigned char kFirstLead = 0xE0;  // of U+0800 and up
   for (size_t i = 0; i < text.size();) {
@@ -80,7 +80,8 @@ std::string_view with_stand_ins(std::string_view text, std::string& copy) {
 // One search from `start`: the code of PCRE2, with the interpreter where the JIT's stack does not reach.
 int search(const pcre2_code* code, std::string_view text, size_t start, Workspace& workspace) {
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
-  int found = pcre2_match(code, subject, text.size(), start, PCRE2_NO_UTF_CHECK, workspace.match, workspace.context);
+  int found =
+      pcre2_match(code, subject, text.size(), start, PCRE2_NO_UTF_CHECK, workspace.match, workspace.context);
   if (found == PCRE2_ERROR_JIT_STACKLIMIT) {
     found = pcre2_match(code, subject, text.size(), start, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, workspace.match,
                         workspace.context);
@@ -108,9 +109,9 @@ Result<Regex> Regex::compile(std::string_view pattern) {
   pcre2_set_bsr(context, PCRE2_BSR_UNICODE);
   int error = 0;
   size_t offset = 0;
-  pcre2_code* code =
-      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated->data()), translated->size(),
-                    PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &offset, context);
+  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated->data()), translated->size(),
+                                   PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error,
+                                   &offset, context);
   pcre2_compile_context_free(context);
   if (code == nullptr) return invalid("regular expression " + quoted(pattern) + ": " + explain(error));
   pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // where it cannot, the interpreter serves
@@ -128,7 +129,8 @@ Status Regex::find_all(std::string_view text, std::vector<Span>& matches) const 
     const int found = search(code_.get(), subject, from, workspace);
     if (found == PCRE2_ERROR_NOMATCH) break;
     if (found < 0) {
-      return limit_reached("regular expression " + quoted(pattern_) + " gave up on a text: " + explain(found));
+      return limit_reached("regular expression " + quoted(pattern_) +
+                           " gave up on a text: " + explain(found));
     }
     const size_t* bounds = pcre2_get_ovector_pointer(workspace.match);
     const Span match{bounds[0], bounds[1]};

@@ -9,7 +9,8 @@ Status walk(const Json& json, const std::string& place, const char* members,
             const std::function<Status(const JsonFields&)>& visit, int depth) {
   if (depth > kMaxDepth) return limit_reached(place.substr(0, 40) + "...: Sequences nested too deep");
   const JsonFields fields = TRY(JsonFields::of(json, place));
-  if (TRY(fields.text("type")) != "Sequence") return visit(fields);
+  const std::string type = TRY(fields.text("type"));
+  if (type != "Sequence") return visit(fields);
   const Json* list = TRY(fields.array(members));
   for (size_t i = 0; i < list->size(); ++i) {
     TRY(walk((*list)[i], place + "." + members + "[" + std::to_string(i) + "]", members, visit, depth + 1));

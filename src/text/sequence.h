@@ -1,4 +1,5 @@
-// Walks the components of one part of a tokenizer.json, which is null, one component, or nested Sequences of them.
+// Walks the components of one part of a tokenizer.json, which is null, one component, or nested Sequences of
+// them.
 #pragma once
 #include <functional>
 #include <string>
@@ -9,8 +10,8 @@
 
 namespace heed {
 
-// Calls `visit` for every component that is no Sequence, in order. `members`: the Sequence's member with its list.
-// An error names the component as "<place>.<members>[i]".
+// Calls `visit` for every component that is no Sequence, in order. `members`: the Sequence's member with its
+// list. An error names the component as "<place>.<members>[i]".
 Status for_each_in_sequence(const Json& json, const std::string& place, const char* members,
                             const std::function<Status(const JsonFields&)>& visit);
 

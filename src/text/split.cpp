@@ -43,10 +43,17 @@ void join(std::vector<Part>& parts, Joins joins) {
 void arrange(std::vector<Part>& parts, SplitBehavior behavior) {
   const auto lone_match = [](bool match, bool previous) { return match && !previous; };
   switch (behavior) {
-    case SplitBehavior::kIsolated: break;
-    case SplitBehavior::kRemoved: std::erase_if(parts, [](const Part& part) { return part.match; }); break;
-    case SplitBehavior::kContiguous: join(parts, [](bool match, bool previous) { return match == previous; }); break;
-    case SplitBehavior::kMergedWithPrevious: join(parts, lone_match); break;
+    case SplitBehavior::kIsolated:
+      break;
+    case SplitBehavior::kRemoved:
+      std::erase_if(parts, [](const Part& part) { return part.match; });
+      break;
+    case SplitBehavior::kContiguous:
+      join(parts, [](bool match, bool previous) { return match == previous; });
+      break;
+    case SplitBehavior::kMergedWithPrevious:
+      join(parts, lone_match);
+      break;
     case SplitBehavior::kMergedWithNext:
       std::reverse(parts.begin(), parts.end());
       join(parts, lone_match);

@@ -11,7 +11,8 @@ namespace heed {
 
 using FindMatches = std::function<Status(std::string_view text, std::vector<Span>& matches)>;
 
-// Splits every piece that has no token at the matches in it; `invert` makes what lies between the matches the matches.
+// Splits every piece that has no token at the matches in it; `invert` makes what lies between the matches the
+// matches.
 //   "the-final--countdown" at "-":  removed              the final countdown
 //                                   isolated             the - final - - countdown
 //                                   merged with previous the- final- - countdown

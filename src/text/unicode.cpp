@@ -13,8 +13,9 @@ namespace heed {
 namespace {
 
 bool contains(std::span<const CodeRange> ranges, char32_t c) {
-  const auto after = std::upper_bound(ranges.begin(), ranges.end(), c,
-                                      [](char32_t value, const CodeRange& range) { return value < range.first; });
+  const auto after =
+      std::upper_bound(ranges.begin(), ranges.end(), c,
+                       [](char32_t value, const CodeRange& range) { return value < range.first; });
   return after != ranges.begin() && c <= std::prev(after)->last;
 }
 
@@ -26,8 +27,9 @@ bool is_ascii_punctuation(char32_t c) {
   return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') || (c >= '{' && c <= '~');
 }
 
-// The length of the well-formed sequence at the start of `bytes` in `length`, else that of its ill-formed maximal
-// part. `cut` says that the part is the beginning of a well-formed sequence, ended by the end of the bytes.
+// The length of the well-formed sequence at the start of `bytes` in `length`, else that of its ill-formed
+// maximal part. `cut` says that the part is the beginning of a well-formed sequence, ended by the end of the
+// bytes.
 struct Sequence {
   int length;
   bool valid;
@@ -39,7 +41,8 @@ Sequence first_sequence(std::string_view bytes) {
   const unsigned char lead = byte(0);
   if (lead < 0x80) return {1, true, false};
   int length = 0;
-  unsigned char low = 0x80;  // bounds of the second byte: no overlong forms, surrogates or values past U+10FFFF
+  unsigned char low =
+      0x80;  // bounds of the second byte: no overlong forms, surrogates or values past U+10FFFF
   unsigned char high = 0xBF;
   if (lead >= 0xC2 && lead <= 0xDF) length = 2;
   if (lead >= 0xE0 && lead <= 0xEF) length = 3;
@@ -66,7 +69,8 @@ CodePoint code_point_at(std::string_view text, size_t at) {
   const Sequence sequence = first_sequence(text.substr(at));
   if (!sequence.valid) return {kReplacementCharacter, 1};
   char32_t value = lead & (0xFF >> (sequence.length + 1));
-  for (int i = 1; i < sequence.length; ++i) value = value << 6 | (static_cast<unsigned char>(text[at + i]) & 0x3F);
+  for (int i = 1; i < sequence.length; ++i)
+    value = value << 6 | (static_cast<unsigned char>(text[at + i]) & 0x3F);
   return {value, sequence.length};
 }
 
@@ -126,8 +130,8 @@ size_t repair_utf8(std::string_view bytes, bool more, std::string& out) {
 
 bool is_white_space(char32_t c) {
   if (c < 0x80) return c == ' ' || (c >= 9 && c <= 13);
-  return c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
-         c == 0x202F || c == 0x205F || c == 0x3000;
+  return c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 ||
+         c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
 bool is_number(char32_t c) {
@@ -139,8 +143,9 @@ bool is_number(char32_t c) {
 bool is_word(char32_t c) {
   if (c < 0x80) return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_';
   const utf8proc_category_t kind = category(c);
-  if (kind >= UTF8PROC_CATEGORY_LU && kind <= UTF8PROC_CATEGORY_NL) return true;  // L, M, Nd and Nl are neighbours
-  if (kind == UTF8PROC_CATEGORY_PC || c == 0x200C || c == 0x200D) return true;    // joiners
+  if (kind >= UTF8PROC_CATEGORY_LU && kind <= UTF8PROC_CATEGORY_NL)
+    return true;  // L, M, Nd and Nl are neighbours
+  if (kind == UTF8PROC_CATEGORY_PC || c == 0x200C || c == 0x200D) return true;  // joiners
   return (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) || (c >= 0x1F150 && c <= 0x1F169) ||
          (c >= 0x1F170 && c <= 0x1F189);  // letters in circles and squares: symbols that count as alphabetic
 }
@@ -168,7 +173,8 @@ bool is_combining_mark(char32_t c) {
 
 bool is_control_or_private(char32_t c) {
   if (c < 0x80) return c < 0x20 || c == 0x7F;
-  if ((c >= 0x890 && c <= 0x891) || c == 0x8E2 || c == 0x110CD || (c >= 0x13430 && c <= 0x1343F)) return false;
+  if ((c >= 0x890 && c <= 0x891) || c == 0x8E2 || c == 0x110CD || (c >= 0x13430 && c <= 0x1343F))
+    return false;
   const auto kind = utf8proc_category(static_cast<utf8proc_int32_t>(c));
   return kind >= UTF8PROC_CATEGORY_CC && kind <= UTF8PROC_CATEGORY_CO;
 }
@@ -232,7 +238,8 @@ void append_normalized(std::string& out, std::vector<utf8proc_int32_t>& points, 
   for (size_t i = 0; i < points.size();) {
     size_t end = i;
     while (end < points.size() && combining_class(points[end]) != 0) ++end;
-    std::stable_sort(points.begin() + static_cast<std::ptrdiff_t>(i), points.begin() + static_cast<std::ptrdiff_t>(end),
+    std::stable_sort(points.begin() + static_cast<std::ptrdiff_t>(i),
+                     points.begin() + static_cast<std::ptrdiff_t>(end),
                      [](auto a, auto b) { return combining_class(a) < combining_class(b); });
     i = end + 1;
   }
@@ -242,7 +249,8 @@ void append_normalized(std::string& out, std::vector<utf8proc_int32_t>& points, 
                                     static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
     CHECK(size >= 0, size);
   }
-  for (utf8proc_ssize_t i = 0; i < size; ++i) append_utf8(out, static_cast<char32_t>(points[static_cast<size_t>(i)]));
+  for (utf8proc_ssize_t i = 0; i < size; ++i)
+    append_utf8(out, static_cast<char32_t>(points[static_cast<size_t>(i)]));
   points.clear();
 }
 
@@ -263,9 +271,8 @@ std::string normalize_unicode(std::string_view text, NormalForm form) {
   // Below these bounds nothing decomposes, and nothing composes or reorders either.
   const char32_t first_affected = form.compatibility ? 0xA0 : form.compose ? 0x300 : 0xC0;
   const unsigned char affected_lead = first_affected == 0x300 ? 0xCC : first_affected == 0xC0 ? 0xC3 : 0xC2;
-  const bool unaffected = std::none_of(text.begin(), text.end(), [&](char byte) {
-    return static_cast<unsigned char>(byte) >= affected_lead;
-  });
+  const bool unaffected = std::none_of(
+      text.begin(), text.end(), [&](char byte) { return static_cast<unsigned char>(byte) >= affected_lead; });
   if (unaffected) return std::string(text);
 
   std::string out;

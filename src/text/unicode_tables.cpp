@@ -1,5 +1,5 @@
-// Measured over all code points against tokenizers 0.22.1, utf8proc 2.8 and PCRE2 10.42; tools/tokenizer_diff.py
-// compares again. Each table is sorted and its ranges include both ends.
+// Measured over all code points against tokenizers 0.22.1, utf8proc 2.8 and PCRE2 10.42;
+// tools/tokenizer_diff.py compares again. Each table is sorted and its ranges include both ends.
 #include "text/unicode_tables.h"
 
 namespace heed {
@@ -112,7 +112,8 @@ constexpr CodeRange kNotCombiningMark[] = {
 };
 // clang-format on
 
-// Code points that decompose, compose or reorder in Unicode 15, but not in the normalization crate's Unicode 9.
+// Code points that decompose, compose or reorder in Unicode 15, but not in the normalization crate's
+// Unicode 9.
 // clang-format off
 constexpr CodeRange kNormalizationInert[] = {
     {0x7fd, 0x7fd}, {0x898, 0x89f}, {0x8ca, 0x8d3}, {0x9fe, 0x9fe}, {0xc3c, 0xc3c}, {0xd3b, 0xd3c},

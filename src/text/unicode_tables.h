@@ -1,8 +1,9 @@
 // Tables of what the Unicode versions at hand disagree about.
 //
-// The Python tokenizers package mixes Unicode 16 (Oniguruma, Rust's char and regex), Unicode 9 (its normalization
-// crate) and about 7 (its category crate); utf8proc 2.8 knows Unicode 15 and PCRE2 10.42 Unicode 14. The ids of a text
-// must be those of the package, so unicode.cpp and regex.cpp correct the libraries with these tables.
+// The Python tokenizers package mixes Unicode 16 (Oniguruma, Rust's char and regex), Unicode 9 (its
+// normalization crate) and about 7 (its category crate); utf8proc 2.8 knows Unicode 15 and PCRE2 10.42
+// Unicode 14. The ids of a text must be those of the package, so unicode.cpp and regex.cpp correct the
+// libraries with these tables.
 #pragma once
 #include <span>
 
