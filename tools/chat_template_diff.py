@@ -39,7 +39,7 @@ def require_jinja():
 def rendered_by_heed(program, cases):
     lines = "".join(json.dumps({"template": t, "variables": v}) + "\n" for _, t, v in cases)
     done = subprocess.run([program], input=lines.encode(), stdout=subprocess.PIPE, check=False)
-    answers = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    answers = [json.loads(line) for line in done.stdout.decode().split("\n")[:-1]]
     if done.returncode != 0 or len(answers) != len(cases):
         name = cases[len(answers)][0] if len(answers) < len(cases) else "the last one"
         sys.exit(f"render_templates stopped with status {done.returncode} at {name}")

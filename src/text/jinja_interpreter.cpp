@@ -240,7 +240,8 @@ Result<Interpreter::Flow> Interpreter::execute_filter_block(const Node& node, co
   if (flow != Flow::kNext) return flow;
   captured_ = runtime_.text(body.take());
   const Value value = TRY(evaluate(*node.first, place.activation));
-  TRY(print(value, place.out));
+  if (!value.is_string()) return type_error("text from the filter of a block", value);
+  TRY(place.out.append(value.text()));
   unload(node.loads, place.activation);
   return Flow::kNext;
 }
@@ -281,7 +282,8 @@ Status Interpreter::execute_call_block(const Node& node, const Place& place) {
   const Value caller = make_macro(node, place.activation);
   const Value value = node.first ? TRY(evaluate_call(*node.first, place.activation, &caller))
                                  : TRY(call_macro(caller.get<MacroObject>(), {}));
-  return print(value, place.out);
+  if (!value.is_string()) return type_error("text from the call of a block", value);
+  return place.out.append(value.text());
 }
 
 Status Interpreter::execute_block(const Node& node, const Place& place) {
