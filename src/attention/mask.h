@@ -33,9 +33,9 @@ HEED_HD constexpr Span hull(Span a, Span b) { return {smaller(a.lo, b.lo), large
 
 // What a mask must know about one sequence. The ranges are owned by the sequence.
 struct SeqFacts {
-  int length = 0;                // tokens known so far; keys end here for terms that look ahead
-  int prefix = 0;                // the first `prefix` tokens see each other
-  const Span* media = nullptr;   // image ranges: sorted, disjoint, not empty
+  int length = 0;               // tokens known so far; keys end here for terms that look ahead
+  int prefix = 0;               // the first `prefix` tokens see each other
+  const Span* media = nullptr;  // image ranges: sorted, disjoint, not empty
   int num_media = 0;
 };
 
@@ -63,15 +63,20 @@ HEED_HD constexpr Span media_range(const SeqFacts& facts, int q) {
 
 HEED_HD constexpr Span interval(const Term& term, const SeqFacts& facts, int q) {
   switch (term.kind) {
-    case Term::kFull: return {0, kUnbounded};
-    case Term::kCausal: return {0, q + 1};
-    case Term::kWindow: return {q - term.a, q + term.b + 1};
+    case Term::kFull:
+      return {0, kUnbounded};
+    case Term::kCausal:
+      return {0, q + 1};
+    case Term::kWindow:
+      return {q - term.a, q + term.b + 1};
     case Term::kChunk: {
       const int own = q / term.a;
       return {own > term.b ? (own - term.b) * term.a : 0, (own + 1) * term.a};
     }
-    case Term::kMedia: return media_range(facts, q);
-    case Term::kPrefix: return q < facts.prefix ? Span{0, facts.prefix} : Span{q, q + 1};
+    case Term::kMedia:
+      return media_range(facts, q);
+    case Term::kPrefix:
+      return q < facts.prefix ? Span{0, facts.prefix} : Span{q, q + 1};
   }
   return {q, q + 1};
 }
@@ -110,7 +115,8 @@ struct Mask {
   }
 };
 
-// The terms. Sizes are at least 1 (window, chunk) or 0 (around, lookback); larger than any position means no bound.
+// The terms. Sizes are at least 1 (window, chunk) or 0 (around, lookback); larger than any position means no
+// bound.
 constexpr Term full() { return {Term::kFull}; }
 constexpr Term causal() { return {Term::kCausal}; }
 // `keys` keys, itself included, and no bound ahead.
@@ -139,8 +145,8 @@ HEED_HD constexpr Span visible(const Mask& mask, const SeqFacts& facts, int q) {
 
 // ---- Everything else is derived; nothing below or elsewhere looks at a term. ----
 
-// Query rows [r0, r1): the keys that some row sees (sinks apart), and those that every row sees. The second may be
-// empty (lo >= hi).
+// Query rows [r0, r1): the keys that some row sees (sinks apart), and those that every row sees. The second
+// may be empty (lo >= hi).
 HEED_HD constexpr Span tile_visit(const Mask& mask, const SeqFacts& facts, int r0, int r1) {
   return {visible(mask, facts, r0).lo, visible(mask, facts, r1 - 1).hi};
 }

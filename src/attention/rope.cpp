@@ -61,12 +61,17 @@ std::vector<float> inverse_frequencies(const RopeSpec& spec) {
     frequencies[i] = 1.0F / std::pow(spec.theta, exponent);
   }
   switch (spec.scaling) {
-    case RopeSpec::kDefault: break;
+    case RopeSpec::kDefault:
+      break;
     case RopeSpec::kLinear:
       for (float& frequency : frequencies) frequency /= spec.factor;
       break;
-    case RopeSpec::kLlama3: stretch_llama3(spec, frequencies); break;
-    case RopeSpec::kYarn: stretch_yarn(spec, frequencies); break;
+    case RopeSpec::kLlama3:
+      stretch_llama3(spec, frequencies);
+      break;
+    case RopeSpec::kYarn:
+      stretch_yarn(spec, frequencies);
+      break;
   }
   return frequencies;
 }
@@ -80,14 +85,17 @@ std::string describe(const RopeSpec& spec) {
   std::ostringstream text;
   text << "theta " << spec.theta << ", " << spec.dims << " dims";
   switch (spec.scaling) {
-    case RopeSpec::kDefault: break;
-    case RopeSpec::kLinear: text << ", linear " << spec.factor; break;
+    case RopeSpec::kDefault:
+      break;
+    case RopeSpec::kLinear:
+      text << ", linear " << spec.factor;
+      break;
     case RopeSpec::kLlama3:
       text << ", llama3 " << spec.factor << " from " << spec.original_positions << " positions";
       break;
     case RopeSpec::kYarn:
-      text << ", yarn " << spec.factor << " from " << spec.original_positions << " positions, attention factor "
-           << spec.attention_factor;
+      text << ", yarn " << spec.factor << " from " << spec.original_positions
+           << " positions, attention factor " << spec.attention_factor;
       break;
   }
   return text.str();

@@ -1,8 +1,8 @@
 // Rotary position embedding as data, and the frequencies that follow from it.
 //
-// A rotation turns the pair (x[i], x[i + dims/2]) by position * inverse_frequency[i], for i < dims/2; elements from
-// `dims` on pass through. cos and sin are multiplied by the attention factor.
-// Sources: arXiv 2104.09864 (RoPE), 2309.00071 (YaRN); transformers modeling_rope_utils.py, whose float32 order of
+// A rotation turns the pair (x[i], x[i + dims/2]) by position * inverse_frequency[i], for i < dims/2;
+// elements from `dims` on pass through. cos and sin are multiplied by the attention factor. Sources: arXiv
+// 2104.09864 (RoPE), 2309.00071 (YaRN); transformers modeling_rope_utils.py, whose float32 order of
 // operations is kept so that angles agree to the last bit.
 #pragma once
 #include <string>
@@ -16,8 +16,8 @@ struct RopeSpec {
   int dims = 0;  // rotated elements of a head, even; 0: no rotation
   Scaling scaling = kDefault;
   float factor = 1;
-  float attention_factor = 1;     // yarn: resolved when the configuration is read
-  int original_positions = 0;     // llama3, yarn: trained context
+  float attention_factor = 1;           // yarn: resolved when the configuration is read
+  int original_positions = 0;           // llama3, yarn: trained context
   float low_freq = 1, high_freq = 4;    // llama3
   float beta_fast = 32, beta_slow = 1;  // yarn
   bool truncate = true;                 // yarn: correction range rounded to whole dimensions

@@ -7,10 +7,14 @@ namespace {
 
 std::string describe(const Term& term) {
   switch (term.kind) {
-    case Term::kFull: return "full";
-    case Term::kCausal: return "causal";
-    case Term::kMedia: return "media";
-    case Term::kPrefix: return "prefix";
+    case Term::kFull:
+      return "full";
+    case Term::kCausal:
+      return "causal";
+    case Term::kMedia:
+      return "media";
+    case Term::kPrefix:
+      return "prefix";
     case Term::kChunk:
       return "chunk(" + std::to_string(term.a) + ", lookback " + std::to_string(term.b) + ")";
     case Term::kWindow:
@@ -35,7 +39,8 @@ int last_cut(const Mask& mask, const SeqFacts& facts, int from, int upto) {
 
 int most_live_keys(const Mask& mask, int length, int step) {
   if (length <= 0) return 0;
-  // Rows are monotone, so the live keys before a step at q are [lo(q), q) and the sinks; the step adds its own.
+  // Rows are monotone, so the live keys before a step at q are [lo(q), q) and the sinks; the step adds its
+  // own.
   int most = 0;
   for (int q = 0; q < length; ++q) {
     const SeqFacts facts{.length = length};
@@ -47,7 +52,8 @@ int most_live_keys(const Mask& mask, int length, int step) {
 
 std::string why_not(const Mask& mask) {
   if (mask.has(Term::kChunk) && mask.has(Term::kWindow)) {
-    return "a chunked layer cannot also have a sliding window: chunk(size, lookback) already bounds the past, and the "
+    return "a chunked layer cannot also have a sliding window: chunk(size, lookback) already bounds the "
+           "past, and the "
            "published models define sliding_window = size * (lookback + 1) instead of a second bound";
   }
   return "";

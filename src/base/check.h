@@ -1,4 +1,5 @@
-// CHECK: our own invariants, always on. Input from outside never reaches a CHECK; it becomes a Result (result.h).
+// CHECK: our own invariants, always on. Input from outside never reaches a CHECK; it becomes a Result
+// (result.h).
 //   CHECK(a == b, a, b)   prints the expression, the values and the place, then aborts.
 //   DCHECK                the same in Debug builds only, for conditions that are too costly to test always.
 #pragma once
@@ -18,10 +19,10 @@ template <class... Values>
 }
 }  // namespace heed::detail
 
-#define CHECK(condition, ...)                                                                      \
-  do {                                                                                             \
-    if (!(condition)) [[unlikely]]                                                                 \
-      ::heed::detail::check_failed(__FILE__, __LINE__, #condition __VA_OPT__(, ) __VA_ARGS__);     \
+#define CHECK(condition, ...)                                                                  \
+  do {                                                                                         \
+    if (!(condition)) [[unlikely]]                                                             \
+      ::heed::detail::check_failed(__FILE__, __LINE__, #condition __VA_OPT__(, ) __VA_ARGS__); \
   } while (0)
 
 #ifdef NDEBUG

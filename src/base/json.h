@@ -1,7 +1,7 @@
 // JSON from outside, as a document whose depth and validity have been checked. The library is nlohmann-json.
 //
-// parse_json never throws and is safe on any bytes: invalid UTF-8, NaN, numbers out of range, trailing text and
-// nesting deeper than `max_depth` are errors that say where.
+// parse_json never throws and is safe on any bytes: invalid UTF-8, NaN, numbers out of range, trailing text
+// and nesting deeper than `max_depth` are errors that say where.
 #pragma once
 #include <nlohmann/json.hpp>
 #include <string>
@@ -12,7 +12,8 @@
 namespace heed {
 
 using Json = nlohmann::json;
-// Keeps the order of an object's members (chat templates show it); look-up is linear, so not for large objects.
+// Keeps the order of an object's members (chat templates show it); look-up is linear, so not for large
+// objects.
 using OrderedJson = nlohmann::ordered_json;
 
 inline constexpr int kMaxJsonDepth = 100;

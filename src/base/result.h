@@ -42,23 +42,39 @@ inline Error limit_reached(std::string message) { return {ErrorCode::kLimit, std
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : held_(std::in_place_index<0>, std::move(value)) {}      // NOLINT(google-explicit-constructor)
-  Result(Error error) : held_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
+  Result(T value) : held_(std::in_place_index<0>, std::move(value)) {}  // NOLINT(google-explicit-constructor)
+  Result(Error error)
+      : held_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
 
   bool ok() const { return held_.index() == 0; }
   explicit operator bool() const { return ok(); }
 
-  T& value() & { CHECK(ok(), message()); return std::get<0>(held_); }
-  const T& value() const& { CHECK(ok(), message()); return std::get<0>(held_); }
-  T&& value() && { CHECK(ok(), message()); return std::get<0>(std::move(held_)); }
+  T& value() & {
+    CHECK(ok(), message());
+    return std::get<0>(held_);
+  }
+  const T& value() const& {
+    CHECK(ok(), message());
+    return std::get<0>(held_);
+  }
+  T&& value() && {
+    CHECK(ok(), message());
+    return std::get<0>(std::move(held_));
+  }
   T* operator->() { return &value(); }
   const T* operator->() const { return &value(); }
   T& operator*() & { return value(); }
   const T& operator*() const& { return value(); }
   T&& operator*() && { return std::move(*this).value(); }
 
-  const Error& error() const& { CHECK(!ok()); return std::get<1>(held_); }
-  Error&& error() && { CHECK(!ok()); return std::get<1>(std::move(held_)); }
+  const Error& error() const& {
+    CHECK(!ok());
+    return std::get<1>(held_);
+  }
+  Error&& error() && {
+    CHECK(!ok());
+    return std::get<1>(std::move(held_));
+  }
 
  private:
   std::string message() const { return ok() ? "" : std::get<1>(held_).message; }
@@ -74,8 +90,14 @@ class [[nodiscard]] Result<void> {
   bool ok() const { return !error_; }
   explicit operator bool() const { return ok(); }
   void value() const { CHECK(ok(), error_->message); }
-  const Error& error() const& { CHECK(!ok()); return *error_; }
-  Error&& error() && { CHECK(!ok()); return *std::move(error_); }
+  const Error& error() const& {
+    CHECK(!ok());
+    return *error_;
+  }
+  Error&& error() && {
+    CHECK(!ok());
+    return *std::move(error_);
+  }
 
  private:
   std::optional<Error> error_;
@@ -85,10 +107,11 @@ using Status = Result<void>;
 
 }  // namespace heed
 
-// The value of a Result, or return its Error from this function. A statement expression, as g++ and clang know it.
-#define TRY(expression)                                          \
-  __extension__({                                                \
-    auto&& try_result_ = (expression);                           \
+// The value of a Result, or return its Error from this function. A statement expression, as g++ and clang
+// know it.
+#define TRY(expression)                                           \
+  __extension__({                                                 \
+    auto&& try_result_ = (expression);                            \
     if (!try_result_.ok()) return std::move(try_result_).error(); \
-    std::move(try_result_).value();                              \
+    std::move(try_result_).value();                               \
   })

@@ -73,7 +73,8 @@ void ThreadPool::run_on(int parts, const std::function<void(int)>& part) {
   while (busy_.load(std::memory_order_acquire) != 0) pause();
 }
 
-void ThreadPool::parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
+void ThreadPool::parallel_for(int64_t count, int64_t grain,
+                              const std::function<void(int64_t, int64_t)>& body) {
   if (count <= 0) return;
   const int64_t most = (count + std::max<int64_t>(grain, 1) - 1) / std::max<int64_t>(grain, 1);
   const auto parts = static_cast<int>(std::min<int64_t>(size(), most));

@@ -1,8 +1,8 @@
 // A pool that runs one loop at a time over all its threads, with a fixed partition.
 //
-// The partition depends on the loop's length and the number of threads only, never on timing, and every iteration
-// is run exactly once by one thread: a loop whose iterations are independent gives the same bits every time.
-// One caller at a time; the caller is one of the workers. Loops do not nest.
+// The partition depends on the loop's length and the number of threads only, never on timing, and every
+// iteration is run exactly once by one thread: a loop whose iterations are independent gives the same bits
+// every time. One caller at a time; the caller is one of the workers. Loops do not nest.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -24,8 +24,8 @@ class ThreadPool {
 
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // Runs body(begin, end) on contiguous parts of [0, count), one part a thread. `grain`: a thread gets at least so
-  // many iterations, so that a short loop does not wake threads for nothing.
+  // Runs body(begin, end) on contiguous parts of [0, count), one part a thread. `grain`: a thread gets at
+  // least so many iterations, so that a short loop does not wake threads for nothing.
   void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& body);
 
   // Runs body(i) for i in [0, count); threads take the next index when free. For iterations of unequal cost.

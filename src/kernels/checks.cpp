@@ -23,7 +23,9 @@ void check_cache(std::string_view op, const PagedKv& kv) {
 Shapes check(const EmbedArgs& args) {
   check_f32("embed", {args.out});
   CHECK(is_float(args.table.dtype), describe(args.table));
-  return Shapes("embed").match(args.table, "table", {"vocab", "hidden"}).match(args.out, "out", {"tokens", "hidden"});
+  return Shapes("embed")
+      .match(args.table, "table", {"vocab", "hidden"})
+      .match(args.out, "out", {"tokens", "hidden"});
 }
 
 Shapes check(const RmsNormArgs& args) {
@@ -54,7 +56,9 @@ Shapes check(const LinearArgs& args) {
 
 Shapes check(const RopeTableArgs& args) {
   check_f32("rope_table", {args.cos, args.sin});
-  return Shapes("rope_table").match(args.cos, "cos", {"tokens", "pairs"}).match(args.sin, "sin", {"tokens", "pairs"});
+  return Shapes("rope_table")
+      .match(args.cos, "cos", {"tokens", "pairs"})
+      .match(args.sin, "sin", {"tokens", "pairs"});
 }
 
 Shapes check(const RopeArgs& args) {
@@ -87,7 +91,8 @@ Shapes check(const AttentionArgs& args) {
       .match(args.kv.v, "kv.v", {"blocks", "kv_heads", "block", "v_dim"})
       .match(args.out, "out", {"tokens", "heads", "v_dim"});
   CHECK(shapes["heads"] % shapes["kv_heads"] == 0, shapes["heads"], shapes["kv_heads"]);
-  CHECK(args.sequences == 0 || args.seq_start[args.sequences] == shapes["tokens"], args.sequences, shapes["tokens"]);
+  CHECK(args.sequences == 0 || args.seq_start[args.sequences] == shapes["tokens"], args.sequences,
+        shapes["tokens"]);
   return shapes;
 }
 
@@ -107,7 +112,9 @@ Shapes check(const AddArgs& args) {
 
 Shapes check(const GatherRowsArgs& args) {
   check_f32("gather_rows", {args.x, args.out});
-  return Shapes("gather_rows").match(args.x, "x", {"tokens", "dim"}).match(args.out, "out", {"picked", "dim"});
+  return Shapes("gather_rows")
+      .match(args.x, "x", {"tokens", "dim"})
+      .match(args.out, "out", {"picked", "dim"});
 }
 
 Shapes check(const SoftcapArgs& args) {

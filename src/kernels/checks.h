@@ -1,4 +1,5 @@
-// Shape checks that every backend's ops begin with: one per op, so that ref and the fast kernels agree on the contract.
+// Shape checks that every backend's ops begin with: one per op, so that ref and the fast kernels agree on the
+// contract.
 #pragma once
 #include "kernels/kernels.h"
 #include "tensor/shape.h"

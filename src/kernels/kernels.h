@@ -1,12 +1,13 @@
 // The whole interface to devices: one table of ops per backend, each with its arguments in a struct.
 //
-// A backend is a `Kernels` value. Its ops read and write only what their arguments view, allocate nothing that
-// outlives the call, and check their shapes at entry (a mismatch is our bug: CHECK). The definition of every op is its
-// naive loop in kernels/ref; tests/kernels holds every backend to it over one table of cases (tests/kernels/cases.h).
+// A backend is a `Kernels` value. Its ops read and write only what their arguments view, allocate nothing
+// that outlives the call, and check their shapes at entry (a mismatch is our bug: CHECK). The definition of
+// every op is its naive loop in kernels/ref; tests/kernels holds every backend to it over one table of cases
+// (tests/kernels/cases.h).
 //
-// Arithmetic is float32 and sums run in an order that depends on the op's own sizes only, never on how many rows or
-// sequences share the call: a row's result is bitwise the same whatever is batched with it. Where a tensor may be
-// bfloat16 or float16, it is widened when read and rounded to nearest even when written.
+// Arithmetic is float32 and sums run in an order that depends on the op's own sizes only, never on how many
+// rows or sequences share the call: a row's result is bitwise the same whatever is batched with it. Where a
+// tensor may be bfloat16 or float16, it is widened when read and rounded to nearest even when written.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -26,10 +27,10 @@ struct Stream {
 };
 
 struct EmbedArgs {
-  Tensor table;         // [vocab, hidden] f32, bf16 or f16
-  const int32_t* ids;   // [tokens], each in [0, vocab)
-  float scale = 1;      // multiplies every element
-  Tensor out;           // [tokens, hidden] f32
+  Tensor table;        // [vocab, hidden] f32, bf16 or f16
+  const int32_t* ids;  // [tokens], each in [0, vocab)
+  float scale = 1;     // multiplies every element
+  Tensor out;          // [tokens, hidden] f32
 };
 
 // out = x * rsqrt(mean(x^2) + eps) * weight over the innermost dimension.
@@ -38,24 +39,24 @@ struct RmsNormArgs {
   Tensor weight;  // [dim] f32
   float eps = 0;
   bool accumulate = false;  // out += instead of out = (out f32)
-  Tensor out;     // as x; f32 or bf16; may be x itself
+  Tensor out;               // as x; f32 or bf16; may be x itself
 };
 
 // out = x weight^T + bias
 struct LinearArgs {
-  Tensor x;       // [tokens, in] f32, or bf16 (then weight is bf16)
-  Tensor weight;  // [out, in] f32, bf16 or f16
-  Tensor bias;    // [out] f32, or undefined
+  Tensor x;                 // [tokens, in] f32, or bf16 (then weight is bf16)
+  Tensor weight;            // [out, in] f32, bf16 or f16
+  Tensor bias;              // [out] f32, or undefined
   bool accumulate = false;  // out += instead of out =
-  Tensor out;     // [tokens, out] f32
+  Tensor out;               // [tokens, out] f32
 };
 
 // cos and sin of position * inverse_frequency (a float32 product), times attention_factor.
 struct RopeTableArgs {
-  const int32_t* positions;         // [tokens]
-  const float* inverse_frequency;   // [pairs]
+  const int32_t* positions;        // [tokens]
+  const float* inverse_frequency;  // [pairs]
   float attention_factor = 1;
-  Tensor cos, sin;                  // [tokens, pairs] f32
+  Tensor cos, sin;  // [tokens, pairs] f32
 };
 
 // Rotates x[i], x[i + pairs] for i < pairs in place; elements from 2 * pairs on stay.
@@ -64,8 +65,8 @@ struct RopeArgs {
   Tensor x;         // [tokens, heads, head_dim] f32
 };
 
-// Keys and values of one layer and cache group, in blocks addressed through each sequence's table: key position p of
-// sequence s is row p % block of block table[s * table_stride + p / block].
+// Keys and values of one layer and cache group, in blocks addressed through each sequence's table: key
+// position p of sequence s is row p % block of block table[s * table_stride + p / block].
 struct PagedKv {
   Tensor k;  // [blocks, kv_heads, block, head_dim] f32 or bf16; any stride but the innermost
   Tensor v;  // [blocks, kv_heads, block, v_dim] as k
@@ -80,19 +81,22 @@ struct KvWriteArgs {
   PagedKv kv;            // table not used
 };
 
-// For each token t of sequence s and head h (kv head h / (heads / kv_heads)), over the keys k that rows[t] sees:
+// For each token t of sequence s and head h (kv head h / (heads / kv_heads)), over the keys k that rows[t]
+// sees:
 //   score_k = softcap(scale * q . key_k);  out = sum_k softmax(score)_k * value_k
-// with exp(sink_logits[h]) added to the softmax's denominator where given. A row that sees nothing gives zeros.
+// with exp(sink_logits[h]) added to the softmax's denominator where given. A row that sees nothing gives
+// zeros.
 struct AttentionArgs {
-  Tensor q;    // [tokens, heads, head_dim] f32
+  Tensor q;  // [tokens, heads, head_dim] f32
   PagedKv kv;
-  const int32_t* seq_start = nullptr;  // [sequences + 1]: sequence s has tokens [seq_start[s], seq_start[s + 1])
+  const int32_t* seq_start =
+      nullptr;  // [sequences + 1]: sequence s has tokens [seq_start[s], seq_start[s + 1])
   int sequences = 0;
-  const RowMask* rows = nullptr;       // [tokens]; within a sequence lo, hi and sinks never decrease
+  const RowMask* rows = nullptr;  // [tokens]; within a sequence lo, hi and sinks never decrease
   float scale = 1;
   float softcap = 0;                   // cap * tanh(score / cap); 0: none
   const float* sink_logits = nullptr;  // [heads], or none
-  Tensor out;  // [tokens, heads, v_dim] f32 or bf16
+  Tensor out;                          // [tokens, heads, v_dim] f32 or bf16
 };
 
 enum class Act : uint8_t { kSilu, kGelu, kGeluTanh, kRelu };
@@ -105,8 +109,8 @@ struct GatedActArgs {
 };
 
 struct AddArgs {  // out += x
-  Tensor x;    // [tokens, dim] f32
-  Tensor out;  // [tokens, dim] f32
+  Tensor x;       // [tokens, dim] f32
+  Tensor out;     // [tokens, dim] f32
 };
 
 struct GatherRowsArgs {
@@ -137,10 +141,10 @@ struct AttentionKernel {
 };
 
 struct Kernels {
-  std::string_view name;  // "ref", "cpu"
-  std::string isa;        // what it runs on, for people: "avx512-bf16"
+  std::string_view name;                       // "ref", "cpu"
+  std::string isa;                             // what it runs on, for people: "avx512-bf16"
   std::span<const AttentionKernel> attention;  // in order of preference
-  int kernel_block = 16;  // rows of a cache block that its attention kernels prefer
+  int kernel_block = 16;                       // rows of a cache block that its attention kernels prefer
 
   void (*embed)(Stream&, const EmbedArgs&);
   void (*rms_norm)(Stream&, const RmsNormArgs&);

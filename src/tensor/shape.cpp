@@ -2,9 +2,12 @@
 
 namespace heed {
 
-Shapes& Shapes::match(const Tensor& tensor, std::string_view name, std::initializer_list<std::string_view> dims) {
-  CHECK(tensor.rank == static_cast<int>(dims.size()), op_, name, describe(tensor), "rank wanted", dims.size());
-  CHECK(tensor.stride[tensor.rank - 1] == 1 || tensor.size[tensor.rank - 1] <= 1, op_, name, "innermost stride");
+Shapes& Shapes::match(const Tensor& tensor, std::string_view name,
+                      std::initializer_list<std::string_view> dims) {
+  CHECK(tensor.rank == static_cast<int>(dims.size()), op_, name, describe(tensor), "rank wanted",
+        dims.size());
+  CHECK(tensor.stride[tensor.rank - 1] == 1 || tensor.size[tensor.rank - 1] <= 1, op_, name,
+        "innermost stride");
   int i = 0;
   for (const std::string_view dim : dims) {
     const int64_t size = tensor.size[i++];

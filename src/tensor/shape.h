@@ -21,7 +21,8 @@ class Shapes {
 
   // Binds or compares each dimension; the innermost must have stride 1. An undefined tensor never matches.
   Shapes& match(const Tensor& tensor, std::string_view name, std::initializer_list<std::string_view> dims);
-  Shapes& match_if(const Tensor& tensor, std::string_view name, std::initializer_list<std::string_view> dims) {
+  Shapes& match_if(const Tensor& tensor, std::string_view name,
+                   std::initializer_list<std::string_view> dims) {
     return tensor.defined() ? match(tensor, name, dims) : *this;
   }
   int64_t operator[](std::string_view dim) const;

@@ -1,5 +1,5 @@
-// Tensor: a strided view of up to four dimensions. Copying it copies the view, never the elements, and it owns
-// nothing; the owners are Buffer, the arena, the cache and the mapped weights.
+// Tensor: a strided view of up to four dimensions. Copying it copies the view, never the elements, and it
+// owns nothing; the owners are Buffer, the arena, the cache and the mapped weights.
 #pragma once
 #include <array>
 #include <cstdint>

@@ -1,5 +1,6 @@
-// The mask algebra against predicates written as the papers and transformers' masking_utils.py write them, by brute
-// force over random expressions, sequences and media ranges. Everything derived is checked the same way.
+// The mask algebra against predicates written as the papers and transformers' masking_utils.py write them, by
+// brute force over random expressions, sequences and media ranges. Everything derived is checked the same
+// way.
 #include "attention/mask.h"
 
 #include <gtest/gtest.h>
@@ -14,11 +15,16 @@ namespace {
 
 bool oracle(const Term& t, const SeqFacts& s, int q, int k) {
   switch (t.kind) {
-    case Term::kFull: return true;
-    case Term::kCausal: return k <= q;
-    case Term::kWindow: return q - k <= t.a && k - q <= t.b;
-    case Term::kChunk: return k / t.a <= q / t.a && q / t.a - k / t.a <= t.b;
-    case Term::kPrefix: return k == q || (q < s.prefix && k < s.prefix);
+    case Term::kFull:
+      return true;
+    case Term::kCausal:
+      return k <= q;
+    case Term::kWindow:
+      return q - k <= t.a && k - q <= t.b;
+    case Term::kChunk:
+      return k / t.a <= q / t.a && q / t.a - k / t.a <= t.b;
+    case Term::kPrefix:
+      return k == q || (q < s.prefix && k < s.prefix);
     case Term::kMedia:
       for (int i = 0; i < s.num_media; ++i) {
         const Span r = s.media[i];
@@ -51,14 +57,21 @@ class RandomCases {
 
   Term term() {
     switch (below(8)) {
-      case 0: return full();
+      case 0:
+        return full();
       case 1:
-      case 2: return causal();
-      case 3: return window(1 + below(12));
-      case 4: return around(below(6), below(6));
-      case 5: return chunk(1 + below(10), below(3));
-      case 6: return media();
-      default: return prefix();
+      case 2:
+        return causal();
+      case 3:
+        return window(1 + below(12));
+      case 4:
+        return around(below(6), below(6));
+      case 5:
+        return chunk(1 + below(10), below(3));
+      case 6:
+        return media();
+      default:
+        return prefix();
     }
   }
 
@@ -92,12 +105,14 @@ void check_rows(const Case& c, const SeqFacts& s, std::vector<std::vector<bool>>
     for (int k = 0; k < s.length; ++k) {
       const bool want = oracle(c.mask, s, q, k);
       seen[q][k] = want;
-      ASSERT_EQ(want, v.lo <= k && k < v.hi) << describe(c.mask) << " length " << s.length << " q " << q << " k " << k;
+      ASSERT_EQ(want, v.lo <= k && k < v.hi)
+          << describe(c.mask) << " length " << s.length << " q " << q << " k " << k;
     }
   }
 }
 
-void check_derived(const Case& c, const SeqFacts& s, const std::vector<std::vector<bool>>& seen, int r0, int r1) {
+void check_derived(const Case& c, const SeqFacts& s, const std::vector<std::vector<bool>>& seen, int r0,
+                   int r1) {
   const Span visit = tile_visit(c.mask, s, r0, r1);
   const Span every = tile_full(c.mask, s, r0, r1);
   for (int q = r0; q < r1; ++q) {
@@ -176,8 +191,8 @@ TEST(Rows, the_last_cut_is_never_inside_an_image) {
 }
 
 TEST(Rows, live_keys_are_counted_as_the_brute_force_counts_them) {
-  for (const Mask& mask : {Mask(causal()), causal() & window(5), causal() & chunk(4, 1),
-                           (causal() & window(3)).with_sinks(2)}) {
+  for (const Mask& mask :
+       {Mask(causal()), causal() & window(5), causal() & chunk(4, 1), (causal() & window(3)).with_sinks(2)}) {
     for (const int step : {1, 4, 64}) {
       const int length = 30;
       int most = 0;
@@ -185,7 +200,8 @@ TEST(Rows, live_keys_are_counted_as_the_brute_force_counts_them) {
         int live = std::min(step, length - q);
         for (int k = 0; k < q; ++k) {
           bool needed = false;
-          for (int later = q; later < length; ++later) needed |= sees(row_of(mask, {.length = length}, later), k);
+          for (int later = q; later < length; ++later)
+            needed |= sees(row_of(mask, {.length = length}, later), k);
           live += needed ? 1 : 0;
         }
         most = std::max(most, live);

@@ -11,10 +11,15 @@ namespace {
 
 float load(const Tensor& t, int64_t offset) {
   switch (t.dtype) {
-    case DType::kF32: return t.as<const float>()[offset];
-    case DType::kBF16: return to_float(t.as<const bf16>()[offset]);
-    case DType::kF16: return to_float(t.as<const f16>()[offset]);
-    default: CHECK(false, describe(t)); return 0;
+    case DType::kF32:
+      return t.as<const float>()[offset];
+    case DType::kBF16:
+      return to_float(t.as<const bf16>()[offset]);
+    case DType::kF16:
+      return to_float(t.as<const f16>()[offset]);
+    default:
+      CHECK(false, describe(t));
+      return 0;
   }
 }
 
@@ -60,8 +65,8 @@ void rms_norm(Stream& /*stream*/, const RmsNormArgs& args) {
   for (int64_t t = 0; t < n["rows"]; ++t) {
     for (int64_t h = 0; h < heads; ++h) {
       const bool three = args.x.rank == 3;
-      rms_norm_row(args, three ? at(args.x, t, h) : at(args.x, t), three ? at(args.out, t, h) : at(args.out, t),
-                   n["dim"]);
+      rms_norm_row(args, three ? at(args.x, t, h) : at(args.x, t),
+                   three ? at(args.out, t, h) : at(args.out, t), n["dim"]);
     }
   }
 }
@@ -72,7 +77,8 @@ void linear(Stream& /*stream*/, const LinearArgs& args) {
   for (int64_t t = 0; t < n["tokens"]; ++t) {
     for (int64_t o = 0; o < n["out"]; ++o) {
       float sum = 0;
-      for (int64_t i = 0; i < in; ++i) sum += load(args.x, at(args.x, t, i)) * load(args.weight, at(args.weight, o, i));
+      for (int64_t i = 0; i < in; ++i)
+        sum += load(args.x, at(args.x, t, i)) * load(args.weight, at(args.weight, o, i));
       if (args.bias.defined()) sum += load(args.bias, o);
       if (args.accumulate) sum += load(args.out, at(args.out, t, o));
       store(args.out, at(args.out, t, o), sum);
@@ -131,7 +137,9 @@ void attend(const AttentionArgs& args, const Shapes& n, int sequence, int64_t to
   const RowMask row = args.rows[token];
   const int64_t kv_head = head / (n["heads"] / n["kv_heads"]);
   const int64_t block = n["block"];
-  const auto block_of = [&](int k) { return int64_t{args.kv.table[sequence * args.kv.table_stride + k / block]}; };
+  const auto block_of = [&](int k) {
+    return int64_t{args.kv.table[sequence * args.kv.table_stride + k / block]};
+  };
 
   std::vector<int> keys;
   for (int k = 0; k < row.hi; ++k) {
@@ -173,10 +181,14 @@ void attention(Stream& /*stream*/, const AttentionArgs& args) {
 
 float activate(Act act, float x) {
   switch (act) {
-    case Act::kSilu: return x / (1 + std::exp(-x));
-    case Act::kGelu: return 0.5F * x * (1 + std::erf(x * 0.70710678F));
-    case Act::kGeluTanh: return 0.5F * x * (1 + std::tanh(0.79788456F * (x + 0.044715F * x * x * x)));
-    case Act::kRelu: return std::max(x, 0.0F);
+    case Act::kSilu:
+      return x / (1 + std::exp(-x));
+    case Act::kGelu:
+      return 0.5F * x * (1 + std::erf(x * 0.70710678F));
+    case Act::kGeluTanh:
+      return 0.5F * x * (1 + std::tanh(0.79788456F * (x + 0.044715F * x * x * x)));
+    case Act::kRelu:
+      return std::max(x, 0.0F);
   }
   return 0;
 }
@@ -195,7 +207,8 @@ void add(Stream& /*stream*/, const AddArgs& args) {
   const Shapes n = check(args);
   for (int64_t t = 0; t < n["tokens"]; ++t) {
     for (int64_t i = 0; i < n["dim"]; ++i) {
-      store(args.out, at(args.out, t, i), load(args.out, at(args.out, t, i)) + load(args.x, at(args.x, t, i)));
+      store(args.out, at(args.out, t, i),
+            load(args.out, at(args.out, t, i)) + load(args.x, at(args.x, t, i)));
     }
   }
 }
@@ -204,7 +217,8 @@ void gather_rows(Stream& /*stream*/, const GatherRowsArgs& args) {
   const Shapes n = check(args);
   for (int64_t r = 0; r < n["picked"]; ++r) {
     CHECK(args.rows[r] >= 0 && args.rows[r] < n["tokens"], args.rows[r], n["tokens"]);
-    for (int64_t i = 0; i < n["dim"]; ++i) store(args.out, at(args.out, r, i), load(args.x, at(args.x, args.rows[r], i)));
+    for (int64_t i = 0; i < n["dim"]; ++i)
+      store(args.out, at(args.out, r, i), load(args.x, at(args.x, args.rows[r], i)));
   }
 }
 
@@ -218,7 +232,9 @@ void softcap(Stream& /*stream*/, const SoftcapArgs& args) {
 }
 
 constexpr AttentionKernel kAttention[] = {
-    {.name = "ref.naive", .why_not = [](const AttentionNeeds& /*needs*/) { return std::string(); }, .run = attention},
+    {.name = "ref.naive",
+     .why_not = [](const AttentionNeeds& /*needs*/) { return std::string(); },
+     .run = attention},
 };
 
 }  // namespace

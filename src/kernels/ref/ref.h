@@ -1,4 +1,5 @@
-// The reference backend: every op as a naive loop. It is the definition of each op and the oracle of every test.
+// The reference backend: every op as a naive loop. It is the definition of each op and the oracle of every
+// test.
 #pragma once
 #include "kernels/kernels.h"
 

@@ -1,0 +1,84 @@
+#include "attention/cache_spec.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "attention/rows.h"
+#include "base/checked.h"
+
+namespace heed {
+namespace {
+
+bool same_group(const CacheGroup& group, const AttentionSpec& layer) {
+  return group.kv_heads == layer.kv_heads && group.k_dim == layer.head_dim && group.v_dim == layer.v_dim &&
+         group.mask == layer.mask;
+}
+
+void collect_groups(std::span<const AttentionSpec> layers, CacheLayout& layout) {
+  for (int i = 0; i < static_cast<int>(layers.size()); ++i) {
+    const AttentionSpec& layer = layers[i];
+    auto group = std::find_if(layout.groups.begin(), layout.groups.end(),
+                              [&](const CacheGroup& g) { return same_group(g, layer); });
+    if (group == layout.groups.end()) {
+      layout.groups.push_back(
+          {.mask = layer.mask, .kv_heads = layer.kv_heads, .k_dim = layer.head_dim, .v_dim = layer.v_dim});
+      group = std::prev(layout.groups.end());
+    }
+    group->layers.push_back(i);
+    group->token_bytes += int64_t{layer.kv_heads} * (layer.head_dim + layer.v_dim) * size_of(layout.dtype);
+    layout.group_of_layer.push_back(static_cast<int>(group - layout.groups.begin()));
+  }
+}
+
+}  // namespace
+
+Result<CacheLayout> plan_cache(std::span<const AttentionSpec> layers, DType dtype, int kernel_block,
+                               int block_size) {
+  if (kernel_block < 1 || block_size < kernel_block || block_size % kernel_block != 0) {
+    return invalid("block size " + std::to_string(block_size) +
+                   " is not a multiple of the kernel block size " + std::to_string(kernel_block));
+  }
+  CacheLayout layout{.dtype = dtype, .kernel_block = kernel_block};
+  collect_groups(layers, layout);
+  int64_t largest = 0;
+  for (const CacheGroup& group : layout.groups) largest = std::max(largest, group.token_bytes);
+  const auto page = checked_mul(largest, block_size);
+  if (!page)
+    return limit_reached("a cache page of " + std::to_string(block_size) + " tokens does not fit memory");
+  layout.page_bytes = *page;
+  for (CacheGroup& group : layout.groups) {
+    const int64_t kernel_bytes = group.token_bytes * kernel_block;
+    // A page of few large-token layers may hold very many small tokens; blocks beyond 64 sizes share too
+    // coarsely.
+    const int64_t fits =
+        std::min<int64_t>(layout.page_bytes / kernel_bytes, int64_t{64} * block_size / kernel_block);
+    group.block_tokens = static_cast<int>(fits) * kernel_block;
+    group.unit_bytes = std::gcd(layout.page_bytes, kernel_bytes);
+  }
+  return layout;
+}
+
+int64_t most_pages(const CacheLayout& layout, int length, int step) {
+  int64_t pages = 0;
+  for (const CacheGroup& group : layout.groups) {
+    int64_t most = 0;
+    const int block = group.block_tokens;
+    for (int q = 0; q < length; ++q) {  // before a step at q, dead whole blocks have been freed
+      const RowMask row = row_of(group.mask, {.length = length}, q);
+      const int64_t end = div_up(std::min(q + step, length), block);
+      const int64_t first = row.lo / block;
+      const int64_t sinks = std::min<int64_t>(div_up(row.sinks, block), first);
+      most = std::max(most, end - first + sinks);
+    }
+    pages += most;
+  }
+  return pages;
+}
+
+int64_t bytes_per_token(const CacheLayout& layout) {
+  int64_t bytes = 0;
+  for (const CacheGroup& group : layout.groups) bytes += group.token_bytes;
+  return bytes;
+}
+
+}  // namespace heed

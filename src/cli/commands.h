@@ -1,0 +1,54 @@
+// The sub-commands and the options they share. Each add_* declares one on the application and, if it was the
+// one given, run() of the result executes it.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "engine/generate.h"
+#include "engine/runner.h"
+
+namespace heed {
+
+struct Command {
+  CLI::App* app = nullptr;
+  std::function<Status()> run;
+};
+
+Command add_chat(CLI::App& app);
+Command add_complete(CLI::App& app);
+Command add_score(CLI::App& app);
+Command add_tokenize(CLI::App& app);
+Command add_inspect(CLI::App& app);
+
+// MODEL and how to run it: what every command that reads a checkpoint takes.
+struct ModelOptions {
+  std::string model;
+  RunnerOptions runner;
+};
+void add_model_options(CLI::App& app, ModelOptions& options);
+
+// Sampling as given on the command line; what was not given comes from generation_config.json.
+struct SamplingOptions {
+  Sampling given;
+  std::vector<CLI::Option*> options;  // in the order of the fields of Sampling
+  int max_tokens = 0;
+  std::vector<std::string> stops;
+  bool ignore_eos = false;
+};
+void add_sampling_options(CLI::App& app, SamplingOptions& options, int default_max_tokens);
+Result<GenerateOptions> resolve(const SamplingOptions& options, const GenerationConfig& defaults);
+
+// Opens and loads a checkpoint with a progress bar on a terminal. `max_len`: the longest sequence; 0: as the
+// options say.
+Result<std::unique_ptr<Runner>> load_runner(Checkpoint checkpoint, RunnerOptions options, int max_len = 0);
+
+// Token ids from a file that holds a JSON array of them.
+Result<std::vector<int>> read_token_ids(const std::string& path);
+
+// All of standard input.
+std::string read_stdin();
+
+}  // namespace heed

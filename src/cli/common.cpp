@@ -1,0 +1,116 @@
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+#include <random>
+
+#include "cli/commands.h"
+
+namespace heed {
+namespace {
+
+// "loading  [#######.......]  43 %", redrawn in place, on a terminal only.
+class ProgressBar {
+ public:
+  void show(int64_t done, int64_t total) {
+    if (!terminal_ || total <= 0) return;
+    const int percent = static_cast<int>(done * 100 / total);
+    if (percent == shown_) return;
+    shown_ = percent;
+    constexpr int kWidth = 40;
+    const std::string bar(static_cast<size_t>(percent) * kWidth / 100, '#');
+    std::fprintf(stderr, "\rloading  [%-*s] %3d %%", kWidth, bar.c_str(), percent);
+    if (done == total) std::fputs("\r\033[K", stderr);
+  }
+
+ private:
+  bool terminal_ = isatty(STDERR_FILENO) != 0;
+  int shown_ = -1;
+};
+
+}  // namespace
+
+void add_model_options(CLI::App& app, ModelOptions& options) {
+  app.add_option("MODEL", options.model, "Folder of a Hugging Face checkpoint")->required();
+  RunnerOptions& r = options.runner;
+  app.add_option("--dtype", r.dtype, "Arithmetic of linear layers and the cache: auto, float32 or bfloat16")
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16"}))
+      ->capture_default_str();
+  app.add_option("--backend", r.backend, "Backend: cpu or ref (default: the fastest there is)");
+  app.add_option("--attention", r.attention,
+                 "Attention kernel, such as cpu.flash (default: the backend's first that can)");
+  app.add_option("--threads", r.threads, "Threads (default: as many as processors)")
+      ->check(CLI::Range(1, 1024));
+  app.add_option("--block-size", r.block_size, "Tokens in a cache block, a multiple of 16 (default: 16)")
+      ->check(CLI::Range(16, 65536));
+  app.add_option("--max-model-len", r.max_len,
+                 "Longest sequence in tokens (default: what the checkpoint is meant for)")
+      ->check(CLI::Range(1, 1 << 24));
+  app.add_option("--max-num-batched-tokens", r.step_tokens, "Most tokens of a prompt that run in one step")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+}
+
+void add_sampling_options(CLI::App& app, SamplingOptions& options, int default_max_tokens) {
+  Sampling& s = options.given;
+  options.max_tokens = default_max_tokens;
+  app.add_option("--max-tokens", options.max_tokens, "Most tokens to generate")
+      ->check(CLI::Range(1, 1 << 24))
+      ->capture_default_str();
+  options.options = {
+      app.add_option("--temperature", s.temperature, "0: the likeliest token each time"),
+      app.add_option("--top-k", s.top_k, "Sample from the k likeliest tokens; 0: all"),
+      app.add_option("--top-p", s.top_p, "Sample from the likeliest tokens that make up this probability"),
+      app.add_option("--min-p", s.min_p, "Drop tokens below this share of the likeliest one's probability"),
+      app.add_option("--repetition-penalty", s.repetition_penalty,
+                     "Above 1: tokens seen before get less likely"),
+      app.add_option("--presence-penalty", s.presence_penalty,
+                     "Subtracted once from logits of tokens generated before"),
+      app.add_option("--frequency-penalty", s.frequency_penalty,
+                     "The same, for each time they were generated"),
+      app.add_option("--seed", s.seed, "Seed of the sampling (default: another each time)")};
+  app.add_option("--stop", options.stops, "Text that ends the answer and is left out of it; may be repeated");
+  app.add_flag("--ignore-eos", options.ignore_eos, "Go on past end-of-sequence tokens");
+}
+
+Result<GenerateOptions> resolve(const SamplingOptions& options, const GenerationConfig& defaults) {
+  enum { kTemperature, kTopK, kTopP, kMinP, kRepetition, kPresence, kFrequency, kSeed };
+  const auto given = [&](int option) { return options.options[option]->count() > 0; };
+  GenerateOptions resolved{.sampling = options.given, .max_tokens = options.max_tokens};
+  Sampling& s = resolved.sampling;
+  const bool samples = defaults.sample || given(kTopK) || given(kTopP) || given(kMinP);
+  if (!given(kTemperature)) s.temperature = samples ? defaults.temperature.value_or(1.0F) : 0;
+  if (!given(kTopK)) s.top_k = defaults.top_k.value_or(0);
+  if (!given(kTopP)) s.top_p = defaults.top_p.value_or(1.0F);
+  if (!given(kMinP)) s.min_p = defaults.min_p.value_or(0.0F);
+  if (!given(kRepetition)) s.repetition_penalty = defaults.repetition_penalty.value_or(1.0F);
+  if (!given(kSeed)) s.seed = (uint64_t{std::random_device{}()} << 32) ^ std::random_device{}();
+  if (!options.ignore_eos) resolved.stop_ids = defaults.eos_ids;
+  TRY(check(s));
+  return resolved;
+}
+
+Result<std::unique_ptr<Runner>> load_runner(Checkpoint checkpoint, RunnerOptions options, int max_len) {
+  if (max_len > 0) options.max_len = max_len;
+  ProgressBar bar;
+  return Runner::load(std::move(checkpoint), options,
+                      [&](int64_t done, int64_t total) { bar.show(done, total); });
+}
+
+Result<std::vector<int>> read_token_ids(const std::string& path) {
+  const Json document = TRY(read_json(path));
+  const Error wrong = invalid(path + ": a JSON array of token ids is expected");
+  if (!document.is_array()) return wrong;
+  std::vector<int> ids;
+  for (const Json& id : document) {
+    if (!id.is_number_integer() || id < 0 || id > INT32_MAX) return wrong;
+    ids.push_back(id.get<int>());
+  }
+  return ids;
+}
+
+std::string read_stdin() { return {std::istreambuf_iterator<char>(std::cin), {}}; }
+
+}  // namespace heed

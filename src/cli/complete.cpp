@@ -1,0 +1,111 @@
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "cli/commands.h"
+#include "cli/conversation.h"
+
+namespace heed {
+namespace {
+
+struct CompleteOptions {
+  ModelOptions model;
+  SamplingOptions sampling;
+  std::string prompt;
+  std::string token_ids;
+  bool chat = false;
+  bool json = false;
+  CLI::Option* prompt_given = nullptr;
+};
+
+Result<std::vector<int>> read_prompt(const CompleteOptions& o, const TextSide& text) {
+  if (!o.token_ids.empty()) return read_token_ids(o.token_ids);
+  if (!text.tokenizer)
+    return invalid(o.model.model + ": no tokenizer.json or tokenizer.model; give the prompt by --token-ids");
+  const std::string prompt = o.prompt_given->count() > 0 ? o.prompt : read_stdin();
+  if (!o.chat) return text.tokenizer->encode(prompt);
+  return chat_prompt(text, o.model.model, OrderedJson::array({{{"role", "user"}, {"content", prompt}}}));
+}
+
+double per_second(int tokens, double seconds) { return seconds > 0 ? tokens / seconds : 0; }
+
+OrderedJson report(const std::vector<int>& prompt, const Answer& a, double load_seconds) {
+  const Generated& g = a.generated;
+  const auto made = static_cast<int>(g.ids.size());
+  return {{"prompt_token_ids", prompt},
+          {"token_ids", g.ids},
+          {"text", a.text},
+          {"finish_reason", g.finish == Finish::kLength ? "length" : "stop"},
+          {"usage",
+           {{"prompt_tokens", prompt.size()},
+            {"completion_tokens", made},
+            {"total_tokens", prompt.size() + made}}},
+          {"timings",
+           {{"load_seconds", load_seconds},
+            {"prefill_seconds", g.prefill_seconds},
+            {"decode_seconds", g.decode_seconds},
+            {"prefill_tokens_per_second", per_second(g.prefilled, g.prefill_seconds)},
+            {"decode_tokens_per_second", per_second(made - 1, g.decode_seconds)}}}};
+}
+
+void print_ids(const std::vector<int>& ids) {
+  for (size_t i = 0; i < ids.size(); ++i) std::printf("%s%d", i > 0 ? " " : "", ids[i]);
+}
+
+Status complete(const CompleteOptions& o) {
+  const auto start = std::chrono::steady_clock::now();
+  Checkpoint checkpoint = TRY(open_checkpoint(o.model.model));
+  const TextSide text = TRY(load_text_side(o.model.model));
+  GenerateOptions generate = TRY(resolve(o.sampling, checkpoint.generation));
+  const std::vector<int> prompt = TRY(read_prompt(o, text));
+  if (prompt.empty()) return invalid("the prompt has no tokens; at least one is needed");
+
+  const int context = o.model.runner.max_len > 0 ? o.model.runner.max_len : checkpoint.spec.max_positions;
+  const auto prompt_size = static_cast<int>(prompt.size());
+  if (prompt_size >= context) {
+    return limit_reached("the prompt has " + std::to_string(prompt_size) + " tokens; the context holds " +
+                         std::to_string(context) + " with at least one new token");
+  }
+  generate.max_tokens = std::min(generate.max_tokens, context - prompt_size);
+  const auto runner =
+      TRY(load_runner(std::move(checkpoint), o.model.runner, prompt_size + generate.max_tokens));
+  const double load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+
+  Sequence sequence{.tokens = prompt};
+  AnswerOptions options{.generate = generate, .stops = o.sampling.stops};
+  if (!o.json) {
+    options.on_text = [](const std::string& piece) {
+      std::fwrite(piece.data(), 1, piece.size(), stdout);
+      std::fflush(stdout);
+    };
+  }
+  const Answer a = TRY(answer(*runner, text, sequence, prompt_size, options));
+  if (o.json) {
+    std::printf("%s\n", to_text(report(prompt, a, load_seconds)).c_str());
+  } else {
+    if (!text.tokenizer) print_ids(a.generated.ids);
+    std::printf("\n");
+  }
+  return {};
+}
+
+}  // namespace
+
+Command add_complete(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("complete", "Continue a prompt");
+  auto o = std::make_shared<CompleteOptions>();
+  add_model_options(*command, o->model);
+  o->prompt_given =
+      command->add_option("PROMPT", o->prompt, "The text to continue (default: standard input)");
+  CLI::Option* ids =
+      command->add_option("--token-ids", o->token_ids, "File with the prompt as a JSON array of token ids");
+  ids->excludes(o->prompt_given);
+  command
+      ->add_flag("--chat", o->chat, "Put the prompt to the model as a user's message, by its chat template")
+      ->excludes(ids);
+  add_sampling_options(*command, o->sampling, 256);
+  command->add_flag("--json", o->json, "Print one JSON object with ids, text, usage and timings");
+  return {command, [o] { return complete(*o); }};
+}
+
+}  // namespace heed

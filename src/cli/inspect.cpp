@@ -1,0 +1,98 @@
+#include <cstdio>
+
+#include "attention/rows.h"
+#include "cli/commands.h"
+
+namespace heed {
+namespace {
+
+struct InspectOptions {
+  ModelOptions model;
+};
+
+std::string size_text(int64_t bytes) {
+  char text[32];
+  const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  int unit = 0;
+  auto value = static_cast<double>(bytes);
+  while (value >= 1024 && unit < 4) value /= 1024, ++unit;
+  std::snprintf(text, sizeof(text), unit == 0 ? "%.0f %s" : "%.2f %s", value, units[unit]);
+  return text;
+}
+
+// "0-3, 6": ascending layer numbers with runs folded.
+std::string ranges(const std::vector<int>& layers) {
+  std::string text;
+  for (size_t i = 0; i < layers.size();) {
+    size_t end = i;
+    while (end + 1 < layers.size() && layers[end + 1] == layers[end] + 1) ++end;
+    text += (text.empty() ? "" : ", ") + std::to_string(layers[i]);
+    if (end > i) text += "-" + std::to_string(layers[end]);
+    i = end + 1;
+  }
+  return text;
+}
+
+void print_layers(const ModelSpec& spec) {
+  for (size_t first = 0; first < spec.layers.size();) {  // equal neighbours share a line
+    size_t last = first;
+    const AttentionSpec& a = spec.layers[first].mixer;
+    while (last + 1 < spec.layers.size() && spec.layers[last + 1].mixer == a &&
+           spec.layers[last + 1].ffn == spec.layers[first].ffn) {
+      ++last;
+    }
+    std::printf("  layer %zu", first);
+    if (last > first) std::printf("-%zu", last);
+    std::printf(": attention %d heads / %d kv, head %d, mask %s, rope %s, scale %g%s; mlp %d\n", a.heads,
+                a.kv_heads, a.head_dim, describe(a.mask).c_str(), describe(a.rope).c_str(), a.scale,
+                a.softcap > 0 ? (", softcap " + std::to_string(a.softcap)).c_str() : "",
+                spec.layers[first].ffn.inner);
+    first = last + 1;
+  }
+}
+
+void print_plan(const RunPlan& plan) {
+  std::printf("backend: %s (%s), attention %s, arithmetic %s\n",
+              std::string(plan.choice.kernels->name).c_str(), plan.choice.kernels->isa.c_str(),
+              std::string(plan.choice.attention.front()->name).c_str(),
+              std::string(name_of(plan.compute)).c_str());
+  std::printf("weights: %s, of which %s are used where the file is mapped\n",
+              size_text(plan.weight_bytes).c_str(),
+              plan.owned_bytes < plan.weight_bytes ? size_text(plan.weight_bytes - plan.owned_bytes).c_str()
+                                                   : "none");
+  std::printf("cache: %s a token while every layer keeps it, pages of %s\n",
+              size_text(bytes_per_token(plan.layout)).c_str(), size_text(plan.layout.page_bytes).c_str());
+  for (const CacheGroup& group : plan.layout.groups) {
+    std::printf("  group: layers %s, mask %s, %d tokens a page, %s a token, at most %d tokens kept\n",
+                ranges(group.layers).c_str(), describe(group.mask).c_str(), group.block_tokens,
+                size_text(group.token_bytes).c_str(),
+                most_live_keys(group.mask, plan.max_len, plan.step_tokens));
+  }
+  std::printf("plan for one sequence of %d tokens: weights %s + cache %s (%lld pages) = %s\n", plan.max_len,
+              size_text(plan.weight_bytes).c_str(), size_text(plan.cache_bytes).c_str(),
+              static_cast<long long>(plan.pages), size_text(plan.weight_bytes + plan.cache_bytes).c_str());
+}
+
+Status inspect(const InspectOptions& o) {
+  const Checkpoint checkpoint = TRY(open_checkpoint(o.model.model));
+  const RunPlan plan = TRY(plan_run(checkpoint, o.model.runner));
+  const ModelSpec& spec = checkpoint.spec;
+  std::printf("%s: %s, %zu layers, hidden %d, vocabulary %d%s, context %d\n", o.model.model.c_str(),
+              checkpoint.architecture.c_str(), spec.layers.size(), spec.hidden, spec.vocab,
+              spec.tied_embeddings ? " (tied)" : "", spec.max_positions);
+  print_layers(spec);
+  print_plan(plan);
+  return {};
+}
+
+}  // namespace
+
+Command add_inspect(CLI::App& app) {
+  CLI::App* command =
+      app.add_subcommand("inspect", "Show what a checkpoint is and what it needs, without loading it");
+  auto o = std::make_shared<InspectOptions>();
+  add_model_options(*command, o->model);
+  return {command, [o] { return inspect(*o); }};
+}
+
+}  // namespace heed

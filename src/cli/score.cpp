@@ -1,0 +1,72 @@
+#include <cmath>
+#include <cstdio>
+
+#include "cli/commands.h"
+#include "cli/conversation.h"
+#include "formats/safetensors.h"
+
+namespace heed {
+namespace {
+
+struct ScoreOptions {
+  ModelOptions model;
+  std::string token_ids, text, logits;
+  int last = 1;
+};
+
+Result<std::vector<int>> read_tokens(const ScoreOptions& o) {
+  if (!o.token_ids.empty()) return read_token_ids(o.token_ids);
+  if (o.text.empty()) return invalid("score: --token-ids FILE or --text FILE is expected");
+  const TextSide side = TRY(load_text_side(o.model.model));
+  if (!side.tokenizer)
+    return invalid(o.model.model + ": no tokenizer.json or tokenizer.model; give --token-ids");
+  return side.tokenizer->encode(TRY(read_file(o.text)));
+}
+
+Status run_score(const ScoreOptions& o) {
+  Checkpoint checkpoint = TRY(open_checkpoint(o.model.model));
+  const std::vector<int> tokens = TRY(read_tokens(o));
+  const auto count = static_cast<int>(tokens.size());
+  if (count == 0) return invalid("there are no tokens to score");
+  const int last = o.logits.empty() ? 0 : o.last;
+  if (last > count) {
+    return invalid("--last " + std::to_string(last) + " exceeds the " + std::to_string(count) + " tokens");
+  }
+  const int context = o.model.runner.max_len > 0 ? o.model.runner.max_len : checkpoint.spec.max_positions;
+  if (count > context) {
+    return limit_reached(std::to_string(count) + " tokens exceed the context of " + std::to_string(context));
+  }
+  const auto runner = TRY(load_runner(std::move(checkpoint), o.model.runner, count));
+  Score result = TRY(score(*runner, tokens, last));
+  if (last > 0) {
+    const Tensor logits(result.logits.data(), DType::kF32, {last, runner->spec().vocab});
+    TRY(write_safetensors(o.logits, {{"logits", logits}}));
+  }
+  OrderedJson report = {{"tokens", count}, {"nll_mean", nullptr}, {"perplexity", nullptr}};
+  if (result.predicted > 0) {
+    const double mean = result.nll_sum / result.predicted;
+    report["nll_mean"] = mean;
+    report["perplexity"] = std::exp(mean);
+  }
+  std::printf("%s\n", to_text(report).c_str());
+  return {};
+}
+
+}  // namespace
+
+Command add_score(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("score", "Likelihood of a text under the model, and its logits");
+  auto o = std::make_shared<ScoreOptions>();
+  add_model_options(*command, o->model);
+  CLI::Option* ids = command->add_option("--token-ids", o->token_ids, "File with a JSON array of token ids");
+  command->add_option("--text", o->text, "File with text")->excludes(ids);
+  CLI::Option* logits = command->add_option("--logits", o->logits,
+                                            "Write `logits` [N, vocab] float32 to this safetensors file");
+  command->add_option("--last", o->last, "N: at how many last positions")
+      ->check(CLI::Range(1, 1 << 24))
+      ->needs(logits)
+      ->capture_default_str();
+  return {command, [o] { return run_score(*o); }};
+}
+
+}  // namespace heed

@@ -1,0 +1,20 @@
+// Lays the tokens that a step runs end to end, with all that forward() needs to know about them.
+#pragma once
+#include <span>
+
+#include "engine/cache.h"
+#include "engine/sequence.h"
+#include "model/batch.h"
+
+namespace heed {
+
+struct Scheduled {
+  Sequence* sequence = nullptr;
+  int count = 0;        // tokens [computed, computed + count) run
+  int logit_count = 0;  // logits are wanted for the last so many of them
+};
+
+// The cache must have been extended for every sequence.
+Batch build_batch(const Cache& cache, std::span<const Scheduled> scheduled);
+
+}  // namespace heed

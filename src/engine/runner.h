@@ -1,0 +1,83 @@
+// A loaded model with its cache, ready to run steps. Owns the checkpoint's maps, weights, pages and scratch
+// memory.
+//
+// Not thread-safe: one caller at a time.
+#pragma once
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "backends/select.h"
+#include "engine/batch.h"
+#include "engine/cache.h"
+#include "model/checkpoint.h"
+#include "model/forward.h"
+
+namespace heed {
+
+struct RunnerOptions {
+  std::string dtype = "auto";  // "auto": the checkpoint's; "float32" or "bfloat16"
+  std::string backend;         // "": the best; else a name
+  std::string attention;       // "": the backend's first that can; else a kernel's name
+  int threads = 0;             // 0: all processors
+  int block_size = 0;          // tokens in a cache block; 0: the backend's kernel block
+  int max_len = 0;             // longest sequence; 0: the model's max_positions
+  int step_tokens = 512;       // most tokens of a prefill step
+};
+
+// All that follows from a checkpoint's headers and the options, before a weight is read.
+struct RunPlan {
+  DType compute = DType::kF32;
+  Choice choice;
+  CacheLayout layout;
+  int max_len = 0;
+  int step_tokens = 0;
+  int64_t pages = 0;         // for one sequence of max_len
+  int64_t cache_bytes = 0;   // of those pages
+  int64_t weight_bytes = 0;  // in the checkpoint's files
+  int64_t owned_bytes = 0;   // of them converted into memory
+};
+Result<RunPlan> plan_run(const Checkpoint& checkpoint, const RunnerOptions& options);
+
+class Runner {
+ public:
+  // One sequence of plan.max_len fits the cache.
+  static Result<std::unique_ptr<Runner>> load(Checkpoint checkpoint, const RunnerOptions& options,
+                                              const Progress& progress = nullptr);
+
+  // Runs the tokens and counts them as computed. Returns logits [sum of logit_count, vocab] f32, valid until
+  // the next step. The cache must have been extended for them.
+  Tensor step(std::span<const Scheduled> scheduled);
+
+  // Runs all tokens of the sequence not yet computed, in steps of at most plan().step_tokens cut where its
+  // masks allow. Returns the logits of the last `logit_count` tokens, which must fit the last step. An error
+  // if the tokens do not fit the model's vocabulary or the cache.
+  Result<Tensor> prefill(Sequence& sequence, int logit_count);
+
+  // The position that the next step of at most `budget` tokens may go to, as the masks of all groups allow;
+  // beyond the budget only where there is no legal cut within it.
+  int next_cut(const Sequence& sequence, int budget) const;
+
+  // Token ids that the vocabulary holds; an error names the first that it does not.
+  Status check_tokens(std::span<const int> tokens) const;
+
+  Cache& cache() { return cache_; }
+  const ModelSpec& spec() const { return model_.spec; }
+  const Checkpoint& checkpoint() const { return checkpoint_; }
+  const RunPlan& plan() const { return plan_; }
+  ThreadPool& pool() { return pool_; }
+
+ private:
+  Runner(Checkpoint checkpoint, RunPlan plan, Weights weights, int threads);
+
+  Checkpoint checkpoint_;
+  RunPlan plan_;
+  Model model_;
+  Cache cache_;
+  std::vector<LayerCache> layer_cache_;
+  ThreadPool pool_;
+  Arena arena_;
+};
+
+}  // namespace heed

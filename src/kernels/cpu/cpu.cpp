@@ -1,0 +1,110 @@
+#include "kernels/cpu/cpu.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+#include "kernels/cpu/ops.h"
+
+namespace heed {
+namespace {
+
+struct Isa {
+  std::string_view name;
+  bool (*available)();
+  const cpu::LinearTable* linear;
+  const cpu::AttentionTable* attention;
+  const cpu::RowTable* rows;
+};
+
+// __builtin_cpu_supports also asks whether the operating system saves the registers.
+#if defined(__x86_64__)
+bool has_f16c() {  // which clang 14's __builtin_cpu_supports does not know
+  unsigned a = 0;
+  unsigned b = 0;
+  unsigned c = 0;
+  unsigned d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+bool has_avx2() {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+}
+bool has_avx512() {
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+bool has_avx512_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
+bool bf16_pays() {
+  __builtin_cpu_init();
+  return __builtin_cpu_is("amd");
+}
+#endif
+
+template <const Isa* kIsa>
+const Kernels& kernels_of() {
+  static const AttentionKernel attention[] = {
+      {.name = "cpu.flash",
+       .why_not = cpu::flash_why_not,
+       .run = [](Stream& s, const AttentionArgs& a) { cpu::flash(*kIsa->attention, s, a); }},
+  };
+  static const Kernels kernels = {
+      .name = "cpu",
+      .isa = std::string(kIsa->name),
+      .attention = attention,
+      .embed = [](Stream& s, const EmbedArgs& a) { cpu::embed(*kIsa->rows, s, a); },
+      .rms_norm = [](Stream& s, const RmsNormArgs& a) { cpu::rms_norm(*kIsa->rows, s, a); },
+      .linear = [](Stream& s, const LinearArgs& a) { cpu::linear(*kIsa->linear, s, a); },
+      .rope_table = cpu::rope_table,
+      .rope = [](Stream& s, const RopeArgs& a) { cpu::rope(*kIsa->rows, s, a); },
+      .kv_write = [](Stream& s, const KvWriteArgs& a) { cpu::kv_write(*kIsa->rows, s, a); },
+      .gated_act = [](Stream& s, const GatedActArgs& a) { cpu::gated_act(*kIsa->rows, s, a); },
+      .add = [](Stream& s, const AddArgs& a) { cpu::add(*kIsa->rows, s, a); },
+      .gather_rows = cpu::gather_rows,
+      .softcap = [](Stream& s, const SoftcapArgs& a) { cpu::softcap(*kIsa->rows, s, a); },
+  };
+  return kernels;
+}
+
+#define ISA(name, available, table) \
+  {name, available, &cpu::linear_##table, &cpu::attention_##table, &cpu::rows_##table}
+constexpr Isa kBaseline = ISA("baseline", [] { return true; }, baseline);
+#if defined(__x86_64__)
+constexpr Isa kAvx2 = ISA("avx2", has_avx2, avx2);
+constexpr Isa kAvx512 = ISA("avx512", has_avx512, avx512);
+constexpr Isa kAvx512Bf16 = ISA("avx512-bf16", has_avx512_bf16, avx512_bf16);
+constexpr std::string_view kNames[] = {"baseline", "avx2", "avx512", "avx512-bf16"};
+#else
+constexpr std::string_view kNames[] = {"baseline"};
+#endif
+#undef ISA
+
+template <const Isa* kIsa>
+const Kernels* if_available(std::string_view isa) {
+  return isa == kIsa->name && kIsa->available() ? &kernels_of<kIsa>() : nullptr;
+}
+
+}  // namespace
+
+std::span<const std::string_view> cpu_isas() { return kNames; }
+
+const Kernels* cpu_kernels_for(std::string_view isa) {
+  const Kernels* kernels = if_available<&kBaseline>(isa);
+#if defined(__x86_64__)
+  if (kernels == nullptr) kernels = if_available<&kAvx2>(isa);
+  if (kernels == nullptr) kernels = if_available<&kAvx512>(isa);
+  if (kernels == nullptr) kernels = if_available<&kAvx512Bf16>(isa);
+#endif
+  return kernels;
+}
+
+const Kernels& cpu_kernels() {
+#if defined(__x86_64__)
+  if (has_avx512_bf16() && bf16_pays()) return kernels_of<&kAvx512Bf16>();
+  if (has_avx512()) return kernels_of<&kAvx512>();
+  if (has_avx2()) return kernels_of<&kAvx2>();
+#endif
+  return kernels_of<&kBaseline>();
+}
+
+}  // namespace heed

@@ -1,0 +1,208 @@
+// out = x w^T as dot products along `in`, with weights where they lie (row-major, mapped files).
+//
+// Tile: kRows rows of x by 4 rows of w, each pair with its own vector of partial sums over the whole of `in`; the four
+// sums of a row are added across lanes together (sum4). A sum's order is thus a matter of `in` alone: smaller tiles
+// run the same steps with fewer accumulators, and missing columns repeat the last one and are dropped.
+// x is packed per tile, zero-padded to whole steps, so that a step reads its rows side by side and lies in L1; weights
+// are read with masked loads at the end of a row.
+// bf16 weights are read 2 * kLanes at a time and split into even and odd elements, which is one instruction each; x is
+// packed in the same order.
+// Bound: memory for a few rows, else FMA (or VDPBF16PS). Definition: kernels/ref/ref.cpp: linear.
+#include "kernels/cpu/isa/simd.h"
+#include "kernels/cpu/isa/tables.h"
+
+namespace heed {
+namespace {
+
+using cpu::LinearPanel;
+
+constexpr int kCols = 4;
+#if defined(__AVX512F__)
+constexpr int kRows = 6;  // 24 accumulators, 6 of x, 1 of w: 31 of 32 registers
+#else
+constexpr int kRows = 2;  // 8 accumulators, 2 of x, 1 of w, of 16; three rows spill
+#endif
+
+// How a step of `in` runs for a pair of element types: kVectors vectors of x against as many made of w.
+template <class W>
+struct Single {  // w widens to one vector
+  using Input = float;
+  using Weight = W;
+  using Loaded = Vec;
+  static constexpr int kVectors = 1;
+  static constexpr int kStep = kLanes;
+  static HEED_INLINE Loaded load_step(const W* w) { return load(w); }
+  static HEED_INLINE Loaded load_rest(const W* w, int n) { return load_first(w, n); }
+  template <int kVector>
+  static HEED_INLINE Vec operand(Loaded w) {
+    return w;
+  }
+  static HEED_INLINE Vec dot(const float* x, Vec w, Vec sum) { return fma(load(x), w, sum); }
+  static HEED_INLINE void pack(const float* x, int n, float* out, int64_t /*between*/) {
+    store(out, load_some(x, n));
+  }
+};
+
+template <class X>
+struct Paired {  // bf16 w as even and odd elements
+  using Input = X;
+  using Weight = bf16;
+  using Loaded = Pairs;
+  static constexpr int kVectors = 2;
+  static constexpr int kStep = 2 * kLanes;
+  static HEED_INLINE Loaded load_step(const bf16* w) { return load_pairs(w); }
+  static HEED_INLINE Loaded load_rest(const bf16* w, int n) { return load_pairs_first(w, n); }
+  template <int kVector>
+  static HEED_INLINE Vec operand(Loaded w) {
+    return kVector == 0 ? even(w) : odd(w);
+  }
+  static HEED_INLINE Vec dot(const float* x, Vec w, Vec sum) { return fma(load(x), w, sum); }
+  static HEED_INLINE void pack(const X* x, int n, float* out, int64_t between) {
+    const int low = smaller_of(n, kLanes);
+    Vec evens;
+    Vec odds;
+    deinterleave(load_some(x, low), load_some(x + low, n - low), evens, odds);
+    store(out, evens);
+    store(out + between, odds);
+  }
+};
+
+#if defined(HEED_HAS_PAIR_DOT)
+struct PairDot {  // bf16 x and w, two products a lane and instruction
+  using Input = bf16;
+  using Weight = bf16;
+  using Loaded = Pairs;
+  static constexpr int kVectors = 1;
+  static constexpr int kStep = 2 * kLanes;
+  static HEED_INLINE Loaded load_step(const bf16* w) { return load_pairs(w); }
+  static HEED_INLINE Loaded load_rest(const bf16* w, int n) { return load_pairs_first(w, n); }
+  template <int kVector>
+  static HEED_INLINE Pairs operand(Loaded w) {
+    return w;
+  }
+  static HEED_INLINE Vec dot(const float* x, Pairs w, Vec sum) {
+    return pair_dot({_mm512_loadu_si512(x)}, w, sum);
+  }
+  static HEED_INLINE void pack(const bf16* x, int n, float* out, int64_t /*between*/) {
+    _mm512_storeu_si512(out, load_pairs_first(x, n).v);
+  }
+};
+using Bf16Bf16 = PairDot;
+#else
+using Bf16Bf16 = Paired<bf16>;
+#endif
+
+template <class Pair, int kVector, int R>
+HEED_INLINE void multiply(const float* x, const typename Pair::Loaded (&w)[kCols], Vec (&sums)[R][kCols]) {
+#pragma GCC unroll 4
+  for (int c = 0; c < kCols; ++c) {
+    const auto operand = Pair::template operand<kVector>(w[c]);
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) sums[r][c] = Pair::dot(x + (kVector * R + r) * kLanes, operand, sums[r][c]);
+  }
+}
+
+template <class Pair, int R>
+HEED_INLINE void step(const float* x, const typename Pair::Loaded (&w)[kCols], Vec (&sums)[R][kCols]) {
+  multiply<Pair, 0>(x, w, sums);
+  if constexpr (Pair::kVectors == 2) multiply<Pair, 1>(x, w, sums);
+}
+
+// The sums of R packed rows with four rows of w: out[r][c].
+template <class Pair, int R>
+void tile(const float* x, const typename Pair::Weight* const (&w)[kCols], int64_t in, float (*out)[kCols]) {
+  Vec sums[R][kCols];
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int c = 0; c < kCols; ++c) sums[r][c] = zero();
+  }
+  typename Pair::Loaded loaded[kCols];
+  int64_t i = 0;
+  for (; i + Pair::kStep <= in; i += Pair::kStep) {
+#pragma GCC unroll 4
+    for (int c = 0; c < kCols; ++c) loaded[c] = Pair::load_step(w[c] + i);
+    step<Pair>(x, loaded, sums);
+    x += Pair::kVectors * R * kLanes;
+  }
+  if (i < in) {
+#pragma GCC unroll 4
+    for (int c = 0; c < kCols; ++c) loaded[c] = Pair::load_rest(w[c] + i, static_cast<int>(in - i));
+    step<Pair>(x, loaded, sums);
+  }
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) sum4(sums[r][0], sums[r][1], sums[r][2], sums[r][3], out[r]);
+}
+
+template <class Pair>
+void pack(const LinearPanel& p, int64_t row, int rows) {
+  const int64_t step_floats = int64_t{Pair::kVectors} * rows * kLanes;
+  for (int r = 0; r < rows; ++r) {
+    const auto* x = static_cast<const typename Pair::Input*>(p.x) + (row + r) * p.x_stride;
+    float* out = p.scratch + r * kLanes;
+    for (int64_t i = 0; i < p.in; i += Pair::kStep, out += step_floats) {
+      Pair::pack(x + i, smaller_of(p.in - i, Pair::kStep), out, int64_t{rows} * kLanes);
+    }
+  }
+}
+
+HEED_INLINE void finish(const LinearPanel& p, int64_t row, int rows, int64_t col, int cols, const float (*sums)[kCols]) {
+  for (int r = 0; r < rows; ++r) {
+    float* out = p.out + (row + r) * p.out_stride + col;
+    for (int c = 0; c < cols; ++c) {
+      float value = sums[r][c];
+      if (p.bias != nullptr) value += p.bias[col + c];
+      out[c] = p.accumulate ? value + out[c] : value;
+    }
+  }
+}
+
+template <class Pair, int R>
+void row_tile(const LinearPanel& p, int64_t row) {
+  pack<Pair>(p, row, R);
+  for (int64_t col = 0; col < p.cols; col += kCols) {
+    const int cols = smaller_of(p.cols - col, kCols);
+    const typename Pair::Weight* w[kCols];
+    for (int c = 0; c < kCols; ++c) {
+      w[c] = static_cast<const typename Pair::Weight*>(p.w) + (col + (c < cols ? c : cols - 1)) * p.w_stride;
+    }
+    float sums[R][kCols];
+    tile<Pair, R>(p.scratch, w, p.in, sums);
+    finish(p, row, R, col, cols, sums);
+  }
+}
+
+// The last rows of a panel, fewer than kRows.
+template <class Pair, int R>
+void last_rows(const LinearPanel& p, int64_t row) {
+  if constexpr (R > 0) {
+    if (p.rows - row == R) {
+      row_tile<Pair, R>(p, row);
+    } else {
+      last_rows<Pair, R - 1>(p, row);
+    }
+  }
+}
+
+template <class Pair>
+void panel(const LinearPanel& p) {
+  int64_t row = 0;
+  for (; row + kRows <= p.rows; row += kRows) row_tile<Pair, kRows>(p, row);
+  last_rows<Pair, kRows - 1>(p, row);
+}
+
+int64_t scratch(int64_t in) { return (in / (2 * kLanes) + 1) * 2 * kLanes * kRows; }
+
+}  // namespace
+
+namespace cpu {
+const LinearTable HEED_TABLE(linear) = {
+    .tile_rows = kRows,
+    .scratch = scratch,
+    .f32_f32 = panel<Single<float>>,
+    .f32_bf16 = panel<Paired<float>>,
+    .f32_f16 = panel<Single<f16>>,
+    .bf16_bf16 = panel<Bf16Bf16>,
+};
+}  // namespace cpu
+}  // namespace heed

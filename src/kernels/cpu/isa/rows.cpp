@@ -1,0 +1,140 @@
+// The ops that treat each row by itself: conversions, norms, rotation, activations. Bound: memory.
+// Definitions: kernels/ref/ref.cpp, under the same names.
+#include "kernels/cpu/isa/math.h"
+#include "kernels/cpu/isa/simd.h"
+#include "kernels/cpu/isa/tables.h"
+
+namespace heed {
+namespace {
+
+template <class T>
+void widen_from(const T* x, float scale, float* out, int64_t n) {
+  for_vectors(n, [&](int64_t i, int some) { store_some(out + i, load_some(x + i, some) * set(scale), some); });
+}
+
+void widen(const void* x, DType dtype, float scale, float* out, int64_t n) {
+  if (dtype == DType::kF32) return widen_from(static_cast<const float*>(x), scale, out, n);
+  if (dtype == DType::kBF16) return widen_from(static_cast<const bf16*>(x), scale, out, n);
+  widen_from(static_cast<const f16*>(x), scale, out, n);
+}
+
+void narrow(const float* x, void* out, DType dtype, int64_t n) {
+  if (dtype == DType::kF32) {
+    memcpy(out, x, sizeof(float) * static_cast<size_t>(n));
+    return;
+  }
+  for_vectors(n, [&](int64_t i, int some) { store_some(static_cast<bf16*>(out) + i, load_some(x + i, some), some); });
+}
+
+void add_row(const float* x, float* out, int64_t n) {
+  for_vectors(n, [&](int64_t i, int some) {
+    store_some(out + i, load_some(out + i, some) + load_some(x + i, some), some);
+  });
+}
+
+template <class Out>
+void normalise(const float* x, const float* weight, float inverse, bool accumulate, Out* out, int64_t n) {
+  for_vectors(n, [&](int64_t i, int some) {
+    Vec value = load_some(x + i, some) * set(inverse) * load_some(weight + i, some);
+    if (accumulate) value = load_some(out + i, some) + value;
+    store_some(out + i, value, some);
+  });
+}
+
+void rms_norm(const float* x, const float* weight, float eps, bool accumulate, void* out, DType dtype, int64_t n) {
+  Vec sums[4] = {zero(), zero(), zero(), zero()};
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      const Vec v = load(x + i + j * kLanes);
+      sums[j] = fma(v, v, sums[j]);
+    }
+  }
+  for_vectors(n - i, [&](int64_t j, int some) {
+    const Vec v = load_some(x + i + j, some);
+    sums[0] = fma(v, v, sums[0]);
+  });
+  const float squares = sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+  const float inverse = 1.0F / __builtin_sqrtf(squares / static_cast<float>(n) + eps);
+  if (dtype == DType::kF32) {
+    normalise(x, weight, inverse, accumulate, static_cast<float*>(out), n);
+  } else {
+    normalise(x, weight, inverse, false, static_cast<bf16*>(out), n);
+  }
+}
+
+void rope(const float* cos, const float* sin, float* x, int64_t pairs) {
+  for_vectors(pairs, [&](int64_t i, int some) {
+    const Vec c = load_some(cos + i, some);
+    const Vec s = load_some(sin + i, some);
+    const Vec a = load_some(x + i, some);
+    const Vec b = load_some(x + pairs + i, some);
+    store_some(x + i, a * c - b * s, some);
+    store_some(x + pairs + i, b * c + a * s, some);
+  });
+}
+
+HEED_INLINE Vec logistic_times(Vec x, Vec slope) { return x / (set(1.0F) + exp(zero() - slope)); }
+
+HEED_INLINE Vec gelu(Vec x) {
+  const Vec tail = erfc(magnitude(x) * set(0.707106781F));
+  const Vec half = set(0.5F) * x;
+  return half * select(less(x, zero()), tail, set(2.0F) - tail);
+}
+
+template <Act kAct>
+HEED_INLINE Vec activate(Vec x) {
+  if constexpr (kAct == Act::kSilu) return logistic_times(x, x);
+  if constexpr (kAct == Act::kGelu) return gelu(x);
+  if constexpr (kAct == Act::kGeluTanh) {  // (1 + tanh u) / 2 = 1 / (1 + exp(-2u)), which keeps the tail's digits
+    return logistic_times(x, set(1.59576912F) * fma(set(0.044715F) * x, x * x, x));
+  }
+  if constexpr (kAct == Act::kRelu) return max(zero(), x);
+}
+
+template <Act kAct, class Out>
+void gate(const float* x, const float* up, Out* out, int64_t n) {
+  for_vectors(n, [&](int64_t i, int some) {
+    store_some(out + i, activate<kAct>(load_some(x + i, some)) * load_some(up + i, some), some);
+  });
+}
+
+template <class Out>
+void gate_by(Act act, const float* x, const float* up, Out* out, int64_t n) {
+  switch (act) {
+    case Act::kSilu: return gate<Act::kSilu>(x, up, out, n);
+    case Act::kGelu: return gate<Act::kGelu>(x, up, out, n);
+    case Act::kGeluTanh: return gate<Act::kGeluTanh>(x, up, out, n);
+    case Act::kRelu: return gate<Act::kRelu>(x, up, out, n);
+  }
+}
+
+void gated_act(Act act, const float* x, const float* up, void* out, DType dtype, int64_t n) {
+  if (dtype == DType::kF32) {
+    gate_by(act, x, up, static_cast<float*>(out), n);
+  } else {
+    gate_by(act, x, up, static_cast<bf16*>(out), n);
+  }
+}
+
+void softcap(float cap, float* x, int64_t n) {
+  for_vectors(n, [&](int64_t i, int some) {
+    store_some(x + i, set(cap) * tanh(load_some(x + i, some) / set(cap)), some);
+  });
+}
+
+}  // namespace
+
+namespace cpu {
+const RowTable HEED_TABLE(rows) = {
+    .widen = widen,
+    .narrow = narrow,
+    .add = add_row,
+    .rms_norm = rms_norm,
+    .rope = rope,
+    .gated_act = gated_act,
+    .softcap = softcap,
+};
+}  // namespace cpu
+}  // namespace heed

@@ -1,0 +1,25 @@
+// The ops of the cpu backend, given the kernels of an instruction set: they check, split the work and thread it.
+#pragma once
+#include <string>
+
+#include "kernels/cpu/isa/tables.h"
+#include "kernels/kernels.h"
+
+namespace heed::cpu {
+
+void embed(const RowTable& isa, Stream& stream, const EmbedArgs& args);
+void rms_norm(const RowTable& isa, Stream& stream, const RmsNormArgs& args);
+void rope_table(Stream& stream, const RopeTableArgs& args);
+void rope(const RowTable& isa, Stream& stream, const RopeArgs& args);
+void kv_write(const RowTable& isa, Stream& stream, const KvWriteArgs& args);
+void gated_act(const RowTable& isa, Stream& stream, const GatedActArgs& args);
+void add(const RowTable& isa, Stream& stream, const AddArgs& args);
+void gather_rows(Stream& stream, const GatherRowsArgs& args);
+void softcap(const RowTable& isa, Stream& stream, const SoftcapArgs& args);
+
+void linear(const LinearTable& isa, Stream& stream, const LinearArgs& args);
+
+void flash(const AttentionTable& isa, Stream& stream, const AttentionArgs& args);
+std::string flash_why_not(const AttentionNeeds& needs);
+
+}  // namespace heed::cpu

@@ -1,0 +1,140 @@
+// Ops that run row by row: rows are split over threads, a kernel does each.
+#include <cmath>
+#include <cstring>
+
+#include "kernels/checks.h"
+#include "kernels/cpu/ops.h"
+
+namespace heed::cpu {
+namespace {
+
+// Elements below which waking another thread costs more than it saves.
+constexpr int64_t kElementsPerThread = 16384;
+
+int64_t grain(int64_t row_elements) { return kElementsPerThread / (row_elements > 0 ? row_elements : 1) + 1; }
+
+char* at(const Tensor& t, int64_t i, int64_t j = 0) {
+  return t.as<char>() + (i * t.stride[0] + j * t.stride[1]) * size_of(t.dtype);
+}
+float* f32_at(const Tensor& t, int64_t i, int64_t j = 0) { return static_cast<float*>(static_cast<void*>(at(t, i, j))); }
+
+// The rows of [rows, dim] or [rows, heads, dim]: where row i of rows * heads begins.
+struct Rows {
+  explicit Rows(const Tensor& tensor) : t(tensor), heads(tensor.rank == 3 ? tensor.size[1] : 1) {}
+  char* operator[](int64_t i) const { return t.rank == 3 ? at(t, i / heads, i % heads) : at(t, i); }
+  const Tensor& t;
+  int64_t heads;
+};
+
+}  // namespace
+
+void embed(const RowTable& isa, Stream& stream, const EmbedArgs& args) {
+  const Shapes n = check(args);
+  const int64_t hidden = n["hidden"];
+  const int64_t vocab = n["vocab"];
+  stream.pool->parallel_for(n["tokens"], grain(hidden), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      CHECK(args.ids[t] >= 0 && args.ids[t] < vocab, args.ids[t], vocab);
+      isa.widen(at(args.table, args.ids[t]), args.table.dtype, args.scale, f32_at(args.out, t), hidden);
+    }
+  });
+}
+
+void rms_norm(const RowTable& isa, Stream& stream, const RmsNormArgs& args) {
+  const Shapes n = check(args);
+  const int64_t dim = n["dim"];
+  const Rows x(args.x);
+  const Rows out(args.out);
+  stream.pool->parallel_for(n["rows"] * x.heads, grain(dim), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const auto* row = static_cast<const float*>(static_cast<const void*>(x[i]));
+      isa.rms_norm(row, args.weight.f32(), args.eps, args.accumulate, out[i], args.out.dtype, dim);
+    }
+  });
+}
+
+void rope_table(Stream& stream, const RopeTableArgs& args) {
+  const Shapes n = check(args);
+  const int64_t pairs = n["pairs"];
+  stream.pool->parallel_for(n["tokens"], grain(16 * pairs), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      for (int64_t i = 0; i < pairs; ++i) {
+        // libm's, for angles up to 1e6 and more
+        const float angle = static_cast<float>(args.positions[t]) * args.inverse_frequency[i];
+        f32_at(args.cos, t)[i] = std::cos(angle) * args.attention_factor;
+        f32_at(args.sin, t)[i] = std::sin(angle) * args.attention_factor;
+      }
+    }
+  });
+}
+
+void rope(const RowTable& isa, Stream& stream, const RopeArgs& args) {
+  const Shapes n = check(args);
+  const int64_t pairs = n["pairs"];
+  const int64_t heads = n["heads"];
+  stream.pool->parallel_for(n["tokens"], grain(2 * pairs * heads), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      for (int64_t h = 0; h < heads; ++h) isa.rope(f32_at(args.cos, t), f32_at(args.sin, t), f32_at(args.x, t, h), pairs);
+    }
+  });
+}
+
+void kv_write(const RowTable& isa, Stream& stream, const KvWriteArgs& args) {
+  const Shapes n = check(args);
+  const int64_t rows = n["block"];
+  const int64_t blocks = n["blocks"];
+  const int64_t heads = n["kv_heads"];
+  const auto place = [](const Tensor& t, int64_t block, int64_t head, int64_t row) {
+    return t.as<char>() + (block * t.stride[0] + head * t.stride[1] + row * t.stride[2]) * size_of(t.dtype);
+  };
+  stream.pool->parallel_for(n["tokens"], grain(heads * n["head_dim"]), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      if (args.slots[t] < 0) continue;
+      const int64_t block = args.slots[t] / rows;
+      const int64_t row = args.slots[t] % rows;
+      CHECK(block < blocks, block, blocks);
+      for (int64_t h = 0; h < heads; ++h) {
+        isa.narrow(f32_at(args.k, t, h), place(args.kv.k, block, h, row), args.kv.k.dtype, args.k.size[2]);
+        isa.narrow(f32_at(args.v, t, h), place(args.kv.v, block, h, row), args.kv.v.dtype, args.v.size[2]);
+      }
+    }
+  });
+}
+
+void gated_act(const RowTable& isa, Stream& stream, const GatedActArgs& args) {
+  const Shapes n = check(args);
+  const int64_t inner = n["inner"];
+  stream.pool->parallel_for(n["tokens"], grain(4 * inner), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      isa.gated_act(args.act, f32_at(args.gate, t), f32_at(args.up, t), at(args.out, t), args.out.dtype, inner);
+    }
+  });
+}
+
+void add(const RowTable& isa, Stream& stream, const AddArgs& args) {
+  const Shapes n = check(args);
+  stream.pool->parallel_for(n["tokens"], grain(n["dim"]), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) isa.add(f32_at(args.x, t), f32_at(args.out, t), args.x.size[1]);
+  });
+}
+
+void gather_rows(Stream& stream, const GatherRowsArgs& args) {
+  const Shapes n = check(args);
+  const int64_t tokens = n["tokens"];
+  const auto bytes = static_cast<size_t>(n["dim"] * size_of(DType::kF32));
+  stream.pool->parallel_for(n["picked"], grain(n["dim"]), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      CHECK(args.rows[r] >= 0 && args.rows[r] < tokens, args.rows[r], tokens);
+      std::memcpy(at(args.out, r), at(args.x, args.rows[r]), bytes);
+    }
+  });
+}
+
+void softcap(const RowTable& isa, Stream& stream, const SoftcapArgs& args) {
+  const Shapes n = check(args);
+  stream.pool->parallel_for(n["rows"], grain(4 * n["dim"]), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) isa.softcap(args.cap, f32_at(args.x, t), args.x.size[1]);
+  });
+}
+
+}  // namespace heed::cpu

@@ -1,0 +1,46 @@
+// The transformer: any ModelSpec, run on a batch by a table of kernels.
+#pragma once
+#include <vector>
+
+#include "attention/cache_spec.h"
+#include "kernels/kernels.h"
+#include "model/batch.h"
+#include "model/spec.h"
+#include "model/weights.h"
+#include "tensor/arena.h"
+
+namespace heed {
+
+// The key/value memory of every layer, as views into pages; null tables, the batch brings those.
+struct LayerCache {
+  PagedKv kv;
+  int group = 0;  // index into Batch::groups
+};
+
+struct Model {
+  ModelSpec spec;
+  Weights weights;
+  DType compute =
+      DType::kF32;  // what linear layers read: kF32, or kBF16 (activations are rounded before them)
+  std::vector<RopeSpec> ropes;                  // distinct ones
+  std::vector<std::vector<float>> frequencies;  // of each
+  std::vector<int> rope_of_layer;
+  float embed_scale = 1;  // rounded to the model's dtype, as transformers does
+};
+
+Model make_model(ModelSpec spec, Weights weights, DType compute);
+
+// Everything a step needs besides the model and the batch.
+struct Step {
+  const Kernels& kernels;
+  const std::vector<const AttentionKernel*>& attention;  // per layer
+  const std::vector<LayerCache>& cache;                  // per layer
+  Stream& stream;
+  Arena& arena;
+};
+
+// The logits of batch.logit_rows: [logit_rows, vocab] f32 in the arena; undefined if no logits are wanted.
+// Writes the keys and values of all tokens to the cache.
+Tensor forward(const Model& model, const Batch& batch, const Step& step);
+
+}  // namespace heed

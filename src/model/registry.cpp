@@ -1,0 +1,63 @@
+#include <algorithm>
+#include <map>
+
+#include "attention/rows.h"
+#include "model/checkpoint.h"
+
+namespace heed {
+namespace {
+
+std::map<std::string, Describe, std::less<>>& registry() {
+  static std::map<std::string, Describe, std::less<>> known;
+  return known;
+}
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+// What no model file should have to check for itself.
+Status check_spec(const ModelSpec& spec, const std::string& what) {
+  for (size_t i = 0; i < spec.layers.size(); ++i) {
+    const std::string reason = why_not(spec.layers[i].mixer.mask);
+    if (!reason.empty()) return invalid(what + ": layer " + std::to_string(i) + ": " + reason);
+  }
+  return {};
+}
+
+}  // namespace
+
+Registration::Registration(std::initializer_list<std::string_view> names, Describe describe) {
+  for (const std::string_view name : names) {
+    const bool fresh = registry().emplace(std::string(name), describe).second;
+    CHECK(fresh, name, "registered twice");
+  }
+}
+
+std::vector<std::string> architectures() {
+  std::vector<std::string> names;
+  for (const auto& [name, describe] : registry()) names.push_back(name);
+  return names;
+}
+
+Result<ModelSpec> read_spec(const Json& config, const std::string& what, std::string* architecture) {
+  const Config c(config, what);
+  const std::vector<std::string> names = c.texts("architectures");
+  if (c.error()) return *c.error();
+  if (names.empty())
+    return invalid(what + ": architectures is missing; one of " + joined(architectures()) + " is expected");
+  const auto found = registry().find(names.front());
+  if (found == registry().end()) {
+    return unsupported(what + ": architecture " + names.front() + " is not known; known are " +
+                       joined(architectures()));
+  }
+  ModelSpec spec = found->second(c);
+  if (c.error()) return *c.error();
+  TRY(check_spec(spec, what));
+  if (architecture != nullptr) *architecture = names.front();
+  return spec;
+}
+
+}  // namespace heed

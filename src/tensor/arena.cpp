@@ -1,0 +1,30 @@
+#include "tensor/arena.h"
+
+#include <algorithm>
+
+#include "base/checked.h"
+
+namespace heed {
+
+Tensor Arena::take(DType dtype, std::initializer_list<int64_t> sizes) {
+  Tensor tensor(nullptr, dtype, sizes);
+  const int64_t bytes = round_up(std::max<int64_t>(tensor.bytes(), 1), 64);
+  while (at_.chunk < chunks_.size() && at_.used + bytes > chunks_[at_.chunk].bytes())
+    at_ = {at_.chunk + 1, 0};
+  if (at_.chunk == chunks_.size()) {
+    constexpr int64_t kSmallest = int64_t{1} << 20;
+    chunks_.emplace_back(std::max({bytes, capacity(), kSmallest}));  // doubling: few chunks, however it grows
+    at_.used = 0;
+  }
+  tensor.data = static_cast<char*>(chunks_[at_.chunk].data()) + at_.used;
+  at_.used += bytes;
+  return tensor;
+}
+
+int64_t Arena::capacity() const {
+  int64_t bytes = 0;
+  for (const Buffer& chunk : chunks_) bytes += chunk.bytes();
+  return bytes;
+}
+
+}  // namespace heed

@@ -1,0 +1,77 @@
+// Whole models against transformers: logits, greedy tokens, and how far a wrong mask or rope would be off.
+#include <cmath>
+
+#include "tests/engine/goldens.h"
+
+namespace heed {
+namespace {
+
+struct Case {
+  const char* model;
+  const char* backend;
+};
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.model << " on " << c.backend; }
+
+class GoldenModel : public testing::TestWithParam<Case> {};
+
+constexpr double kLogitTolerance = 1e-3;  // float32 against float32, other order of sums
+
+TEST_P(GoldenModel, float32_logits_and_greedy_tokens_equal_transformers) {
+  const Golden golden = read_golden(GetParam().model);
+  const auto runner =
+      load(golden_folder(GetParam().model), {.dtype = "float32", .backend = GetParam().backend});
+  const int last = static_cast<int>(golden.logits.size());
+  const double difference =
+      largest_difference(logits_of(*runner, golden.input, last, 1 << 20), golden.logits);
+  std::printf("%s on %s: largest logit difference %.2e\n", GetParam().model, GetParam().backend, difference);
+  EXPECT_LE(difference, kLogitTolerance);
+
+  const std::vector<int> greedy = greedy_of(*runner, golden.input, static_cast<int>(golden.greedy.size()));
+  for (size_t i = 0; i < greedy.size(); ++i) {
+    if (greedy[i] == golden.greedy[i]) continue;
+    EXPECT_LE(golden.margin[i], kLogitTolerance) << "step " << i;
+    break;  // what follows continues another text
+  }
+}
+
+double mean_divergence(const std::vector<std::vector<float>>& golden,
+                       const std::vector<std::vector<float>>& ours) {
+  double total = 0;
+  for (size_t i = 0; i < golden.size(); ++i) {
+    const auto log_normaliser = [](const std::vector<float>& row) {
+      double largest = -INFINITY, sum = 0;
+      for (const float x : row) largest = std::max<double>(largest, x);
+      for (const float x : row) sum += std::exp(x - largest);
+      return largest + std::log(sum);
+    };
+    const double a = log_normaliser(golden[i]), b = log_normaliser(ours[i]);
+    for (size_t j = 0; j < golden[i].size(); ++j) {
+      total += std::exp(golden[i][j] - a) * ((golden[i][j] - a) - (ours[i][j] - b));
+    }
+  }
+  return total / static_cast<double>(golden.size());
+}
+
+TEST_P(GoldenModel, bfloat16_stays_close_to_the_float32_golden) {
+  const Golden golden = read_golden(GetParam().model);
+  const auto runner =
+      load(golden_folder(GetParam().model), {.dtype = "bfloat16", .backend = GetParam().backend});
+  const int last = static_cast<int>(golden.logits.size());
+  const double divergence = mean_divergence(golden.logits, logits_of(*runner, golden.input, last, 1 << 20));
+  std::printf("%s on %s: mean KL divergence of bfloat16 %.2e\n", GetParam().model, GetParam().backend,
+              divergence);
+  EXPECT_LE(divergence, 0.01);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, GoldenModel,
+    testing::Values(Case{"llama_rope3", "ref"}, Case{"llama_rope3", "cpu"}, Case{"qwen3", "ref"},
+                    Case{"qwen3", "cpu"}, Case{"gemma3_text", "ref"}, Case{"gemma3_text", "cpu"},
+                    Case{"rnj1", "ref"}, Case{"rnj1", "cpu"}, Case{"qwen2", "ref"}, Case{"qwen2", "cpu"},
+                    Case{"mistral", "ref"}, Case{"mistral", "cpu"}, Case{"llama_linear", "ref"},
+                    Case{"llama_linear", "cpu"}, Case{"llama_yarn", "ref"}, Case{"llama_yarn", "cpu"}),
+    [](const auto& test) { return std::string(test.param.model) + "_" + test.param.backend; });
+
+}  // namespace
+}  // namespace heed

@@ -1,0 +1,64 @@
+// How near a kernel's results must be to the definition: one table, with the reason of each figure.
+#pragma once
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace heed::cases {
+
+struct Tolerance {
+  std::string_view op;
+  float relative, absolute;
+  std::string_view reason;
+};
+
+inline constexpr Tolerance kTolerances[] = {
+    {"embed", 0, 0, "one product, rounded once"},
+    {"kv_write", 0, 0, "one rounding"},
+    {"add", 0, 0, "one sum, rounded once"},
+    {"gather_rows", 0, 0, "a copy"},
+    {"rope_table", 0, 0, "the same libm on both sides"},
+    {"rope", 0, 3e-7F, "two products and a sum of values below 2"},
+    {"rms_norm", 2e-6F, 1e-6F, "a sum of up to 1024 squares in another order, accumulated to values near 1"},
+    {"rms_norm bfloat16", 0.008F, 1e-6F, "one step of bfloat16 where the value lies between two"},
+    {"linear", 0, 4e-5F, "320 partial sums below 16 in another order: each rounds to 5e-7, together some 4 sigma of 9e-6"},
+    {"linear bfloat16", 0, 4e-5F, "products of bfloat16 are exact in float32; the sums as for linear"},
+    {"gated_act", 2e-6F, 2.5e-7F, "2 ulp each of exp and the quotient; the definition's 1 + tanh and 1 + erf round to 6e-8"},
+    {"gated_act bfloat16", 0.008F, 2.5e-7F, "one step of bfloat16"},
+    {"softcap", 1e-6F, 1e-7F, "tanh within 2 ulp"},
+    {"attention", 2e-5F, 1e-5F, "scores up to 60 round to 4e-6, and exp makes that a relative error of the weights"},
+    {"attention bfloat16", 0.008F, 1e-5F, "one step of bfloat16"},
+};
+
+inline Tolerance tolerance_of(std::string_view op) {
+  for (const Tolerance& tolerance : kTolerances) {
+    if (tolerance.op == op) return tolerance;
+  }
+  ADD_FAILURE() << "no tolerance for " << op;
+  return {};
+}
+
+// NaN equals NaN only.
+template <class Got, class Want>
+void expect_close(const std::vector<Got>& got, const std::vector<Want>& want, std::string_view op) {
+  const Tolerance tolerance = tolerance_of(op);
+  ASSERT_EQ(got.size(), want.size()) << op;
+  for (size_t i = 0; i < got.size(); ++i) {
+    const auto w = static_cast<double>(want[i]);
+    const auto g = static_cast<double>(got[i]);
+    const double allowed = tolerance.absolute + tolerance.relative * std::abs(w);
+    ASSERT_TRUE(g == w || std::abs(g - w) <= allowed || (std::isnan(g) && std::isnan(w)))
+        << op << ": element " << i << " is " << g << ", should be " << w << " within " << allowed << " ("
+        << tolerance.reason << ")";
+  }
+}
+
+inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
+}
+
+}  // namespace heed::cases

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Everything that must hold, from the cheapest check to the dearest. Prints the time of each step; stops at the first
+# that fails.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() {
+  local name=$1 start=$SECONDS
+  shift
+  echo "== $name"
+  "$@" || { echo "FAILED: $name"; exit 1; }
+  echo "== $name: $((SECONDS - start)) s"
+}
+
+build() { cmake --preset "$1" "${@:2}" >/dev/null && cmake --build --preset "$1" -- --quiet; }
+run_tests() { ctest --preset "$1" -j "$(nproc)" --output-on-failure "${@:2}" | tee "build/$1/ctest.log" | grep -vE '^ *[0-9]+/[0-9]+ Test .*Passed|^ *Start +[0-9]+:' ; }
+
+step "include layers" tools/check_layers.py
+step "format" bash -c "git ls-files '*.cpp' '*.h' '*.cu' | xargs clang-format --dry-run -Werror"
+step "release: build" build release -DHEED_TESTS=ON -DHEED_BENCH=ON
+step "asan: build" build asan -DHEED_BENCH=OFF
+step "asan: tests" run_tests asan -LE slow
+step "tsan: build" build tsan -DHEED_BENCH=OFF
+step "tsan: tests" run_tests tsan -R '^(base|kernels|engine)\.' -LE slow
+step "clang-tidy" tools/tidy.sh
+if command -v nvcc >/dev/null; then
+  step "cuda: build" build cuda -DHEED_TESTS=ON -DHEED_BENCH=OFF
+else
+  echo "== cuda: no nvcc here, not compiled"
+fi
+step "release: tests" run_tests release
+tail -n 4 build/release/ctest.log | head -n 1
