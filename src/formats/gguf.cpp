@@ -333,7 +333,8 @@ Status Gguf::read() {
     if (!tensor.ok()) return std::move(tensor).error().within(what);
     if (!tensors_.emplace(*name, std::move(*tensor)).second) return invalid(what + ": appears twice");
   }
-  return place_tensors(tensors_, in.position(), TRY(alignment_of(values_)), std::ssize(bytes_));
+  const int64_t alignment = TRY(alignment_of(values_));
+  return place_tensors(tensors_, in.position(), alignment, std::ssize(bytes_));
 }
 
 Result<Gguf> Gguf::open(const std::string& path) {

@@ -172,6 +172,8 @@ Result<Json> byte_level_document(const Gguf& gguf) {
   const auto before = TRY(placed(gguf, tokens, add_bos, "bos_token_id", -1));
   const auto after = TRY(placed(gguf, tokens, add_eos, "eos_token_id", -1));
 
+  Json merges = TRY(merges_of(gguf));
+
   std::vector<Json> parts;
   for (const std::string_view pattern : split->patterns) {
     parts.push_back(
@@ -187,7 +189,7 @@ Result<Json> byte_level_document(const Gguf& gguf) {
                 {"byte_fallback", false},
                 {"ignore_merges", split->ignore_merges},
                 {"vocab", ids_of(tokens)},
-                {"merges", TRY(merges_of(gguf))}};
+                {"merges", std::move(merges)}};
   return tokenizer_document(added_tokens_of(tokens), nullptr, sequence("pretokenizers", std::move(parts)),
                             around_text(before, after), byte_level_part(), std::move(model));
 }

@@ -33,7 +33,8 @@ Result<SentencePieceOptions> options_beside(const std::filesystem::path& model_p
 
 Result<Json> read_sentencepiece_json(const std::string& path) {
   const SentencePieceModel model = TRY(read_sentencepiece(path));
-  return tokenizer_json_of_sentencepiece(model, TRY(options_beside(path, model)), path);
+  const SentencePieceOptions options = TRY(options_beside(path, model));
+  return tokenizer_json_of_sentencepiece(model, options, path);
 }
 
 Result<Json> read_gguf_json(const std::string& path) {
