@@ -258,6 +258,7 @@ Status place_tensors(std::map<std::string, GgufTensor, std::less<>>& tensors, in
                      int64_t alignment, int64_t file_bytes) {
   const int64_t data_begin = round_up(header_bytes, alignment);
   std::vector<std::pair<const std::string, GgufTensor>*> order;
+  order.reserve(tensors.size());
   for (auto& named : tensors) order.push_back(&named);
   std::ranges::sort(order, {}, [](const auto* named) { return named->second.begin; });
   int64_t free_from = 0;
