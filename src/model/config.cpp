@@ -96,7 +96,7 @@ int Config::count(std::string_view key, int fallback) const {
 float Config::number(std::string_view key) const {
   const Json* value = find(key);
   if (value != nullptr && value->is_number()) {
-    const float number = static_cast<float>(value->get<double>());
+    const auto number = static_cast<float>(value->get<double>());
     if (std::isfinite(number)) return number;
   }
   wrong(key, value, "a finite number");

@@ -76,8 +76,8 @@ ModelSpec rnj1(const Config& c) {
   return m;
 }
 
-const Registration kGemma3({"Gemma3ForCausalLM"}, gemma3);
-const Registration kRnj1({"Rnj1ForCausalLM"}, rnj1);
+const Registration gemma3_registration({"Gemma3ForCausalLM"}, gemma3);
+const Registration rnj1_registration({"Rnj1ForCausalLM"}, rnj1);
 
 }  // namespace
 }  // namespace heed

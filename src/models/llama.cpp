@@ -16,7 +16,7 @@ ModelSpec llama(const Config& c) {
   return m;
 }
 
-const Registration kRegistration({"LlamaForCausalLM"}, llama);
+const Registration registration({"LlamaForCausalLM"}, llama);
 
 }  // namespace
 }  // namespace heed

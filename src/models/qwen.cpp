@@ -40,8 +40,8 @@ ModelSpec qwen3(const Config& c) {
   return qwen(c, attention);
 }
 
-const Registration kQwen2({"Qwen2ForCausalLM"}, qwen2);
-const Registration kQwen3({"Qwen3ForCausalLM"}, qwen3);
+const Registration qwen2_registration({"Qwen2ForCausalLM"}, qwen2);
+const Registration qwen3_registration({"Qwen3ForCausalLM"}, qwen3);
 
 }  // namespace
 }  // namespace heed
