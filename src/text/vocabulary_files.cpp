@@ -70,13 +70,25 @@ Result<std::string> find_vocabulary_file(const std::string& folder) {
                  " the first; name the one to read");
 }
 
+// The file that a path names, itself or as a folder.
+Result<std::string> vocabulary_file_at(const std::string& path) {
+  if (is_directory(path)) return find_vocabulary_file(path);
+  if (file_exists(path)) return path;
+  return not_found(path + ": no such file or folder; looked for " + kLookedFor +
+                   " or a folder with one of them");
+}
+
 }  // namespace
 
 Result<Json> read_tokenizer_json(const std::string& path) {
-  if (is_directory(path)) return read_vocabulary_file(TRY(find_vocabulary_file(path)));
-  if (file_exists(path)) return read_vocabulary_file(path);
-  return not_found(path + ": no such file or folder; looked for " + kLookedFor +
-                   " or a folder with one of them");
+  const std::string file = TRY(vocabulary_file_at(path));
+  return read_vocabulary_file(file);
+}
+
+Result<Tokenizer> load_tokenizer(const std::string& path) {
+  const std::string file = TRY(vocabulary_file_at(path));
+  const Json document = TRY(read_vocabulary_file(file));
+  return Tokenizer::from_json(document, file);
 }
 
 }  // namespace heed

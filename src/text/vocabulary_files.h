@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "formats/gguf.h"
 #include "formats/sentencepiece.h"
+#include "text/tokenizer.h"
 
 namespace heed {
 
@@ -33,5 +34,8 @@ Result<Json> tokenizer_json_of_sentencepiece(const SentencePieceModel& model, Se
 // The tokenizer.json, or what stands for it, of a file (.json, .gguf, .model) or of a folder: its
 // tokenizer.json, tokenizer.model or spiece.model, or its one *.gguf file, in this order.
 Result<Json> read_tokenizer_json(const std::string& path);
+
+// The tokenizer of such a file or folder.
+Result<Tokenizer> load_tokenizer(const std::string& path);
 
 }  // namespace heed
