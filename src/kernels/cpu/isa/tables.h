@@ -20,12 +20,12 @@ struct LinearPanel {
   int64_t x_stride, w_stride, out_stride;
   int64_t rows, cols, in;
   bool accumulate;
-  float* scratch;  // linear_scratch(in) floats
+  float* scratch;  // scratch(rows, cols, in) floats
 };
 
 struct LinearTable {
   int tile_rows;  // rows of x that share one reading of the weights
-  int64_t (*scratch)(int64_t in);
+  int64_t (*scratch)(int64_t rows, int64_t cols, int64_t in);
   void (*f32_f32)(const LinearPanel&);  // x's type, w's type
   void (*f32_bf16)(const LinearPanel&);
   void (*f32_f16)(const LinearPanel&);
