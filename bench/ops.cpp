@@ -1,6 +1,7 @@
-// Times the ops of the cpu backend over cases as in tests/kernels/cases.h, at sizes of real models, and prints for
-// each the share of its floor: the longer of its bytes at the bandwidth and its operations at the peak, both measured
-// here at the start and again at the end. JSON lines: first the machine, then one line an op.
+// Times the ops of the cpu backend over cases as in tests/kernels/cases.h, at sizes of real models, and
+// prints for each the share of its floor: the longer of its bytes at the bandwidth and its operations at the
+// peak, both measured here at the start and again at the end. JSON lines: first the machine, then one line an
+// op.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
@@ -45,8 +46,12 @@ class Bench {
     bandwidth_ = read_bandwidth(pool_);
     peak_ = peak_flops(pool_, kernels_->isa, false);
     pair_peak_ = peak_flops(pool_, kernels_->isa, true);
-    print({{"machine", processor()}, {"isa", kernels_->isa}, {"threads", pool_.size()},
-           {"read_gb_s", bandwidth_ / 1e9}, {"f32_gflop_s", peak_ / 1e9}, {"bf16_gflop_s", pair_peak_ / 1e9}});
+    print({{"machine", processor()},
+           {"isa", kernels_->isa},
+           {"threads", pool_.size()},
+           {"read_gb_s", bandwidth_ / 1e9},
+           {"f32_gflop_s", peak_ / 1e9},
+           {"bf16_gflop_s", pair_peak_ / 1e9}});
   }
 
   // body(i) runs the op once; i counts the calls.
@@ -60,10 +65,15 @@ class Bench {
     }
     std::sort(times.begin(), times.end());
     const double median = times[times.size() / 2];
-    const double floor = std::max(work.bytes / bandwidth_, work.flops / (work.bf16_pairs ? pair_peak_ : peak_));
-    print({{"op", work.name}, {"ms", median * 1e3}, {"ms_p10", times[times.size() / 10] * 1e3},
-           {"ms_p90", times[times.size() * 9 / 10] * 1e3}, {"gb_s", work.bytes / median / 1e9},
-           {"gflop_s", work.flops / median / 1e9}, {"share_of_floor", floor / median}});
+    const double floor =
+        std::max(work.bytes / bandwidth_, work.flops / (work.bf16_pairs ? pair_peak_ : peak_));
+    print({{"op", work.name},
+           {"ms", median * 1e3},
+           {"ms_p10", times[times.size() / 10] * 1e3},
+           {"ms_p90", times[times.size() * 9 / 10] * 1e3},
+           {"gb_s", work.bytes / median / 1e9},
+           {"gflop_s", work.flops / median / 1e9},
+           {"share_of_floor", floor / median}});
   }
 
  private:
@@ -86,15 +96,17 @@ class Bench {
 };
 
 void bench_linear(Bench& bench, const LinearCase& c) {
-  const std::string name = "linear " + std::string(name_of(c.x)) + " x " + std::string(name_of(c.weight)) + " " +
-                           std::to_string(c.tokens) + " x " + std::to_string(c.in) + " x " + std::to_string(c.out);
+  const std::string name = "linear " + std::string(name_of(c.x)) + " x " + std::string(name_of(c.weight)) +
+                           " " + std::to_string(c.tokens) + " x " + std::to_string(c.in) + " x " +
+                           std::to_string(c.out);
   if (!bench.wants(name)) return;
   LinearProblem problem(c, 1);
   const int64_t bytes = problem.weight.t.bytes();
   const int64_t copies = std::max<int64_t>(kColdBytes / bytes, 1);
   const Buffer cold(copies * bytes);
   for (int64_t i = 0; i < copies; ++i) {
-    std::memcpy(static_cast<char*>(cold.data()) + i * bytes, problem.weight.t.data, static_cast<size_t>(bytes));
+    std::memcpy(static_cast<char*>(cold.data()) + i * bytes, problem.weight.t.data,
+                static_cast<size_t>(bytes));
   }
   const Work work = {.name = name,
                      .bytes = static_cast<double>(bytes + problem.x.t.bytes() + problem.out.t.bytes()),
@@ -159,7 +171,8 @@ void bench_rows(Bench& bench) {
   run("rms_norm", 2, [&](int) {
     bench.kernels().rms_norm(stream, {.x = x.t, .weight = weight.t, .eps = 1e-6F, .out = out.t});
   });
-  for (const auto& [act, name] : {std::pair{Act::kSilu, "silu"}, {Act::kGelu, "gelu"}, {Act::kGeluTanh, "gelu_tanh"}}) {
+  for (const auto& [act, name] :
+       {std::pair{Act::kSilu, "silu"}, {Act::kGelu, "gelu"}, {Act::kGeluTanh, "gelu_tanh"}}) {
     run(std::string("gated_act ") + name, 3, [&, a = act](int) {
       bench.kernels().gated_act(stream, {.act = a, .gate = x.t, .up = up.t, .out = out.t});
     });
@@ -172,8 +185,10 @@ std::vector<AttentionCase> model_sized_attention() {
   std::vector<AttentionCase> all;
   for (const DType kv : {DType::kBF16, DType::kF32}) {
     all.push_back({"decode at 4096", causal(), {{4095, 1}}, 16, 8, 128, 128, 16, kv});
-    all.push_back({"decode at 4096, 8 sequences", causal(), std::vector<SequenceCase>(8, {4095, 1}), 16, 8, 128, 128, 16, kv});
-    all.push_back({"decode at 4096, window 256", causal() & window(256), {{4095, 1}}, 16, 8, 128, 128, 16, kv});
+    all.push_back({"decode at 4096, 8 sequences", causal(), std::vector<SequenceCase>(8, {4095, 1}), 16, 8,
+                   128, 128, 16, kv});
+    all.push_back(
+        {"decode at 4096, window 256", causal() & window(256), {{4095, 1}}, 16, 8, 128, 128, 16, kv});
     all.push_back({"prefill 2048 causal", causal(), {{0, 2048}}, 16, 8, 128, 128, 16, kv});
     all.push_back({"prefill 2048 window 256", causal() & window(256), {{0, 2048}}, 16, 8, 128, 128, 16, kv});
     all.push_back({"prefill 2048 full", full(), {{0, 2048}}, 16, 8, 128, 128, 16, kv});

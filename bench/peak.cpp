@@ -94,7 +94,9 @@ auto loop_for(std::string_view isa, bool bf16_pairs) {
 
 }  // namespace
 
-double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 double read_bandwidth(ThreadPool& pool) {
   const int64_t bytes = int64_t{1} << 30;

