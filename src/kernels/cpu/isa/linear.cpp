@@ -125,9 +125,11 @@ HEED_INLINE void step(const float* x, Load load_w, Vec (&sums)[R][kCols]) {
   if constexpr (Pair::kVectors == 2) multiply<Pair, 1>(x, load_w, sums);
 }
 
-// The sums of R packed rows with four rows of w: out[r][c].
-template <class Pair, int R>
-void tile(const float* x, const typename Pair::Weight* const (&w)[kCols], int64_t in, float (*out)[kCols]) {
+// The sums of R packed rows with four rows of w: out[r][c]. kAhead: what lies `ahead` elements further is
+// wanted next and is still in memory; rows are too short for the hardware's prefetchers to find their stride.
+template <class Pair, int R, bool kAhead>
+void tile(const float* x, const typename Pair::Weight* const (&w)[kCols], int64_t in, int64_t ahead,
+          float (*out)[kCols]) {
   Vec sums[R][kCols];
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r) {
@@ -136,6 +138,10 @@ void tile(const float* x, const typename Pair::Weight* const (&w)[kCols], int64_
   }
   int64_t i = 0;
   for (; i + Pair::kStep <= in; i += Pair::kStep) {
+    if constexpr (kAhead) {
+#pragma GCC unroll 4
+      for (int c = 0; c < kCols; ++c) __builtin_prefetch(w[c] + i + ahead);
+    }
     step<Pair>(
         x, [&](int c) __attribute__((always_inline)) { return Pair::load_step(w[c] + i); }, sums);
     x += Pair::kVectors * R * kLanes;
@@ -184,12 +190,16 @@ void row_tile(const LinearPanel& p, int64_t row, const float* widened, int64_t w
     if (widened != nullptr) {
       const float* w[kCols];
       for (int c = 0; c < kCols; ++c) w[c] = widened + column(c) * widened_stride;
-      tile<Single<float>, R>(p.scratch, w, widened_stride, sums);
+      tile<Single<float>, R, false>(p.scratch, w, widened_stride, 0, sums);
     } else {
       const typename Pair::Weight* w[kCols];
       for (int c = 0; c < kCols; ++c)
         w[c] = static_cast<const typename Pair::Weight*>(p.w) + column(c) * p.w_stride;
-      tile<Pair, R>(p.scratch, w, p.in, sums);
+      if (p.rows == R) {
+        tile<Pair, R, true>(p.scratch, w, p.in, kCols * p.w_stride, sums);
+      } else {
+        tile<Pair, R, false>(p.scratch, w, p.in, 0, sums);
+      }
     }
     finish(p, row, R, col, cols, sums);
   }
