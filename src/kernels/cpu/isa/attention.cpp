@@ -13,8 +13,8 @@
 //
 // Scratch: K packed, V widened where bf16 or ragged, scores.
 //
-// Bound: memory for a row or two (0.9 of what one core reads), else FMA (0.53 of the AVX-512 peak of a
-// Sapphire Rapids core, causal, head_dim 128). Definition: kernels/ref/ref.cpp: attend.
+// Bound: memory for a row or two (0.6 of what a Sapphire Rapids core reads; the packing of K is in its way),
+// else FMA (0.53 of its AVX-512 peak, causal, head_dim 128). Definition: kernels/ref/ref.cpp: attend.
 #include "kernels/cpu/isa/math.h"
 #include "kernels/cpu/isa/simd.h"
 #include "kernels/cpu/isa/tables.h"
