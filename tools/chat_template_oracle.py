@@ -1,4 +1,5 @@
 """jinja2 as Hugging Face transformers sets it up for chat templates: what Heed's own engine must equal."""
+import copy
 import datetime
 import json
 
@@ -49,7 +50,7 @@ def environment():
 def render(env, template, variables):
     """The text, or the exception that Python raised."""
     try:
-        text = env.from_string(template).render(**variables)
+        text = env.from_string(template).render(**copy.deepcopy(variables))  # `list|indent` changes the list
         text.encode("utf-8")
         return text, None
     except Exception as error:  # whatever it is, the other side must fail too

@@ -103,7 +103,7 @@ Result<Value> concatenate_text(Runtime& runtime, const Value& a, const Value& b)
   const bool markup = a.markup() || b.markup();
   const int64_t size = static_cast<int64_t>(a.text().size() + b.text().size());
   TRY(runtime.room(markup ? 5 * size : size));
-  TRY(runtime.work(1 + size / 256));
+  TRY(runtime.work(1 + size / 16));
   std::string out;
   out.reserve(static_cast<size_t>(size));
   for (const Value* part : {&a, &b}) {
@@ -135,7 +135,7 @@ Result<Value> repeat(Runtime& runtime, const Value& sequence, int64_t times) {
     const auto size = static_cast<int64_t>(sequence.text().size());
     TRY(runtime.room_for(times, size));
     if (size == 0) times = 0;
-    TRY(runtime.work(1 + times * size / 256));
+    TRY(runtime.work(1 + times * size / 16));
     std::string out;
     out.reserve(static_cast<size_t>(times * size));
     for (int64_t i = 0; i < times; ++i) out += sequence.text();

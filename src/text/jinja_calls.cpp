@@ -201,11 +201,6 @@ Status Interpreter::bind(const MacroObject& macro, Arguments& arguments, const V
     slot(i) = given->second;
     arguments.named.erase(given);
   }
-  if (by_place == num_parameters && std::any_of(node.list.begin(), node.list.end(), [](const NodePtr& parameter) {
-        return parameter->name == "caller";
-      })) {
-    found_caller = true;
-  }
   TRY(bind_specials(node, arguments, activation, found_caller));
   load(node.loads, activation);
   for (size_t i = 0; i < num_parameters; ++i) {

@@ -96,17 +96,16 @@ Result<Value> Interpreter::evaluate_dict(const Node& node, const Value& activati
 Result<Value> Interpreter::evaluate_concat(const Node& node, const Value& activation) {
   Values parts;
   for (const NodePtr& item : node.list) parts.push_back(TRY(evaluate(*item, activation)));
-  std::string out;
-  for (const Value& part : parts) {
-    if (part.is_string()) {
-      TRY(runtime_.room(static_cast<int64_t>(out.size() + part.text().size())));
-      TRY(runtime_.work_on(part.text()));
-      out += part.text();
-    } else {
-      out += TRY(to_text(runtime_, part));
-    }
+  size_t size = 0;
+  for (Value& part : parts) {
+    if (!part.is_string()) part = runtime_.text(TRY(to_text(runtime_, part)));
+    TRY(runtime_.work_on(part.text()));
+    size += part.text().size();
   }
-  TRY(runtime_.room(static_cast<int64_t>(out.capacity())));
+  TRY(runtime_.room(static_cast<int64_t>(size)));
+  std::string out;
+  out.reserve(size);
+  for (const Value& part : parts) out += part.text();
   return runtime_.text(std::move(out));
 }
 

@@ -23,7 +23,7 @@ class PercentFormatter {
   Result<std::string> run() {
     while (at_ < pattern_.size()) {
       TRY(runtime_.work());
-      TRY(runtime_.room(static_cast<int64_t>(out_.size())));
+      TRY(runtime_.room_to_grow(out_));
       const size_t directive = pattern_.find('%', at_);
       out_ += pattern_.substr(at_, directive == std::string::npos ? directive : directive - at_);
       if (directive == std::string::npos) break;
@@ -211,7 +211,7 @@ class BraceFormatter {
     if (depth > 1) return invalid("max string recursion exceeded");
     std::string out;
     for (size_t at = 0; at < pattern.size();) {
-      TRY(runtime_.room(static_cast<int64_t>(out.size())));
+      TRY(runtime_.room_to_grow(out));
       const char c = pattern[at];
       const bool doubled = (c == '{' || c == '}') && at + 1 < pattern.size() && pattern[at + 1] == c;
       if (doubled || (c != '{' && c != '}')) {

@@ -13,15 +13,19 @@ Status Capture::append(std::string_view text) {
   if (size > runtime_.limits.max_output_bytes - static_cast<int64_t>(text_.size())) {
     return limit_reached("the text is longer than " + std::to_string(runtime_.limits.max_output_bytes) + " bytes");
   }
-  TRY(runtime_.room(size));
-  runtime_.heap.charge(size);
+  TRY(runtime_.work(size / 16));
+  const auto before = static_cast<int64_t>(text_.capacity());
+  if (static_cast<int64_t>(text_.size()) + size > before) TRY(runtime_.room(2 * size + before));
   text_ += text;
+  runtime_.heap.charge(static_cast<int64_t>(text_.capacity()) - before);
   return {};
 }
 
 std::string Capture::take() {
-  runtime_.heap.charge(-static_cast<int64_t>(text_.size()));
-  return std::exchange(text_, {});
+  charge(-1);
+  std::string text = std::exchange(text_, {});
+  charge(1);
+  return text;
 }
 
 Interpreter::Interpreter(const Node& root, const TemplateLimits& limits) : runtime_(limits), root_(root) {

@@ -18,14 +18,15 @@ namespace heed::jinja {
 // Text on its way to the output or to a variable, charged to the heap while it lives.
 class Capture {
  public:
-  explicit Capture(Runtime& runtime) : runtime_(runtime) {}
+  explicit Capture(Runtime& runtime) : runtime_(runtime) { charge(1); }
   Capture(const Capture&) = delete;
   Capture& operator=(const Capture&) = delete;
-  ~Capture() { runtime_.heap.charge(-static_cast<int64_t>(text_.size())); }
+  ~Capture() { charge(-1); }
   Status append(std::string_view text);
   std::string take();
 
  private:
+  void charge(int sign) { runtime_.heap.charge(sign * static_cast<int64_t>(text_.capacity())); }
   Runtime& runtime_;
   std::string text_;
 };

@@ -367,6 +367,8 @@ class Lexer {
       if (!is_word(next_code_point(source_, next))) break;
       end = next;
     }
+    constexpr size_t kMaxNameBytes = 256;
+    if (end - at_ > kMaxNameBytes) return error("a name of more than 256 bytes");
     tokens_.push_back({.type = TokenType::kName, .line = line_, .text = source_.substr(at_, end - at_)});
     advance(end);
     return {};

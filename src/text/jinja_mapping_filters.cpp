@@ -116,8 +116,7 @@ struct LazyFilter : IteratorObject {
     }
     if (mode == Mode::kUnique) {
       Value key = TRY(fold_case(runtime, value, !flag_argument(arguments[0], false)));
-      if (!is_hashable(key)) return type_error("something hashable", key);
-      if (seen.get<DictObject>().find(key) != nullptr) return false;
+      if (TRY(runtime.find(seen, key)) != nullptr) return false;
       runtime.set(seen, std::move(key), Value::none());
       return true;
     }

@@ -19,7 +19,7 @@ Result<Value> not_here(Runtime& /*runtime*/, Arguments& /*arguments*/) {
 template <bool (*is_one)(char32_t)>
 Result<Value> all_are(Runtime& runtime, Arguments& arguments) {
   const std::string& text = arguments.self.text();
-  TRY(runtime.work(1 + static_cast<int64_t>(text.size() / 16)));
+  TRY(runtime.work(1 + static_cast<int64_t>(text.size() / 4)));
   for (size_t at = 0; at < text.size();) {
     if (!is_one(next_code_point(text, at))) return Value::boolean(false);
   }
@@ -104,9 +104,8 @@ Result<Value> view_of(Runtime& runtime, Arguments& arguments) {
   return Value::of(Kind::kView, object);
 }
 
-Result<Value> get(Runtime& /*runtime*/, Arguments& arguments) {
-  if (!is_hashable(arguments[0])) return type_error("a hashable key", arguments[0]);
-  const Value* found = arguments.self.get<DictObject>().find(arguments[0]);
+Result<Value> get(Runtime& runtime, Arguments& arguments) {
+  const Value* found = TRY(runtime.find(arguments.self, arguments[0]));
   if (found != nullptr) return *found;
   return arguments.given(1) ? arguments[1] : Value::none();
 }

@@ -36,11 +36,12 @@ Result<bool> equal_sequences(Runtime& runtime, const Values& a, const Values& b)
   return true;
 }
 
-Result<bool> equal_dicts(Runtime& runtime, const DictObject& a, const DictObject& b) {
-  if (a.entries.size() != b.entries.size()) return false;
+Result<bool> equal_dicts(Runtime& runtime, const Value& a, const Value& b) {
+  const auto& entries = a.get<DictObject>().entries;
+  if (entries.size() != b.get<DictObject>().entries.size()) return false;
   TRY(runtime.deeper());
-  for (const auto& [key, value] : a.entries) {
-    const Value* other = b.find(key);
+  for (const auto& [key, value] : entries) {
+    const Value* other = TRY(runtime.find(b, key));
     if (other == nullptr || !TRY(equal(runtime, value, *other))) return false;
   }
   return true;
@@ -112,7 +113,7 @@ Result<bool> equal(Runtime& runtime, const Value& a, const Value& b) {
     case Kind::kTuple:
       if (a.object() == b.object()) return true;
       return equal_sequences(runtime, a.items(), b.items());
-    case Kind::kDict: return equal_dicts(runtime, a.get<DictObject>(), b.get<DictObject>());
+    case Kind::kDict: return equal_dicts(runtime, a, b);
     case Kind::kRange: return equal_ranges(a.get<RangeObject>(), b.get<RangeObject>());
     case Kind::kView: return equal_views(runtime, a, b);
     case Kind::kUndefined: return true;
@@ -183,15 +184,13 @@ Result<bool> any_equal(Runtime& runtime, const Values& items, const Value& eleme
 }
 
 Result<bool> view_contains(Runtime& runtime, const ViewObject& view, const Value& element) {
-  const auto& dict = view.dict.get<DictObject>();
   if (view.view == View::kKeys) return contains(runtime, view.dict, element);
   if (view.view == View::kItems) {
     if (!element.is(Kind::kTuple) || element.items().size() != 2) return false;
-    if (!is_hashable(element.items()[0])) return type_error("something hashable", element.items()[0]);
-    const Value* value = dict.find(element.items()[0]);
+    const Value* value = TRY(runtime.find(view.dict, element.items()[0]));
     return value == nullptr ? Result<bool>(false) : equal(runtime, *value, element.items()[1]);
   }
-  for (const auto& entry : dict.entries) {
+  for (const auto& entry : view.dict.get<DictObject>().entries) {
     if (TRY(equal(runtime, entry.second, element))) return true;
   }
   return false;
@@ -222,8 +221,7 @@ Result<bool> contains(Runtime& runtime, const Value& container, const Value& ele
     case Kind::kList:
     case Kind::kTuple: return any_equal(runtime, container.items(), element);
     case Kind::kDict:
-      if (!is_hashable(element)) return type_error("a hashable key", element);
-      return container.get<DictObject>().find(element) != nullptr;
+      return TRY(runtime.find(container, element)) != nullptr;
     case Kind::kRange: return range_contains(container.get<RangeObject>(), element);
     case Kind::kView: return view_contains(runtime, container.get<ViewObject>(), element);
     default: break;
@@ -298,7 +296,7 @@ namespace {
 Result<Value> own_item(Runtime& runtime, const Value& object, const Value& key) {
   if (object.is_undefined()) return undefined_error(object);
   if (object.is_dict()) {
-    const Value* found = is_hashable(key) ? object.get<DictObject>().find(key) : nullptr;
+    const Value* found = is_hashable(key) ? TRY(runtime.find(object, key)) : nullptr;
     return found == nullptr ? Value() : *found;
   }
   if (!key.is_integral()) return Value();
@@ -378,10 +376,13 @@ Result<Value> slice_text(Runtime& runtime, const Value& object, const Bounds& bo
     return runtime.text(std::string(rest.substr(0, bytes)), object.markup());
   }
   TRY(runtime.room(static_cast<int64_t>(text.size()) * 9));
+  TRY(runtime.work(static_cast<int64_t>(text.size())));
   std::vector<size_t> starts;
+  starts.reserve(static_cast<size_t>(text_length(object)) + 1);
   for (size_t at = 0; at < text.size(); next_code_point(text, at)) starts.push_back(at);
   starts.push_back(text.size());
   std::string out;
+  out.reserve(text.size());
   for (int64_t i = 0; i < bounds.count; ++i) {
     const auto at = static_cast<size_t>(bounds.start + i * bounds.step);
     out.append(text, starts[at], starts[at + 1] - starts[at]);

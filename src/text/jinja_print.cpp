@@ -27,7 +27,7 @@ class ReprWriter {
   Status write(const Value& value) {
     TRY(runtime_.work());
     TRY(runtime_.deeper());
-    TRY(runtime_.room(static_cast<int64_t>(out_.size())));
+    TRY(runtime_.room_to_grow(out_));
     switch (value.kind()) {
       case Kind::kString: return write_text(value);
       case Kind::kList: return write_items(value.items(), "[", "]");
@@ -125,7 +125,7 @@ class JsonWriter {
   Status write(const Value& value, int level) {
     TRY(runtime_.work());
     TRY(runtime_.deeper());
-    TRY(runtime_.room(static_cast<int64_t>(out_.size())));
+    TRY(runtime_.room_to_grow(out_));
     switch (value.kind()) {
       case Kind::kNone: out_ += "null"; return {};
       case Kind::kBool: out_ += value.as_int() != 0 ? "true" : "false"; return {};
@@ -150,9 +150,11 @@ class JsonWriter {
   Status new_line(int level) {
     if (!style_.indent) return {};
     out_ += '\n';
-    TRY(runtime_.room_for(level, static_cast<int64_t>(style_.indent->size())));
-    TRY(runtime_.work(level));
-    for (int i = 0; i < level; ++i) out_ += *style_.indent;
+    for (int i = 0; i < level; ++i) {
+      TRY(runtime_.work_on(*style_.indent));
+      TRY(runtime_.room_to_grow(out_));
+      out_ += *style_.indent;
+    }
     return {};
   }
 

@@ -1,5 +1,9 @@
 #include "text/jinja_runtime.h"
 
+#include <algorithm>
+
+#include "text/jinja_operators.h"
+
 namespace heed::jinja {
 namespace {
 
@@ -8,6 +12,22 @@ constexpr int64_t kMaxStackBytes = int64_t{4} << 20;
 
 const char* stack_position() {
   return static_cast<const char*>(__builtin_frame_address(0));
+}
+
+int64_t bytes_of_key(const Value& key) {
+  if (key.is_string()) return static_cast<int64_t>(key.text().size());
+  int64_t bytes = 0;
+  if (key.is(Kind::kTuple)) {
+    for (const Value& item : key.items()) bytes += 16 + bytes_of_key(item);
+  }
+  return bytes;
+}
+
+// The steps of finding a key: as many comparisons as the dict's index is deep, each of the whole key at worst.
+int64_t cost_of_key(const Value& key, const DictObject& dict) {
+  const auto size = static_cast<int64_t>(dict.entries.size());
+  const int64_t comparisons = std::min<int64_t>(size, 16) + 1;
+  return comparisons * (1 + bytes_of_key(key) / 16);
 }
 
 }  // namespace
@@ -59,9 +79,17 @@ Value Runtime::dict() { return Value::of(Kind::kDict, heap.make<DictObject>()); 
 void Runtime::set(const Value& dict, Value key, Value value) {
   constexpr int64_t kEntryBytes = 128;  // with its share of the index
   auto& object = dict.get<DictObject>();
+  steps += cost_of_key(key, object);
   const size_t before = object.entries.size();
   object.set(std::move(key), std::move(value));
   if (object.entries.size() > before) heap.charge(object, kEntryBytes);
+}
+
+Result<const Value*> Runtime::find(const Value& dict, const Value& key) {
+  if (!is_hashable(key)) return type_error("a hashable key", key);
+  const auto& object = dict.get<DictObject>();
+  TRY(work(cost_of_key(key, object)));
+  return object.find(key);
 }
 
 Value Runtime::range(int64_t start, int64_t stop, int64_t step) {

@@ -1,6 +1,6 @@
 // What every part of a running template shares: the heap, the limits, and the making of values.
 //
-// Work is counted in steps, one for each node run and each element or kilobyte handled; `room` is asked before
+// Work is counted in steps, one for each node run, each element and each few bytes of text handled; `room` is asked before
 // anything is made whose size the template decides.
 #pragma once
 #include <string>
@@ -27,13 +27,16 @@ struct Runtime {
     if (steps > limits.max_steps || heap.bytes() > limits.max_memory_bytes) [[unlikely]] return exhausted();
     return {};
   }
-  Status work_on(std::string_view text) { return work(1 + static_cast<int64_t>(text.size() / 256)); }
+  // Of copying, searching or comparing a text.
+  Status work_on(std::string_view text) { return work(1 + static_cast<int64_t>(text.size() / 16)); }
   // Whether `bytes` more may be made.
   Status room(int64_t bytes) {
     if (bytes > limits.max_memory_bytes - heap.bytes()) [[unlikely]] return out_of_memory();
     return {};
   }
   Status room_for(int64_t count, int64_t bytes_each);
+  // Whether a text that is still growing may grow on: a string doubles, and keeps the old one while it copies.
+  Status room_to_grow(const std::string& text) { return room(3 * static_cast<int64_t>(text.capacity())); }
   // Whether there is stack left for one more level of recursion.
   Status deeper() const;
 
@@ -42,7 +45,9 @@ struct Runtime {
   Value tuple(Values items) { return sequence(Kind::kTuple, std::move(items)); }
   Value pair(Value first, Value second);
   Value dict();  // an empty one, to be filled with set
-  void set(const Value& dict, Value key, Value value);
+  void set(const Value& dict, Value key, Value value);  // the key must be hashable
+  // The value of a key, nullptr where there is none; an error where the key cannot be one.
+  Result<const Value*> find(const Value& dict, const Value& key);
   Value range(int64_t start, int64_t stop, int64_t step);
   Value undefined(std::string message);
   // A value of an iterator that was made on the heap.

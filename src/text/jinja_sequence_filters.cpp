@@ -48,7 +48,8 @@ Result<Value> join(Runtime& runtime, Arguments& arguments) {
     more = true;
     element = TRY(path.get(runtime, element));
     out += TRY(to_text(runtime, element));
-    TRY(runtime.room(static_cast<int64_t>(out.capacity())));
+    TRY(runtime.room_to_grow(out));
+    TRY(runtime.room(2 * static_cast<int64_t>(separator.size())));
     TRY(runtime.work_on(separator));
   }
   return runtime.text(std::move(out));

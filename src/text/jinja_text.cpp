@@ -27,7 +27,7 @@ std::string without(std::string_view text, std::string_view open, std::string_vi
 
 Status charge_text(Runtime& runtime, std::string_view text, int64_t growth) {
   const auto size = static_cast<int64_t>(text.size());
-  TRY(runtime.work(1 + size / 64));
+  TRY(runtime.work(1 + size / 8));
   return runtime.room(size * growth);
 }
 
@@ -52,9 +52,11 @@ Result<std::string> replace_text(Runtime& runtime, std::string_view text, std::s
     const size_t found = find_text(text, old, from);
     if (found == std::string_view::npos) break;
     TRY(runtime.work());
+    TRY(runtime.room(2 * static_cast<int64_t>(replacement.size())));
+    TRY(runtime.work_on(replacement));
     out += text.substr(at, found - at);
     out += replacement;
-    TRY(runtime.room(static_cast<int64_t>(out.capacity())));
+    TRY(runtime.room_to_grow(out));
     at = found + old.size();
     from = at;
     if (count > 0) --count;
@@ -82,19 +84,24 @@ Result<Value> pad_text(Runtime& runtime, const Value& text, int64_t width, std::
   return runtime.text(filled(left) + text.text() + filled(missing - left), text.markup());
 }
 
-std::vector<std::string_view> split_lines(std::string_view text, bool keep_ends) {
-  std::vector<std::string_view> lines;
+Status Pieces::add(std::string_view piece) {
+  constexpr int64_t kBytes = sizeof(TextObject) + sizeof(Value) + 3 * sizeof(std::string_view);
+  list.push_back(piece);
+  TRY(runtime.work());
+  return runtime.room_for(static_cast<int64_t>(list.size()), kBytes);
+}
+
+Status Pieces::add_lines(std::string_view text, bool keep_ends) {
   size_t start = 0;
   for (size_t at = 0; at < text.size();) {
     const size_t end = at;
     const char32_t c = next_code_point(text, at);
     if (!is_line_break(c)) continue;
     if (c == '\r' && at < text.size() && text[at] == '\n') ++at;
-    lines.push_back(text.substr(start, (keep_ends ? at : end) - start));
+    TRY(add(text.substr(start, (keep_ends ? at : end) - start)));
     start = at;
   }
-  if (start < text.size()) lines.push_back(text.substr(start));
-  return lines;
+  return start < text.size() ? add(text.substr(start)) : Status();
 }
 
 std::string strip_tags(std::string_view text) {

@@ -22,8 +22,15 @@ Result<std::string> replace_text(Runtime& runtime, std::string_view text, std::s
 enum class Padding { kLeft, kRight, kBoth };  // where the fill goes
 Result<Value> pad_text(Runtime& runtime, const Value& text, int64_t width, std::string_view fill, Padding padding);
 
-// As str.splitlines; with the line breaks if `keep_ends`.
-std::vector<std::string_view> split_lines(std::string_view text, bool keep_ends);
+// The parts of a text that is being split, within the limits.
+struct Pieces {
+  Runtime& runtime;
+  std::vector<std::string_view> list = {};
+
+  Status add(std::string_view piece);
+  // The lines as str.splitlines finds them; with the line breaks if `keep_ends`.
+  Status add_lines(std::string_view text, bool keep_ends);
+};
 
 // Text without HTML comments and tags, white space collapsed; and with its entities resolved: the numbered ones and
 // amp, lt, gt, quot, apos, nbsp.

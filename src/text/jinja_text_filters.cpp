@@ -79,12 +79,15 @@ Result<Value> indent(Runtime& runtime, Arguments& arguments) {
   }
   const bool first = flag_argument(arguments[1], false);
   const bool blank = flag_argument(arguments[2], false);
+  TRY(charge_text(runtime, arguments.self.text(), 1));
   const std::string text = arguments.self.text() + "\n";
-  const auto lines = split_lines(text, false);
-  TRY(runtime.work(static_cast<int64_t>(lines.size())));
+  Pieces pieces{runtime};
+  TRY(pieces.add_lines(text, false));
+  const auto& lines = pieces.list;
   TRY(runtime.room(static_cast<int64_t>(text.size())));
   TRY(runtime.room_for(static_cast<int64_t>(lines.size()), static_cast<int64_t>(indention.size()) + 1));
   std::string out = first ? indention : "";
+  out.reserve(text.size() + (lines.size() + 1) * indention.size());
   for (size_t i = 0; i < lines.size(); ++i) {
     if (i > 0) out += '\n';
     if (i > 0 && (blank || !lines[i].empty())) out += indention;
@@ -166,7 +169,7 @@ Result<Value> urlencode(Runtime& runtime, Arguments& arguments) {
     TRY(charge_text(runtime, value, 3));
     if (!out.empty()) out += '&';
     out += quote_url(key, true) + "=" + quote_url(value, true);
-    TRY(runtime.room(static_cast<int64_t>(out.size())));
+    TRY(runtime.room_to_grow(out));
   }
   return runtime.text(std::move(out));
 }
@@ -192,7 +195,8 @@ Result<JsonStyle> json_style(Runtime& runtime, const Arguments& arguments) {
     style.indent = arguments[1].text();
   } else if (arguments.given(1) && !arguments[1].is_none()) {
     const int64_t width = std::max<int64_t>(0, TRY(integer_argument(arguments[1], "indent")));
-    TRY(runtime.room(width));
+    constexpr int64_t kMaxIndent = 10'000;
+    if (width > kMaxIndent) return limit_reached("tojson indented by more than 10000");
     style.indent = std::string(static_cast<size_t>(width), ' ');
   }
   if (style.indent) style.item_separator = ",";
@@ -251,7 +255,7 @@ Result<Value> xmlattr(Runtime& runtime, Arguments& arguments) {
     if (!out.empty()) out += ' ';
     out += TRY(escaped(runtime, key)) + "=\"";
     out += TRY(escaped(runtime, value)) + "\"";
-    TRY(runtime.room(static_cast<int64_t>(out.size())));
+    TRY(runtime.room_to_grow(out));
   }
   if (flag_argument(arguments[0], true) && !out.empty()) out.insert(0, 1, ' ');
   return runtime.text(std::move(out));

@@ -21,99 +21,98 @@ Result<Value> stripped(Runtime& runtime, Arguments& arguments) {
   return strip_text(runtime, arguments.self, arguments[0], left, right);
 }
 
-// Pieces of the text as a list.
-Result<Value> pieces(Runtime& runtime, const Value& self, const std::vector<std::string_view>& parts) {
-  TRY(runtime.work(static_cast<int64_t>(parts.size())));
-  TRY(runtime.room_for(static_cast<int64_t>(parts.size()), sizeof(TextObject) + sizeof(Value)));
-  TRY(charge_text(runtime, self.text(), 1));
+// Pieces of the text as a list of their own.
+Result<Value> list_of(Runtime& runtime, const Value& self, const std::vector<std::string_view>& parts) {
+  TRY(charge_text(runtime, self.text(), 2));
   Values items;
+  items.reserve(parts.size());
   for (const std::string_view part : parts) items.push_back(runtime.text(std::string(part), self.markup()));
   return runtime.list(std::move(items));
 }
 
-std::vector<std::string_view> split_at_space(std::string_view text, int64_t most) {
-  std::vector<std::string_view> parts;
+Status split_at_space(std::string_view text, int64_t most, Pieces& parts) {
   std::string_view rest = strip(text, nullptr, true, false);
   while (!rest.empty()) {
-    if (most >= 0 && static_cast<int64_t>(parts.size()) == most) {
-      parts.push_back(strip(rest, nullptr, false, true));
+    if (most >= 0 && static_cast<int64_t>(parts.list.size()) == most) {
+      TRY(parts.add(strip(rest, nullptr, false, true)));
       break;
     }
     size_t end = 0;
     for (size_t next = 0; next < rest.size(); end = next) {
       if (is_space(next_code_point(rest, next))) break;
     }
-    parts.push_back(rest.substr(0, end));
+    TRY(parts.add(rest.substr(0, end)));
     rest = strip(rest.substr(end), nullptr, true, false);
   }
-  return parts;
+  return {};
 }
 
-std::vector<std::string_view> split_from_right_at_space(std::string_view text, int64_t most) {
-  std::vector<std::string_view> parts;
+Status split_from_right_at_space(std::string_view text, int64_t most, Pieces& parts) {
   std::string_view rest = strip(text, nullptr, false, true);
   while (!rest.empty()) {
-    if (most >= 0 && static_cast<int64_t>(parts.size()) == most) {
-      parts.push_back(strip(rest, nullptr, true, false));
+    if (most >= 0 && static_cast<int64_t>(parts.list.size()) == most) {
+      TRY(parts.add(strip(rest, nullptr, true, false)));
       break;
     }
     size_t start = rest.size();
     for (size_t next = start; next > 0; start = next) {
       if (is_space(previous_code_point(rest, next))) break;
     }
-    parts.push_back(rest.substr(start));
+    TRY(parts.add(rest.substr(start)));
     rest = strip(rest.substr(0, start), nullptr, false, true);
   }
-  std::reverse(parts.begin(), parts.end());
-  return parts;
+  std::reverse(parts.list.begin(), parts.list.end());
+  return {};
 }
 
-std::vector<std::string_view> split_at(std::string_view text, std::string_view separator, int64_t most) {
-  std::vector<std::string_view> parts;
+Status split_at(std::string_view text, std::string_view separator, int64_t most, Pieces& parts) {
   size_t start = 0;
-  while (most < 0 || static_cast<int64_t>(parts.size()) < most) {
+  while (most < 0 || static_cast<int64_t>(parts.list.size()) < most) {
     const size_t found = find_text(text, separator, start);
     if (found == std::string_view::npos) break;
-    parts.push_back(text.substr(start, found - start));
+    TRY(parts.add(text.substr(start, found - start)));
     start = found + separator.size();
   }
-  parts.push_back(text.substr(start));
-  return parts;
+  TRY(parts.add(text.substr(start)));
+  return {};
 }
 
 // On reversed bytes, so that the search stays linear from the right too.
-std::vector<std::string_view> split_from_right_at(std::string_view text, std::string_view separator, int64_t most) {
+Status split_from_right_at(std::string_view text, std::string_view separator, int64_t most, Pieces& parts) {
   const std::string reversed(text.rbegin(), text.rend());
   const std::string wanted(separator.rbegin(), separator.rend());
-  std::vector<std::string_view> parts;
+  TRY(split_at(reversed, wanted, most, parts));
   size_t end = text.size();
-  for (const std::string_view part : split_at(reversed, wanted, most)) {
-    parts.push_back(text.substr(end - part.size(), part.size()));
+  for (std::string_view& part : parts.list) {
+    part = text.substr(end - part.size(), part.size());
     end -= std::min(end, part.size() + separator.size());
   }
-  std::reverse(parts.begin(), parts.end());
-  return parts;
+  std::reverse(parts.list.begin(), parts.list.end());
+  return {};
 }
 
 Result<Value> split_text(Runtime& runtime, Arguments& arguments, bool from_right) {
   const std::string_view text = arguments.self.text();
   const int64_t most = arguments.given(1) ? TRY(integer_argument(arguments[1], "maxsplit")) : -1;
-  TRY(runtime.work(1 + static_cast<int64_t>(text.size() / 32)));
-  TRY(runtime.room(2 * static_cast<int64_t>(text.size())));
+  TRY(charge_text(runtime, text, 3));
+  Pieces parts{runtime};
   if (!arguments.given(0) || arguments[0].is_none()) {
-    return pieces(runtime, arguments.self, from_right ? split_from_right_at_space(text, most) : split_at_space(text, most));
+    TRY(from_right ? split_from_right_at_space(text, most, parts) : split_at_space(text, most, parts));
+  } else {
+    const std::string separator = TRY(text_argument(arguments[0], "sep"));
+    if (separator.empty()) return invalid("empty separator");
+    TRY(from_right ? split_from_right_at(text, separator, most, parts) : split_at(text, separator, most, parts));
   }
-  const std::string separator = TRY(text_argument(arguments[0], "sep"));
-  if (separator.empty()) return invalid("empty separator");
-  return pieces(runtime, arguments.self,
-                from_right ? split_from_right_at(text, separator, most) : split_at(text, separator, most));
+  return list_of(runtime, arguments.self, parts.list);
 }
 Result<Value> split(Runtime& runtime, Arguments& arguments) { return split_text(runtime, arguments, false); }
 Result<Value> rsplit(Runtime& runtime, Arguments& arguments) { return split_text(runtime, arguments, true); }
 
 Result<Value> splitlines(Runtime& runtime, Arguments& arguments) {
-  TRY(runtime.work(1 + static_cast<int64_t>(arguments.self.text().size() / 32)));
-  return pieces(runtime, arguments.self, split_lines(arguments.self.text(), flag_argument(arguments[0], false)));
+  TRY(charge_text(runtime, arguments.self.text(), 1));
+  Pieces parts{runtime};
+  TRY(parts.add_lines(arguments.self.text(), flag_argument(arguments[0], false)));
+  return list_of(runtime, arguments.self, parts.list);
 }
 
 Result<Value> partition_text(Runtime& runtime, Arguments& arguments, bool from_right) {
@@ -121,7 +120,9 @@ Result<Value> partition_text(Runtime& runtime, Arguments& arguments, bool from_r
   if (separator.empty()) return invalid("empty separator");
   const std::string& text = arguments.self.text();
   TRY(charge_text(runtime, text, 2));
-  const auto parts = from_right ? split_from_right_at(text, separator, 1) : split_at(text, separator, 1);
+  Pieces pieces{runtime};
+  TRY(from_right ? split_from_right_at(text, separator, 1, pieces) : split_at(text, separator, 1, pieces));
+  const auto& parts = pieces.list;
   const bool found = parts.size() == 2;
   const std::string_view before = found || !from_right ? parts[0] : std::string_view();
   const std::string_view after = found ? parts[1] : from_right ? parts[0] : std::string_view();
@@ -145,7 +146,8 @@ Result<Value> join(Runtime& runtime, Arguments& arguments) {
     if (!element.is_string()) return type_error("strings to join", element);
     TRY(charge_text(runtime, element.text(), 5));
     out += markup && !element.markup() ? escape_html(element.text()) : element.text();
-    TRY(runtime.room(static_cast<int64_t>(out.capacity() + separator.size())));
+    TRY(runtime.room_to_grow(out));
+    TRY(runtime.room(2 * static_cast<int64_t>(separator.size())));
     TRY(runtime.work_on(separator));
   }
   return runtime.text(std::move(out), markup);
@@ -170,7 +172,7 @@ struct Window {
 
 Result<Window> window(Runtime& runtime, const Arguments& arguments) {
   const std::string& text = arguments.self.text();
-  TRY(runtime.work(1 + static_cast<int64_t>(text.size() / 64)));
+  TRY(charge_text(runtime, text, 0));
   const int64_t size = text_length(arguments.self);
   const auto bound = [&](size_t i, int64_t otherwise) -> Result<int64_t> {
     if (!arguments.given(i) || arguments[i].is_none()) return otherwise;
