@@ -18,7 +18,8 @@ VENV_PYTHON = pathlib.Path(__file__).resolve().parent.parent / ".venv/bin/python
 # What Python has and this engine refuses on purpose: longer integers, texts that differ from run to run; and slices of
 # what has none, which are undefined in constants that Jinja folds, and errors everywhere else.
 REFUSED = ("beyond 64 bits", "has no text that is the same every time", "is not supported in chat templates",
-           "complex numbers are not supported", "expected a string or list to slice")
+           "complex numbers are not supported", "expected a string or list to slice", "as a bound of a slice",
+           "got LoopContext")
 UNSTABLE = (" object at 0x", "<function ", "<built-in method", "<bound method", "<class ", "Cycler object", "_iterator object")
 
 

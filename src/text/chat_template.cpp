@@ -13,7 +13,8 @@ constexpr size_t kMaxSourceBytes = size_t{1} << 20;
 
 Result<ChatTemplate> ChatTemplate::parse(std::string source, const std::string& what) {
   if (source.size() > kMaxSourceBytes) {
-    return limit_reached(what + ": a chat template of more than " + std::to_string(kMaxSourceBytes) + " bytes");
+    return limit_reached(what + ": a chat template of more than " + std::to_string(kMaxSourceBytes) +
+                         " bytes");
   }
   jinja::NodePtr root = TRY(jinja::parse_template(source, what));
   TRY(jinja::resolve_names(*root, what));

@@ -13,16 +13,32 @@ Error division_by_zero() { return invalid("division by zero"); }
 Error wrong_operands(NodeType operation, const Value& a, const Value& b) {
   const char* name = "operator";
   switch (operation) {
-    case NodeType::kAdd: name = "+"; break;
-    case NodeType::kSubtract: name = "-"; break;
-    case NodeType::kMultiply: name = "*"; break;
-    case NodeType::kDivide: name = "/"; break;
-    case NodeType::kFloorDivide: name = "//"; break;
-    case NodeType::kModulo: name = "%"; break;
-    case NodeType::kPower: name = "**"; break;
-    default: break;
+    case NodeType::kAdd:
+      name = "+";
+      break;
+    case NodeType::kSubtract:
+      name = "-";
+      break;
+    case NodeType::kMultiply:
+      name = "*";
+      break;
+    case NodeType::kDivide:
+      name = "/";
+      break;
+    case NodeType::kFloorDivide:
+      name = "//";
+      break;
+    case NodeType::kModulo:
+      name = "%";
+      break;
+    case NodeType::kPower:
+      name = "**";
+      break;
+    default:
+      break;
   }
-  return invalid(std::string("unsupported operand types for ") + name + ": " + type_name(a) + " and " + type_name(b));
+  return invalid(std::string("unsupported operand types for ") + name + ": " + type_name(a) + " and " +
+                 type_name(b));
 }
 
 Result<Value> integer_power(int64_t base, int64_t exponent) {
@@ -41,14 +57,16 @@ Result<Value> float_power(double base, double exponent) {
     return unsupported("complex numbers are not supported");
   }
   const double result = std::pow(base, exponent);
-  if (std::isinf(result) && std::isfinite(base) && std::isfinite(exponent)) return invalid("numerical result out of range");
+  if (std::isinf(result) && std::isfinite(base) && std::isfinite(exponent))
+    return invalid("numerical result out of range");
   return Value::real(result);
 }
 
 Result<Value> integer_arithmetic(NodeType operation, int64_t a, int64_t b) {
   int64_t result = 0;
   switch (operation) {
-    case NodeType::kAdd: return __builtin_add_overflow(a, b, &result) ? Result<Value>(overflow()) : Value::integer(result);
+    case NodeType::kAdd:
+      return __builtin_add_overflow(a, b, &result) ? Result<Value>(overflow()) : Value::integer(result);
     case NodeType::kSubtract:
       return __builtin_sub_overflow(a, b, &result) ? Result<Value>(overflow()) : Value::integer(result);
     case NodeType::kMultiply:
@@ -56,13 +74,15 @@ Result<Value> integer_arithmetic(NodeType operation, int64_t a, int64_t b) {
     case NodeType::kPower:
       if (b < 0) return float_power(static_cast<double>(a), static_cast<double>(b));
       return integer_power(a, b);
-    default: break;
+    default:
+      break;
   }
   if (b == 0) return division_by_zero();
   if (operation == NodeType::kDivide) {
     return Value::real(static_cast<double>(static_cast<long double>(a) / static_cast<long double>(b)));
   }
-  if (b == -1) return operation == NodeType::kModulo ? Value::integer(0) : integer_arithmetic(NodeType::kSubtract, 0, a);
+  if (b == -1)
+    return operation == NodeType::kModulo ? Value::integer(0) : integer_arithmetic(NodeType::kSubtract, 0, a);
   const int64_t remainder = a % b;
   const bool rounds_down = remainder != 0 && (remainder < 0) != (b < 0);
   if (operation == NodeType::kModulo) return Value::integer(rounds_down ? remainder + b : remainder);
@@ -90,12 +110,18 @@ Result<Value> float_division(NodeType operation, double a, double b) {
 
 Result<Value> float_arithmetic(NodeType operation, double a, double b) {
   switch (operation) {
-    case NodeType::kAdd: return Value::real(a + b);
-    case NodeType::kSubtract: return Value::real(a - b);
-    case NodeType::kMultiply: return Value::real(a * b);
-    case NodeType::kDivide: return b == 0 ? Result<Value>(division_by_zero()) : Value::real(a / b);
-    case NodeType::kPower: return float_power(a, b);
-    default: return float_division(operation, a, b);
+    case NodeType::kAdd:
+      return Value::real(a + b);
+    case NodeType::kSubtract:
+      return Value::real(a - b);
+    case NodeType::kMultiply:
+      return Value::real(a * b);
+    case NodeType::kDivide:
+      return b == 0 ? Result<Value>(division_by_zero()) : Value::real(a / b);
+    case NodeType::kPower:
+      return float_power(a, b);
+    default:
+      return float_division(operation, a, b);
   }
 }
 
@@ -147,7 +173,8 @@ Result<Value> repeat(Runtime& runtime, const Value& sequence, int64_t times) {
   TRY(runtime.work(times * size));
   Values items;
   items.reserve(static_cast<size_t>(times * size));
-  for (int64_t i = 0; i < times; ++i) items.insert(items.end(), sequence.items().begin(), sequence.items().end());
+  for (int64_t i = 0; i < times; ++i)
+    items.insert(items.end(), sequence.items().begin(), sequence.items().end());
   return sequence.is(Kind::kList) ? runtime.list(std::move(items)) : runtime.tuple(std::move(items));
 }
 

@@ -1,8 +1,8 @@
 // The syntax tree of a chat template, and the variables its names stand for.
 //
-// One kind of node for all, with the parts named by role; a list of what each type keeps where follows. The parser
-// (jinja_parser.h) builds it, the scope pass (jinja_scope.h) gives every name its variable, and the interpreter
-// (jinja_interpreter.h) only reads it, from any number of threads.
+// One kind of node for all, with the parts named by role; a list of what each type keeps where follows. The
+// parser (jinja_parser.h) builds it, the scope pass (jinja_scope.h) gives every name its variable, and the
+// interpreter (jinja_interpreter.h) only reads it, from any number of threads.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -18,38 +18,64 @@ using NodePtr = std::unique_ptr<Node>;
 
 enum class NodeType : uint8_t {
   // Expressions
-  kText, kInteger, kReal, kBoolean, kNone,  // constants
-  kName,           // name; store: assigned here
-  kAttributeOf,    // a namespace attribute to assign to: name, text = attribute
-  kTuple, kList,   // list
-  kDict,           // list: key, value, key, value, ...
-  kNot, kNegate, kPlus,  // first
-  kAnd, kOr, kAdd, kSubtract, kMultiply, kDivide, kFloorDivide, kModulo, kPower,  // first, second
-  kConcat,         // list
-  kCompare,        // first; list: operands; operators
-  kConditional,    // first if second else third (may be null)
-  kGetAttribute,   // first, name
-  kGetItem,        // first, second
-  kSlice,          // first: start, second: stop, third: step (each may be null)
-  kCall,           // first; arguments
-  kFilter, kTest,  // first (null: the text of the enclosing block), name, builtin; arguments
+  kText,
+  kInteger,
+  kReal,
+  kBoolean,
+  kNone,         // constants
+  kName,         // name; store: assigned here
+  kAttributeOf,  // a namespace attribute to assign to: name, text = attribute
+  kTuple,
+  kList,  // list
+  kDict,  // list: key, value, key, value, ...
+  kNot,
+  kNegate,
+  kPlus,  // first
+  kAnd,
+  kOr,
+  kAdd,
+  kSubtract,
+  kMultiply,
+  kDivide,
+  kFloorDivide,
+  kModulo,
+  kPower,         // first, second
+  kConcat,        // list
+  kCompare,       // first; list: operands; operators
+  kConditional,   // first if second else third (may be null)
+  kGetAttribute,  // first, name
+  kGetItem,       // first, second
+  kSlice,         // first: start, second: stop, third: step (each may be null)
+  kCall,          // first; arguments
+  kFilter,
+  kTest,  // first (null: the text of the enclosing block), name, builtin; arguments
   // Statements
-  kOutput,         // list; text data are kText nodes
-  kIf,             // first: test; body; list: the elif nodes (kIf); other: else
-  kFor,            // first: target, second: iterated, third: filter (may be null); body; other: else; flag: recursive
-  kSet,            // first: target, second: value
-  kSetBlock,       // first: target, second: filter (may be null); body
-  kMacro,          // name; list: parameters (kName), other: defaults of the last ones; body
-  kCallBlock,      // first: call (null for `generation`); list, other, body as a macro
-  kFilterBlock,    // first: filter; body
-  kWith,           // list: targets, other: values; body
-  kScope,          // body
-  kBlock,          // name; body
-  kBreak, kContinue,
-  kRoot,           // body
+  kOutput,  // list; text data are kText nodes
+  kIf,      // first: test; body; list: the elif nodes (kIf); other: else
+  kFor,  // first: target, second: iterated, third: filter (may be null); body; other: else; flag: recursive
+  kSet,  // first: target, second: value
+  kSetBlock,     // first: target, second: filter (may be null); body
+  kMacro,        // name; list: parameters (kName), other: defaults of the last ones; body
+  kCallBlock,    // first: call (null for `generation`); list, other, body as a macro
+  kFilterBlock,  // first: filter; body
+  kWith,         // list: targets, other: values; body
+  kScope,        // body
+  kBlock,        // name; body
+  kBreak,
+  kContinue,
+  kRoot,  // body
 };
 
-enum class Comparison : uint8_t { kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual, kIn, kNotIn };
+enum class Comparison : uint8_t {
+  kEqual,
+  kNotEqual,
+  kLess,
+  kLessEqual,
+  kGreater,
+  kGreaterEqual,
+  kIn,
+  kNotIn
+};
 
 // A variable: slot `index` of the activation `hops` functions further out.
 struct Slot {
@@ -69,7 +95,7 @@ struct Load {
 // What an activation of a function (template, macro, call block, recursive loop, block) needs.
 struct Function {
   int num_slots = 0;
-  std::vector<int> parameters;  // slots of a macro's parameters
+  std::vector<int> parameters;                 // slots of a macro's parameters
   int caller = -1, kwargs = -1, varargs = -1;  // slots; -1 where the body does not use them
   bool uses_caller = false;                    // whether a caller may be given, in its slot or as a parameter
   std::vector<std::pair<std::string, int>> names;  // of a template's own frame, for its blocks
@@ -82,10 +108,10 @@ struct Keyword {
 
 struct Node {
   NodeType type;
-  bool flag = false;   // kName: assigned; kBoolean: the value; kFor: recursive
+  bool flag = false;  // kName: assigned; kBoolean: the value; kFor: recursive
   int line = 1;
-  int height = 1;      // of the tree under it
-  int constant = -1;   // kText: its number among the template's texts; kRoot: how many there are
+  int height = 1;     // of the tree under it
+  int constant = -1;  // kText: its number among the template's texts; kRoot: how many there are
   std::string name;
   std::string text;
   union {

@@ -94,12 +94,14 @@ Result<Value> call(Runtime& runtime, const Builtin& builtin, Arguments arguments
     if (bound.size() < arguments.positional.size()) value = arguments.positional[bound.size()];
     for (const auto& [name, given] : arguments.named) {
       if (parameters.by_place_only || name != parameters.name) continue;
-      if (!value.is_missing()) return invalid(std::string(builtin.name) + " got two values for '" + name + "'");
+      if (!value.is_missing())
+        return invalid(std::string(builtin.name) + " got two values for '" + name + "'");
       value = given;
       ++used_names;
     }
     if (value.is_missing() && !parameters.optional) {
-      return invalid(std::string(builtin.name) + " lacks its argument '" + std::string(parameters.name) + "'");
+      return invalid(std::string(builtin.name) + " lacks its argument '" + std::string(parameters.name) +
+                     "'");
     }
     bound.push_back(std::move(value));
   }

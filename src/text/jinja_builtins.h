@@ -23,7 +23,8 @@ struct Arguments {
 
 struct Builtin {
   std::string_view name;
-  // The names of the parameters, separated by spaces; '?' behind an optional one. A '/' in front: not by name.
+  // The names of the parameters, separated by spaces; '?' behind an optional one. A '/' in front: not by
+  // name.
   // "*": any arguments, not bound.
   std::string_view parameters;
   Result<Value> (*run)(Runtime& runtime, Arguments& arguments);
@@ -47,8 +48,8 @@ Builtins sequence_filters();
 Builtins mapping_filters();
 Builtins tests();
 Builtins globals();
-// Methods and attributes by the type that has them. The parameters "attribute" mark what is a value without a call,
-// "refused" what the sandbox does not let templates reach because it changes the object.
+// Methods and attributes by the type that has them. The parameters "attribute" mark what is a value without a
+// call, "refused" what the sandbox does not let templates reach because it changes the object.
 Builtins text_methods();
 Builtins text_class_methods();
 Builtins list_methods();
@@ -65,6 +66,8 @@ Builtins macro_methods();
 // Reads of single arguments, with Python's rules.
 Result<int64_t> integer_argument(const Value& value, const char* name);
 Result<std::string> text_argument(const Value& value, const char* name);
-inline bool flag_argument(const Value& value, bool otherwise) { return value.is_missing() ? otherwise : truth(value); }
+inline bool flag_argument(const Value& value, bool otherwise) {
+  return value.is_missing() ? otherwise : truth(value);
+}
 
 }  // namespace heed::jinja

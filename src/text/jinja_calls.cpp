@@ -70,10 +70,11 @@ Result<Interpreter::Flow> Interpreter::execute_for(const Node& node, const Place
   return Flow::kNext;
 }
 
-Result<std::string> Interpreter::run_recursive_loop(const Node& node, const Value& around, const Value& iterable,
-                                                    int64_t depth) {
+Result<std::string> Interpreter::run_recursive_loop(const Node& node, const Value& around,
+                                                    const Value& iterable, int64_t depth) {
   if (depth_ >= runtime_.limits.max_depth) {
-    return limit_reached("loops recurse deeper than " + std::to_string(runtime_.limits.max_depth) + " levels");
+    return limit_reached("loops recurse deeper than " + std::to_string(runtime_.limits.max_depth) +
+                         " levels");
   }
   ++depth_;
   const Value activation = TRY(activate(*node.function, around));
@@ -137,21 +138,27 @@ Result<Interpreter::Flow> Interpreter::run_rounds(const Node& node, const Place&
 
 Result<Value> Interpreter::call_value(const Value& callee, Arguments arguments) {
   switch (callee.kind()) {
-    case Kind::kFunction: return call(runtime_, *callee.builtin(), std::move(arguments));
+    case Kind::kFunction:
+      return call(runtime_, *callee.builtin(), std::move(arguments));
     case Kind::kMethod: {
       const auto& method = callee.get<MethodObject>();
       arguments.self = method.self;
       return call(runtime_, *method.builtin, std::move(arguments));
     }
-    case Kind::kMacro: return call_macro(callee.get<MacroObject>(), std::move(arguments));
-    case Kind::kLoop: return call_loop(callee.get<LoopObject>(), arguments);
+    case Kind::kMacro:
+      return call_macro(callee.get<MacroObject>(), std::move(arguments));
+    case Kind::kLoop:
+      return call_loop(callee.get<LoopObject>(), arguments);
     case Kind::kJoiner: {
       auto& joiner = callee.get<JoinerObject>();
-      if (!arguments.positional.empty() || !arguments.named.empty()) return invalid("a joiner takes no arguments");
+      if (!arguments.positional.empty() || !arguments.named.empty())
+        return invalid("a joiner takes no arguments");
       return std::exchange(joiner.used, true) ? joiner.separator : runtime_.text("");
     }
-    case Kind::kUndefined: return undefined_error(callee);
-    default: return type_error("something to call", callee);
+    case Kind::kUndefined:
+      return undefined_error(callee);
+    default:
+      return type_error("something to call", callee);
   }
 }
 
@@ -167,7 +174,8 @@ Result<Value> Interpreter::call_loop(const LoopObject& loop, const Arguments& ar
 
 Result<Value> Interpreter::call_macro(const MacroObject& macro, Arguments arguments) {
   if (depth_ >= runtime_.limits.max_depth) {
-    return limit_reached("macros recurse deeper than " + std::to_string(runtime_.limits.max_depth) + " levels");
+    return limit_reached("macros recurse deeper than " + std::to_string(runtime_.limits.max_depth) +
+                         " levels");
   }
   ++depth_;
   const Node& node = *macro.node;
@@ -215,7 +223,8 @@ Status Interpreter::bind(const MacroObject& macro, Arguments& arguments, const V
 }
 
 // What no parameter takes: the caller of a call block, further named arguments, further arguments by place.
-Status Interpreter::bind_specials(const Node& node, Arguments& arguments, const Value& activation, bool found_caller) {
+Status Interpreter::bind_specials(const Node& node, Arguments& arguments, const Value& activation,
+                                  bool found_caller) {
   const Function& function = *node.function;
   auto& slots = activation.get<ActivationObject>().slots;
   const auto put = [&slots](int slot, Value value) { slots[static_cast<size_t>(slot)] = std::move(value); };
@@ -242,7 +251,8 @@ Status Interpreter::bind_specials(const Node& node, Arguments& arguments, const 
     put(function.varargs, runtime_.tuple(Values(arguments.positional.begin() + static_cast<ptrdiff_t>(taken),
                                                 arguments.positional.end())));
   } else if (arguments.positional.size() > num_parameters) {
-    return invalid("the macro '" + node.name + "' takes not more than " + std::to_string(num_parameters) + " arguments");
+    return invalid("the macro '" + node.name + "' takes not more than " + std::to_string(num_parameters) +
+                   " arguments");
   }
   return {};
 }

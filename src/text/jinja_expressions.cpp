@@ -13,22 +13,32 @@ Result<Value> Interpreter::evaluate(const Node& node, const Value& activation) {
     case NodeType::kInteger:
     case NodeType::kReal:
     case NodeType::kBoolean:
-    case NodeType::kNone: return evaluate_constant(node);
-    case NodeType::kName: return evaluate_name(node, activation);
+    case NodeType::kNone:
+      return evaluate_constant(node);
+    case NodeType::kName:
+      return evaluate_name(node, activation);
     case NodeType::kTuple:
-    case NodeType::kList: return evaluate_items(node, activation);
-    case NodeType::kDict: return evaluate_dict(node, activation);
-    case NodeType::kConcat: return evaluate_concat(node, activation);
-    case NodeType::kCompare: return evaluate_compare(node, activation);
+    case NodeType::kList:
+      return evaluate_items(node, activation);
+    case NodeType::kDict:
+      return evaluate_dict(node, activation);
+    case NodeType::kConcat:
+      return evaluate_concat(node, activation);
+    case NodeType::kCompare:
+      return evaluate_compare(node, activation);
     case NodeType::kGetAttribute: {
       const Value object = TRY(evaluate(*node.first, activation));
       return get_attribute(runtime_, object, node.name);
     }
-    case NodeType::kGetItem: return evaluate_item(node, activation);
-    case NodeType::kCall: return evaluate_call(node, activation, nullptr);
+    case NodeType::kGetItem:
+      return evaluate_item(node, activation);
+    case NodeType::kCall:
+      return evaluate_call(node, activation, nullptr);
     case NodeType::kFilter:
-    case NodeType::kTest: return evaluate_builtin(node, activation);
-    default: return evaluate_operator(node, activation);
+    case NodeType::kTest:
+      return evaluate_builtin(node, activation);
+    default:
+      return evaluate_operator(node, activation);
   }
 }
 
@@ -37,17 +47,22 @@ Result<Value> Interpreter::evaluate_operator(const Node& node, const Value& acti
     case NodeType::kConditional:
       if (truth(TRY(evaluate(*node.second, activation)))) return evaluate(*node.first, activation);
       if (node.third) return evaluate(*node.third, activation);
-      return runtime_.undefined("the inline if-expression evaluated to false and no else section was defined");
-    case NodeType::kNot: return Value::boolean(!truth(TRY(evaluate(*node.first, activation))));
-    case NodeType::kNegate: return negative(TRY(evaluate(*node.first, activation)));
-    case NodeType::kPlus: return positive(TRY(evaluate(*node.first, activation)));
+      return runtime_.undefined(
+          "the inline if-expression evaluated to false and no else section was defined");
+    case NodeType::kNot:
+      return Value::boolean(!truth(TRY(evaluate(*node.first, activation))));
+    case NodeType::kNegate:
+      return negative(TRY(evaluate(*node.first, activation)));
+    case NodeType::kPlus:
+      return positive(TRY(evaluate(*node.first, activation)));
     case NodeType::kAnd:
     case NodeType::kOr: {
       Value left = TRY(evaluate(*node.first, activation));
       const bool decided = truth(left) == (node.type == NodeType::kOr);
       return decided ? Result<Value>(std::move(left)) : evaluate(*node.second, activation);
     }
-    default: break;
+    default:
+      break;
   }
   const Value left = TRY(evaluate(*node.first, activation));
   const Value right = TRY(evaluate(*node.second, activation));
@@ -56,11 +71,16 @@ Result<Value> Interpreter::evaluate_operator(const Node& node, const Value& acti
 
 Result<Value> Interpreter::evaluate_constant(const Node& node) {
   switch (node.type) {
-    case NodeType::kInteger: return Value::integer(node.integer);
-    case NodeType::kReal: return Value::real(node.real);
-    case NodeType::kBoolean: return Value::boolean(node.flag);
-    case NodeType::kNone: return Value::none();
-    default: break;
+    case NodeType::kInteger:
+      return Value::integer(node.integer);
+    case NodeType::kReal:
+      return Value::real(node.real);
+    case NodeType::kBoolean:
+      return Value::boolean(node.flag);
+    case NodeType::kNone:
+      return Value::none();
+    default:
+      break;
   }
   Value& constant = constants_[static_cast<size_t>(node.constant)];
   if (constant.is_missing()) {
@@ -151,7 +171,8 @@ Status Interpreter::evaluate_arguments(const Node& node, const Value& activation
     if (!key.is_string()) return type_error("a string as the name of an argument", key);
     TRY(runtime_.work(1 + static_cast<int64_t>(arguments.named.size())));
     for (const auto& given : arguments.named) {
-      if (given.first == key.text()) return invalid("got multiple values for the argument '" + key.text() + "'");
+      if (given.first == key.text())
+        return invalid("got multiple values for the argument '" + key.text() + "'");
     }
     arguments.named.emplace_back(key.text(), value);
   }

@@ -30,7 +30,8 @@ class PercentFormatter {
       at_ = directive + 1;
       TRY(replace());
     }
-    const bool mapping = values_.is_dict() || values_.is(Kind::kList) || values_.is(Kind::kRange) || values_.is_undefined();
+    const bool mapping =
+        values_.is_dict() || values_.is(Kind::kList) || values_.is(Kind::kRange) || values_.is_undefined();
     const size_t given = values_.is(Kind::kTuple) ? values_.items().size() : 1;
     if (used_ < given && !mapping) return invalid("not all arguments converted during string formatting");
     return std::move(out_);
@@ -178,10 +179,12 @@ class PercentFormatter {
     } else {
       const bool decimal = std::strchr("diu", spec.type) != nullptr;
       if (!decimal && value.is_float()) return type_error("an integer to format", value);
-      if (value.is_float() && !(std::abs(value.as_real()) < 9.2e18)) return invalid("an integer is beyond 64 bits");
+      if (value.is_float() && !(std::abs(value.as_real()) < 9.2e18))
+        return invalid("an integer is beyond 64 bits");
       const int64_t number = value.is_float() ? static_cast<int64_t>(value.as_real()) : value.as_int();
       negative = number < 0;
-      body = integer_digits(negative ? 0 - static_cast<uint64_t>(number) : static_cast<uint64_t>(number), spec.type);
+      body = integer_digits(negative ? 0 - static_cast<uint64_t>(number) : static_cast<uint64_t>(number),
+                            spec.type);
       if (spec.precision > static_cast<int>(body.size())) {
         body.insert(0, static_cast<size_t>(spec.precision) - body.size(), '0');
       }
@@ -249,7 +252,8 @@ class BraceFormatter {
     Value value = TRY(resolve(text.substr(0, name_end)));
     std::string_view rest = text.substr(name_end);
     if (rest.starts_with('!')) {
-      if (rest.size() < 2 || (rest.size() > 2 && rest[2] != ':')) return invalid("expected ':' after conversion specifier");
+      if (rest.size() < 2 || (rest.size() > 2 && rest[2] != ':'))
+        return invalid("expected ':' after conversion specifier");
       value = TRY(converted(value, rest[1]));
       rest = rest.substr(2);
     }
@@ -277,12 +281,14 @@ class BraceFormatter {
         continue;
       }
       const size_t end = name.find(']', at);
-      if (name[at] != '[' || end == std::string_view::npos || end == at + 1) return invalid("malformed index in format string");
+      if (name[at] != '[' || end == std::string_view::npos || end == at + 1)
+        return invalid("malformed index in format string");
       const std::string_view key = name.substr(at + 1, end - at - 1);
       int64_t index = 0;
       const bool is_index = std::all_of(key.begin(), key.end(), is_ascii_digit) &&
                             std::from_chars(key.data(), key.data() + key.size(), index).ec == std::errc();
-      value = TRY(get_item(runtime_, value, is_index ? Value::integer(index) : runtime_.text(std::string(key))));
+      value =
+          TRY(get_item(runtime_, value, is_index ? Value::integer(index) : runtime_.text(std::string(key))));
       at = end + 1;
     }
     return value;

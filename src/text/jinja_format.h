@@ -33,6 +33,7 @@ Result<std::string> format_value(Runtime& runtime, const Value& value, std::stri
 std::string float_digits(double value, const FormatSpec& spec);
 std::string integer_digits(uint64_t value, char type);
 // Sign and prefix, then digits, filled to the width.
-Result<std::string> lay_out(Runtime& runtime, const std::string& prefix, const std::string& digits, const FormatSpec& spec);
+Result<std::string> lay_out(Runtime& runtime, const std::string& prefix, const std::string& digits,
+                            const FormatSpec& spec);
 
 }  // namespace heed::jinja

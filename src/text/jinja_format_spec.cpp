@@ -34,7 +34,9 @@ std::string grouped(const std::string& digits, char separator, size_t group) {
 }
 
 Result<std::string> format_float(Runtime& runtime, double value, const FormatSpec& spec) {
-  std::string prefix(std::signbit(value) && !std::isnan(value) ? "-" : spec.sign == '-' ? "" : std::string(1, spec.sign));
+  std::string prefix(std::signbit(value) && !std::isnan(value) ? "-"
+                     : spec.sign == '-'                        ? ""
+                                                               : std::string(1, spec.sign));
   std::string digits = float_digits(std::abs(value), spec);
   if (spec.grouping != '\0') digits = grouped(digits, spec.grouping, 3);
   return lay_out(runtime, prefix, digits, spec);
@@ -46,7 +48,8 @@ Result<std::string> format_integer(Runtime& runtime, int64_t value, const Format
   }
   if (spec.precision >= 0) return invalid("precision not allowed in the format of an integer");
   if (spec.type == 'c') {
-    if (value < 0 || value > 0x10ffff || (value >= 0xd800 && value < 0xe000)) return invalid("%c not a character");
+    if (value < 0 || value > 0x10ffff || (value >= 0xd800 && value < 0xe000))
+      return invalid("%c not a character");
     std::string character;
     append_code_point(character, static_cast<char32_t>(value));
     return lay_out(runtime, "", character, spec);
@@ -66,7 +69,8 @@ Result<std::string> format_integer(Runtime& runtime, int64_t value, const Format
 }
 
 Result<std::string> format_text(Runtime& runtime, const std::string& text, FormatSpec spec) {
-  if (spec.type != '\0' && spec.type != 's') return invalid(std::string("unknown format code '") + spec.type + "' for a string");
+  if (spec.type != '\0' && spec.type != 's')
+    return invalid(std::string("unknown format code '") + spec.type + "' for a string");
   if (spec.align == '=' || spec.grouping != '\0' || spec.sign != '-' || spec.alternate) {
     return invalid("a format for numbers is applied to a string");
   }
@@ -98,8 +102,12 @@ std::string float_digits(double value, const FormatSpec& spec) {
   if (spec.type == '%') value *= 100;
   char conversion = spec.type == '%' ? 'f' : spec.type == '\0' || spec.type == 'n' ? 'g' : spec.type;
   const int precision = spec.precision < 0 ? 6 : spec.precision;
-  const char pattern[] = {'%', spec.alternate ? '#' : '.', spec.alternate ? '.' : '*', spec.alternate ? '*' : conversion,
-                          spec.alternate ? conversion : '\0', '\0'};
+  const char pattern[] = {'%',
+                          spec.alternate ? '#' : '.',
+                          spec.alternate ? '.' : '*',
+                          spec.alternate ? '*' : conversion,
+                          spec.alternate ? conversion : '\0',
+                          '\0'};
   const int size = std::snprintf(nullptr, 0, pattern, precision, value);
   std::string out(static_cast<size_t>(size) + 1, '\0');
   std::snprintf(out.data(), out.size(), pattern, precision, value);
@@ -121,10 +129,14 @@ Result<std::string> lay_out(Runtime& runtime, const std::string& prefix, const s
     return out;
   };
   switch (spec.align) {
-    case '<': return prefix + digits + fill(missing);
-    case '^': return fill(missing / 2) + prefix + digits + fill(missing - missing / 2);
-    case '=': return prefix + fill(missing) + digits;
-    default: return fill(missing) + prefix + digits;
+    case '<':
+      return prefix + digits + fill(missing);
+    case '^':
+      return fill(missing / 2) + prefix + digits + fill(missing - missing / 2);
+    case '=':
+      return prefix + fill(missing) + digits;
+    default:
+      return fill(missing) + prefix + digits;
   }
 }
 
@@ -144,7 +156,7 @@ Result<FormatSpec> parse_format_spec(std::string_view text) {
   const auto peek = [&] { return at < text.size() ? text[at] : '\0'; };
   if (peek() == '+' || peek() == '-' || peek() == ' ') spec.sign = text[at++];
   if (peek() == '#') spec.alternate = true, ++at;
-  if (peek() == '0' ) {
+  if (peek() == '0') {
     if (spec.align == '\0') spec.align = '=', spec.fill = "0";
     ++at;
   }

@@ -57,7 +57,8 @@ Result<Value> make_namespace(Runtime& runtime, Arguments& arguments) {
 Result<Value> cycler(Runtime& runtime, Arguments& arguments) {
   if (!arguments.named.empty()) return invalid("cycler takes no named arguments");
   if (arguments.positional.empty()) return invalid("at least one item has to be provided");
-  auto* object = runtime.heap.make<CyclerObject>(static_cast<int64_t>(arguments.positional.size() * sizeof(Value)));
+  auto* object =
+      runtime.heap.make<CyclerObject>(static_cast<int64_t>(arguments.positional.size() * sizeof(Value)));
   object->items = std::move(arguments.positional);
   return Value::of(Kind::kCycler, object);
 }
@@ -78,7 +79,8 @@ Result<Value> raise_exception(Runtime& runtime, Arguments& arguments) {
 Result<Value> strftime_now(Runtime& runtime, Arguments& arguments) {
   const std::string format = TRY(text_argument(arguments[0], "format"));
   if (format.empty()) return runtime.text("");
-  const std::time_t now = runtime.limits.now ? static_cast<std::time_t>(*runtime.limits.now) : std::time(nullptr);
+  const std::time_t now =
+      runtime.limits.now ? static_cast<std::time_t>(*runtime.limits.now) : std::time(nullptr);
   std::tm local{};
   if (localtime_r(&now, &local) == nullptr) return invalid("a time that no calendar has");
   // Python's times without a zone show nothing for the zone, and microseconds for %f.

@@ -11,7 +11,8 @@ namespace heed::jinja {
 Status Capture::append(std::string_view text) {
   const auto size = static_cast<int64_t>(text.size());
   if (size > runtime_.limits.max_output_bytes - static_cast<int64_t>(text_.size())) {
-    return limit_reached("the text is longer than " + std::to_string(runtime_.limits.max_output_bytes) + " bytes");
+    return limit_reached("the text is longer than " + std::to_string(runtime_.limits.max_output_bytes) +
+                         " bytes");
   }
   TRY(runtime_.work(size / 16));
   const auto before = static_cast<int64_t>(text_.capacity());
@@ -51,11 +52,15 @@ Result<std::string> Interpreter::run_root(const OrderedJson& variables) {
 Result<Value> Interpreter::import(const OrderedJson& json, int depth) {
   if (depth > kMaxJsonDepth) return limit_reached("variables nested too deeply");
   switch (json.type()) {
-    case OrderedJson::value_t::boolean: return Value::boolean(json.get<bool>());
-    case OrderedJson::value_t::number_float: return Value::real(json.get<double>());
-    case OrderedJson::value_t::number_integer: return Value::integer(json.get<int64_t>());
+    case OrderedJson::value_t::boolean:
+      return Value::boolean(json.get<bool>());
+    case OrderedJson::value_t::number_float:
+      return Value::real(json.get<double>());
+    case OrderedJson::value_t::number_integer:
+      return Value::integer(json.get<int64_t>());
     case OrderedJson::value_t::number_unsigned:
-      if (json.get<uint64_t>() > INT64_MAX) return invalid("an integer among the variables is beyond 64 bits");
+      if (json.get<uint64_t>() > INT64_MAX)
+        return invalid("an integer among the variables is beyond 64 bits");
       return Value::integer(json.get<int64_t>());
     case OrderedJson::value_t::string: {
       const auto& text = json.get_ref<const std::string&>();
@@ -79,7 +84,8 @@ Result<Value> Interpreter::import(const OrderedJson& json, int depth) {
       }
       return dict;
     }
-    default: return Value::none();
+    default:
+      return Value::none();
   }
 }
 
@@ -92,8 +98,9 @@ Value& Interpreter::variable(const Value& activation, const Slot& slot) {
 // A name that the template around does not assign: a block sees what the template assigned so far.
 Value Interpreter::lookup(const std::string& name) {
   const auto& names = root_.function->names;
-  const auto own = std::lower_bound(names.begin(), names.end(), name,
-                                    [](const auto& entry, const std::string& wanted) { return entry.first < wanted; });
+  const auto own =
+      std::lower_bound(names.begin(), names.end(), name,
+                       [](const auto& entry, const std::string& wanted) { return entry.first < wanted; });
   if (own != names.end() && own->first == name) {
     const Value& value = root_activation_.get<ActivationObject>().slots[static_cast<size_t>(own->second)];
     if (!value.is_missing()) return value;
@@ -113,7 +120,8 @@ void Interpreter::load(const std::vector<Load>& loads, const Value& activation) 
 }
 
 void Interpreter::unload(const std::vector<Load>& loads, const Value& activation) {
-  for (const Load& load : loads) activation.get<ActivationObject>().slots[static_cast<size_t>(load.target)] = Value();
+  for (const Load& load : loads)
+    activation.get<ActivationObject>().slots[static_cast<size_t>(load.target)] = Value();
 }
 
 void Interpreter::forget(const Node& target, const Value& activation) {
@@ -124,7 +132,8 @@ void Interpreter::forget(const Node& target, const Value& activation) {
 Result<Value> Interpreter::activate(const Function& function, const Value& parent) {
   TRY(runtime_.room_for(function.num_slots, sizeof(Value)));
   TRY(runtime_.work(1 + function.num_slots / 16));
-  auto* activation = runtime_.heap.make<ActivationObject>(function.num_slots * static_cast<int64_t>(sizeof(Value)));
+  auto* activation =
+      runtime_.heap.make<ActivationObject>(function.num_slots * static_cast<int64_t>(sizeof(Value)));
   activation->parent = parent;
   activation->slots.resize(static_cast<size_t>(function.num_slots));
   return Value::of(Kind::kActivation, activation);
@@ -143,20 +152,40 @@ Result<Interpreter::Flow> Interpreter::execute(const Node& node, const Place& pl
   TRY(runtime_.work(1 + static_cast<int64_t>(node.loads.size() / 4)));
   TRY(runtime_.deeper());
   switch (node.type) {
-    case NodeType::kOutput: TRY(output(node, place)); return Flow::kNext;
-    case NodeType::kIf: return execute_if(node, place);
-    case NodeType::kFor: return execute_for(node, place);
-    case NodeType::kSet: TRY(execute_set(node, place)); return Flow::kNext;
-    case NodeType::kSetBlock: return execute_set_block(node, place);
-    case NodeType::kMacro: TRY(execute_macro(node, place)); return Flow::kNext;
-    case NodeType::kCallBlock: TRY(execute_call_block(node, place)); return Flow::kNext;
-    case NodeType::kFilterBlock: return execute_filter_block(node, place);
-    case NodeType::kWith: return execute_with(node, place);
-    case NodeType::kScope: return execute_scope(node, place);
-    case NodeType::kBlock: TRY(execute_block(node, place)); return Flow::kNext;
-    case NodeType::kBreak: return Flow::kBreak;
-    case NodeType::kContinue: return Flow::kContinue;
-    default: CHECK(false, static_cast<int>(node.type)); return Flow::kNext;
+    case NodeType::kOutput:
+      TRY(output(node, place));
+      return Flow::kNext;
+    case NodeType::kIf:
+      return execute_if(node, place);
+    case NodeType::kFor:
+      return execute_for(node, place);
+    case NodeType::kSet:
+      TRY(execute_set(node, place));
+      return Flow::kNext;
+    case NodeType::kSetBlock:
+      return execute_set_block(node, place);
+    case NodeType::kMacro:
+      TRY(execute_macro(node, place));
+      return Flow::kNext;
+    case NodeType::kCallBlock:
+      TRY(execute_call_block(node, place));
+      return Flow::kNext;
+    case NodeType::kFilterBlock:
+      return execute_filter_block(node, place);
+    case NodeType::kWith:
+      return execute_with(node, place);
+    case NodeType::kScope:
+      return execute_scope(node, place);
+    case NodeType::kBlock:
+      TRY(execute_block(node, place));
+      return Flow::kNext;
+    case NodeType::kBreak:
+      return Flow::kBreak;
+    case NodeType::kContinue:
+      return Flow::kContinue;
+    default:
+      CHECK(false, static_cast<int>(node.type));
+      return Flow::kNext;
   }
 }
 

@@ -1,7 +1,7 @@
 // The interpreter: runs a resolved template (jinja_scope.h) once, for one set of variables.
 //
-// Expressions are in jinja_expressions.cpp, calls and loops in jinja_calls.cpp. Every node run is a step, recursion is
-// bounded by the stack it takes, and what a block captures counts as memory until it ends.
+// Expressions are in jinja_expressions.cpp, calls and loops in jinja_calls.cpp. Every node run is a step,
+// recursion is bounded by the stack it takes, and what a block captures counts as memory until it ends.
 #pragma once
 #include <string>
 #include <string_view>
@@ -80,9 +80,12 @@ class Interpreter {
 
   // Loops and calls
   Result<Flow> execute_for(const Node& node, const Place& place);
-  Result<Flow> run_loop(const Node& node, const Place& place, const Value& iterable, const Value& around, int64_t depth);
-  Result<Flow> run_rounds(const Node& node, const Place& place, const Value& loop, const Value& iterator, bool& completed);
-  Result<std::string> run_recursive_loop(const Node& node, const Value& around, const Value& iterable, int64_t depth);
+  Result<Flow> run_loop(const Node& node, const Place& place, const Value& iterable, const Value& around,
+                        int64_t depth);
+  Result<Flow> run_rounds(const Node& node, const Place& place, const Value& loop, const Value& iterator,
+                          bool& completed);
+  Result<std::string> run_recursive_loop(const Node& node, const Value& around, const Value& iterable,
+                                         int64_t depth);
   Result<Value> call_value(const Value& callee, Arguments arguments);
   Result<Value> call_macro(const MacroObject& macro, Arguments arguments);
   Status bind(const MacroObject& macro, Arguments& arguments, const Value& activation);
@@ -107,12 +110,12 @@ class Interpreter {
 
   Runtime runtime_;
   const Node& root_;
-  Value variables_;        // a dict
+  Value variables_;  // a dict
   Value root_activation_;
-  Value captured_;         // the text that a block's filter applies to
-  Values constants_;       // the template's texts, made when first used
+  Value captured_;    // the text that a block's filter applies to
+  Values constants_;  // the template's texts, made when first used
   int line_ = 1;
-  int depth_ = 0;          // macros and recursive loops within each other
+  int depth_ = 0;  // macros and recursive loops within each other
 };
 
 }  // namespace heed::jinja

@@ -67,14 +67,21 @@ Value over_dict(Runtime& runtime, const Value& dict, View view) {
 
 Result<int64_t> length(const Value& value) {
   switch (value.kind()) {
-    case Kind::kUndefined: return int64_t{0};
-    case Kind::kString: return text_length(value);
+    case Kind::kUndefined:
+      return int64_t{0};
+    case Kind::kString:
+      return text_length(value);
     case Kind::kList:
-    case Kind::kTuple: return static_cast<int64_t>(value.items().size());
-    case Kind::kDict: return static_cast<int64_t>(value.get<DictObject>().entries.size());
-    case Kind::kRange: return value.get<RangeObject>().size();
-    case Kind::kView: return length(value.get<ViewObject>().dict);
-    default: return type_error("something with a length", value);
+    case Kind::kTuple:
+      return static_cast<int64_t>(value.items().size());
+    case Kind::kDict:
+      return static_cast<int64_t>(value.get<DictObject>().entries.size());
+    case Kind::kRange:
+      return value.get<RangeObject>().size();
+    case Kind::kView:
+      return length(value.get<ViewObject>().dict);
+    default:
+      return type_error("something with a length", value);
   }
 }
 
@@ -88,15 +95,19 @@ bool is_iterable(const Value& value) {
     case Kind::kRange:
     case Kind::kView:
     case Kind::kLoop:
-    case Kind::kIterator: return true;
-    default: return false;
+    case Kind::kIterator:
+      return true;
+    default:
+      return false;
   }
 }
 
 Result<Value> iterate(Runtime& runtime, const Value& value) {
   switch (value.kind()) {
-    case Kind::kIterator: return value;
-    case Kind::kUndefined: return Runtime::iterator(runtime.heap.make<RangeIterator>());
+    case Kind::kIterator:
+      return value;
+    case Kind::kUndefined:
+      return Runtime::iterator(runtime.heap.make<RangeIterator>());
     case Kind::kString: {
       auto* iterator = runtime.heap.make<TextIterator>();
       iterator->text = value;
@@ -116,9 +127,12 @@ Result<Value> iterate(Runtime& runtime, const Value& value) {
       iterator->left = range.size();
       return Runtime::iterator(iterator);
     }
-    case Kind::kDict: return over_dict(runtime, value, View::kKeys);
-    case Kind::kView: return over_dict(runtime, value.get<ViewObject>().dict, value.get<ViewObject>().view);
-    default: return type_error("something to iterate over", value);
+    case Kind::kDict:
+      return over_dict(runtime, value, View::kKeys);
+    case Kind::kView:
+      return over_dict(runtime, value.get<ViewObject>().dict, value.get<ViewObject>().view);
+    default:
+      return type_error("something to iterate over", value);
   }
 }
 

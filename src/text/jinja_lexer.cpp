@@ -14,15 +14,32 @@ struct Operator {
   TokenType type;
 };
 // The longer ones first.
-constexpr Operator kOperators[] = {
-    {"//", TokenType::kFloorDivide}, {"**", TokenType::kPower}, {"==", TokenType::kEqual},
-    {"!=", TokenType::kNotEqual}, {">=", TokenType::kGreaterEqual}, {"<=", TokenType::kLessEqual},
-    {"+", TokenType::kAdd}, {"-", TokenType::kSubtract}, {"/", TokenType::kDivide}, {"*", TokenType::kMultiply},
-    {"%", TokenType::kModulo}, {"~", TokenType::kTilde}, {"[", TokenType::kLeftBracket},
-    {"]", TokenType::kRightBracket}, {"(", TokenType::kLeftParenthesis}, {")", TokenType::kRightParenthesis},
-    {"{", TokenType::kLeftBrace}, {"}", TokenType::kRightBrace}, {">", TokenType::kGreater},
-    {"<", TokenType::kLess}, {"=", TokenType::kAssign}, {".", TokenType::kDot}, {":", TokenType::kColon},
-    {"|", TokenType::kPipe}, {",", TokenType::kComma}, {";", TokenType::kSemicolon}};
+constexpr Operator kOperators[] = {{"//", TokenType::kFloorDivide},
+                                   {"**", TokenType::kPower},
+                                   {"==", TokenType::kEqual},
+                                   {"!=", TokenType::kNotEqual},
+                                   {">=", TokenType::kGreaterEqual},
+                                   {"<=", TokenType::kLessEqual},
+                                   {"+", TokenType::kAdd},
+                                   {"-", TokenType::kSubtract},
+                                   {"/", TokenType::kDivide},
+                                   {"*", TokenType::kMultiply},
+                                   {"%", TokenType::kModulo},
+                                   {"~", TokenType::kTilde},
+                                   {"[", TokenType::kLeftBracket},
+                                   {"]", TokenType::kRightBracket},
+                                   {"(", TokenType::kLeftParenthesis},
+                                   {")", TokenType::kRightParenthesis},
+                                   {"{", TokenType::kLeftBrace},
+                                   {"}", TokenType::kRightBrace},
+                                   {">", TokenType::kGreater},
+                                   {"<", TokenType::kLess},
+                                   {"=", TokenType::kAssign},
+                                   {".", TokenType::kDot},
+                                   {":", TokenType::kColon},
+                                   {"|", TokenType::kPipe},
+                                   {",", TokenType::kComma},
+                                   {";", TokenType::kSemicolon}};
 
 bool is_ascii_digit(char c) { return c >= '0' && c <= '9'; }
 
@@ -86,12 +103,18 @@ class Unescaper {
       return {};
     }
     switch (c) {
-      case '\n': return {};
-      case 'x': return hexadecimal(2);
-      case 'u': return hexadecimal(4);
-      case 'U': return hexadecimal(8);
-      case 'N': return unsupported("escapes by name (\\N{...}) are not supported");
-      default: break;
+      case '\n':
+        return {};
+      case 'x':
+        return hexadecimal(2);
+      case 'u':
+        return hexadecimal(4);
+      case 'U':
+        return hexadecimal(8);
+      case 'N':
+        return unsupported("escapes by name (\\N{...}) are not supported");
+      default:
+        break;
     }
     if (c >= '0' && c <= '7') return octal();
     out_ += '\\';
@@ -104,7 +127,10 @@ class Unescaper {
   Status spell_out() {
     const char32_t c = next_code_point(text_, at_);
     char buffer[16];
-    std::snprintf(buffer, sizeof buffer, c < 0x100 ? "x%02x" : c < 0x10000 ? "u%04x" : "U%08x",
+    std::snprintf(buffer, sizeof buffer,
+                  c < 0x100     ? "x%02x"
+                  : c < 0x10000 ? "u%04x"
+                                : "U%08x",
                   static_cast<unsigned>(c));
     out_ += '\\';
     out_ += buffer;
@@ -180,7 +206,8 @@ class Lexer {
       const bool blank = line_start < text.size() && skip_space(text, line_start) == text.size();
       if (at_line_start && blank) kept = text.substr(0, line_start);
     }
-    if (!kept.empty()) tokens_.push_back({.type = TokenType::kData, .line = line_, .text = std::string(kept)});
+    if (!kept.empty())
+      tokens_.push_back({.type = TokenType::kData, .line = line_, .text = std::string(kept)});
     advance(tag);
   }
 
@@ -220,6 +247,12 @@ class Lexer {
     return starts("\n", at + 2) ? at + 3 : at + 2;
   }
 
+  // A comment or raw block that begins where the source ends may stay open.
+  Status end_of_source() {
+    advance(source_.size());
+    return {};
+  }
+
   Status comment(size_t from) {
     for (size_t at = from; at < source_.size(); ++at) {
       if (const size_t end = tag_end(at, "#}"); end != 0) {
@@ -227,6 +260,7 @@ class Lexer {
         return {};
       }
     }
+    if (from >= source_.size()) return end_of_source();
     return error("missing end of comment tag");
   }
 
@@ -251,6 +285,7 @@ class Lexer {
       advance(end);
       return {};
     }
+    if (content >= source_.size()) return end_of_source();
     return error("missing end of raw directive");
   }
 
@@ -329,7 +364,8 @@ class Lexer {
     std::erase(spelled, '_');
     if (token.type == TokenType::kReal) {
       token.real = std::strtod(spelled.c_str(), nullptr);
-    } else if (std::from_chars(spelled.data(), spelled.data() + spelled.size(), token.integer, base).ec != std::errc()) {
+    } else if (std::from_chars(spelled.data(), spelled.data() + spelled.size(), token.integer, base).ec !=
+               std::errc()) {
       return error("the integer " + spelled + " is beyond 64 bits");
     }
     tokens_.push_back(std::move(token));
@@ -393,7 +429,8 @@ class Lexer {
     if (c == '{' || c == '(' || c == '[') open += c == '{' ? '}' : c == '(' ? ')' : ']';
     if (c == '}' || c == ')' || c == ']') {
       if (open.empty()) return error(std::string("unexpected '") + c + "'");
-      if (open.back() != c) return error(std::string("unexpected '") + c + "', expected '" + open.back() + "'");
+      if (open.back() != c)
+        return error(std::string("unexpected '") + c + "', expected '" + open.back() + "'");
       open.pop_back();
     }
     tokens_.push_back({.type = found->type, .line = line_, .text = std::string(found->text)});

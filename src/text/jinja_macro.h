@@ -28,9 +28,7 @@ struct LoopObject : Object {
   int64_t index0 = -1;
   int64_t length = -1;
   int64_t depth0 = 0;
-  void clear() override {
-    activation = iterable = iterator = before = current = after = changed = Value();
-  }
+  void clear() override { activation = iterable = iterator = before = current = after = changed = Value(); }
 };
 
 }  // namespace heed::jinja

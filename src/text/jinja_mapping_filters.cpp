@@ -44,9 +44,15 @@ struct LazyFilter : IteratorObject {
       return {};
     }
     switch (mode) {
-      case Mode::kMap: TRY(begin_map()); break;
-      case Mode::kUnique: seen = runtime.dict(); break;
-      default: TRY(begin_select()); break;
+      case Mode::kMap:
+        TRY(begin_map());
+        break;
+      case Mode::kUnique:
+        seen = runtime.dict();
+        break;
+      default:
+        TRY(begin_select());
+        break;
     }
     iterator = TRY(iterate(runtime, source));
     return {};

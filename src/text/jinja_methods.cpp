@@ -9,7 +9,9 @@
 namespace heed::jinja {
 namespace {
 
-Result<Value> refused(Runtime& /*runtime*/, Arguments& /*arguments*/) { return invalid("the sandbox refuses this method"); }
+Result<Value> refused(Runtime& /*runtime*/, Arguments& /*arguments*/) {
+  return invalid("the sandbox refuses this method");
+}
 
 Result<Value> not_here(Runtime& /*runtime*/, Arguments& /*arguments*/) {
   return unsupported("this method is not supported in chat templates");
@@ -38,7 +40,8 @@ Result<Value> none_is_not(Runtime& runtime, Arguments& arguments) {
 
 template <bool upper>
 Result<Value> has_case(Runtime& runtime, Arguments& arguments) {
-  return call(runtime, *find_test(upper ? "upper" : "lower"), {.self = arguments.self, .positional = {}, .named = {}});
+  return call(runtime, *find_test(upper ? "upper" : "lower"),
+              {.self = arguments.self, .positional = {}, .named = {}});
 }
 
 Result<Value> is_titled(Runtime& runtime, Arguments& arguments) {
@@ -169,16 +172,24 @@ Status peek(Runtime& runtime, LoopObject& loop) {
 LoopObject& loop_of(const Arguments& arguments) { return arguments.self.get<LoopObject>(); }
 
 template <int64_t offset>
-Result<Value> loop_index(Runtime& /*runtime*/, Arguments& a) { return Value::integer(loop_of(a).index0 + offset); }
+Result<Value> loop_index(Runtime& /*runtime*/, Arguments& a) {
+  return Value::integer(loop_of(a).index0 + offset);
+}
 template <int64_t offset>
-Result<Value> loop_depth(Runtime& /*runtime*/, Arguments& a) { return Value::integer(loop_of(a).depth0 + offset); }
+Result<Value> loop_depth(Runtime& /*runtime*/, Arguments& a) {
+  return Value::integer(loop_of(a).depth0 + offset);
+}
 template <int64_t offset>
 Result<Value> loop_left(Runtime& runtime, Arguments& a) {
   LoopObject& loop = loop_of(a);
   return Value::integer(TRY(loop_length(runtime, loop)) - loop.index0 - 1 + offset);
 }
-Result<Value> loop_size(Runtime& runtime, Arguments& a) { return Value::integer(TRY(loop_length(runtime, loop_of(a)))); }
-Result<Value> loop_first(Runtime& /*runtime*/, Arguments& a) { return Value::boolean(loop_of(a).index0 == 0); }
+Result<Value> loop_size(Runtime& runtime, Arguments& a) {
+  return Value::integer(TRY(loop_length(runtime, loop_of(a))));
+}
+Result<Value> loop_first(Runtime& /*runtime*/, Arguments& a) {
+  return Value::boolean(loop_of(a).index0 == 0);
+}
 Result<Value> loop_last(Runtime& runtime, Arguments& a) {
   TRY(peek(runtime, loop_of(a)));
   return Value::boolean(loop_of(a).after.is_missing());
@@ -222,7 +233,9 @@ Result<Value> cycler_reset(Runtime& /*runtime*/, Arguments& a) {
   a.self.get<CyclerObject>().position = 0;
   return Value::none();
 }
-Result<Value> cycler_items(Runtime& runtime, Arguments& a) { return runtime.tuple(a.self.get<CyclerObject>().items); }
+Result<Value> cycler_items(Runtime& runtime, Arguments& a) {
+  return runtime.tuple(a.self.get<CyclerObject>().items);
+}
 
 const Node& macro_node(const Arguments& arguments) { return *arguments.self.get<MacroObject>().node; }
 Result<Value> macro_name(Runtime& runtime, Arguments& a) {
@@ -269,16 +282,24 @@ Builtins text_class_methods() {
 
 Builtins list_methods() {
   static constexpr Builtin kMethods[] = {
-      {"index", "/value start? stop?", index_of}, {"count", "/value", count_of}, {"copy", "", copy_list},
-      {"append", "refused", refused},  {"clear", "refused", refused},  {"pop", "refused", refused},
-      {"reverse", "refused", refused}, {"insert", "refused", refused}, {"sort", "refused", refused},
-      {"extend", "refused", refused},  {"remove", "refused", refused},
+      {"index", "/value start? stop?", index_of},
+      {"count", "/value", count_of},
+      {"copy", "", copy_list},
+      {"append", "refused", refused},
+      {"clear", "refused", refused},
+      {"pop", "refused", refused},
+      {"reverse", "refused", refused},
+      {"insert", "refused", refused},
+      {"sort", "refused", refused},
+      {"extend", "refused", refused},
+      {"remove", "refused", refused},
   };
   return kMethods;
 }
 
 Builtins tuple_methods() {
-  static constexpr Builtin kMethods[] = {{"index", "/value start? stop?", index_of}, {"count", "/value", count_of}};
+  static constexpr Builtin kMethods[] = {{"index", "/value start? stop?", index_of},
+                                         {"count", "/value", count_of}};
   return kMethods;
 }
 
@@ -306,9 +327,15 @@ Builtins view_methods() {
 
 Builtins integer_methods() {
   static constexpr Builtin kMethods[] = {
-      {"real", "attribute", same_number}, {"imag", "attribute", zero},          {"numerator", "attribute", same_number},
-      {"denominator", "attribute", one},  {"conjugate", "", same_number},       {"bit_length", "", bit_length},
-      {"bit_count", "*", not_here},       {"to_bytes", "*", not_here},          {"from_bytes", "*", not_here},
+      {"real", "attribute", same_number},
+      {"imag", "attribute", zero},
+      {"numerator", "attribute", same_number},
+      {"denominator", "attribute", one},
+      {"conjugate", "", same_number},
+      {"bit_length", "", bit_length},
+      {"bit_count", "*", not_here},
+      {"to_bytes", "*", not_here},
+      {"from_bytes", "*", not_here},
       {"as_integer_ratio", "*", not_here},
   };
   return kMethods;
@@ -316,8 +343,8 @@ Builtins integer_methods() {
 
 Builtins float_methods() {
   static constexpr Builtin kMethods[] = {
-      {"real", "attribute", same_number}, {"imag", "attribute", zero}, {"conjugate", "", same_number},
-      {"is_integer", "", is_whole},       {"hex", "*", not_here},      {"fromhex", "*", not_here},
+      {"real", "attribute", same_number},  {"imag", "attribute", zero}, {"conjugate", "", same_number},
+      {"is_integer", "", is_whole},        {"hex", "*", not_here},      {"fromhex", "*", not_here},
       {"as_integer_ratio", "*", not_here},
   };
   return kMethods;
@@ -336,12 +363,12 @@ Builtins range_methods() {
 
 Builtins loop_methods() {
   static constexpr Builtin kMethods[] = {
-      {"index0", "attribute", loop_index<0>},     {"index", "attribute", loop_index<1>},
-      {"revindex0", "attribute", loop_left<0>},   {"revindex", "attribute", loop_left<1>},
-      {"depth0", "attribute", loop_depth<0>},     {"depth", "attribute", loop_depth<1>},
-      {"length", "attribute", loop_size},         {"first", "attribute", loop_first},
-      {"last", "attribute", loop_last},           {"previtem", "attribute", loop_previous},
-      {"nextitem", "attribute", loop_next},       {"cycle", "*", loop_cycle},
+      {"index0", "attribute", loop_index<0>},   {"index", "attribute", loop_index<1>},
+      {"revindex0", "attribute", loop_left<0>}, {"revindex", "attribute", loop_left<1>},
+      {"depth0", "attribute", loop_depth<0>},   {"depth", "attribute", loop_depth<1>},
+      {"length", "attribute", loop_size},       {"first", "attribute", loop_first},
+      {"last", "attribute", loop_last},         {"previtem", "attribute", loop_previous},
+      {"nextitem", "attribute", loop_next},     {"cycle", "*", loop_cycle},
       {"changed", "*", loop_changed},
   };
   return kMethods;
@@ -349,7 +376,9 @@ Builtins loop_methods() {
 
 Builtins cycler_methods() {
   static constexpr Builtin kMethods[] = {
-      {"current", "attribute", cycler_current}, {"items", "attribute", cycler_items}, {"next", "", cycler_next},
+      {"current", "attribute", cycler_current},
+      {"items", "attribute", cycler_items},
+      {"next", "", cycler_next},
       {"reset", "", cycler_reset},
   };
   return kMethods;

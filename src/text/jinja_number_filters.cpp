@@ -11,7 +11,8 @@
 namespace heed::jinja {
 namespace {
 
-// A numeral without white space around it and without underscores between digits; nothing if one stands elsewhere.
+// A numeral without white space around it and without underscores between digits; nothing if one stands
+// elsewhere.
 std::optional<std::string> plain_numeral(std::string_view text) {
   text = strip(text);
   std::string out;
@@ -20,7 +21,8 @@ std::optional<std::string> plain_numeral(std::string_view text) {
       out += text[i];
       continue;
     }
-    const bool between = i > 0 && i + 1 < text.size() && std::isalnum(static_cast<unsigned char>(text[i - 1])) != 0 &&
+    const bool between = i > 0 && i + 1 < text.size() &&
+                         std::isalnum(static_cast<unsigned char>(text[i - 1])) != 0 &&
                          std::isalnum(static_cast<unsigned char>(text[i + 1])) != 0;
     if (!between) return std::nullopt;
   }
@@ -38,7 +40,8 @@ Result<Value> to_int(Runtime& runtime, Arguments& arguments) {
   const Value otherwise = arguments.given(0) ? arguments[0] : Value::integer(0);
   const int64_t base = arguments.given(1) ? TRY(integer_argument(arguments[1], "base")) : 10;
   if (self.is_integral()) return Value::integer(self.as_int());
-  if (self.is_float()) return std::isnan(self.as_real()) ? Result<Value>(otherwise) : real_to_integer(self.as_real());
+  if (self.is_float())
+    return std::isnan(self.as_real()) ? Result<Value>(otherwise) : real_to_integer(self.as_real());
   if (!self.is_string()) return otherwise;
   TRY(runtime.work_on(self.text()));
   const ParsedInteger parsed = parse_integer(self.text(), base);
@@ -100,7 +103,8 @@ Result<Value> round(Runtime& runtime, Arguments& arguments) {
   const Value& self = arguments.self;
   const Value precision = arguments.given(0) ? arguments[0] : Value::integer(0);
   const std::string method = arguments.given(1) ? TRY(text_argument(arguments[1], "method")) : "common";
-  if (method != "common" && method != "ceil" && method != "floor") return invalid("method must be common, ceil or floor");
+  if (method != "common" && method != "ceil" && method != "floor")
+    return invalid("method must be common, ceil or floor");
   if (self.is_undefined()) return undefined_error(self);
   if (!self.is_number()) return type_error("a number to round", self);
   if (method == "common") {
@@ -114,7 +118,8 @@ Result<Value> round(Runtime& runtime, Arguments& arguments) {
   const Value unit = TRY(arithmetic(runtime, NodeType::kPower, Value::integer(10), precision));
   Value scaled = TRY(arithmetic(runtime, NodeType::kMultiply, self, unit));
   if (scaled.is_float()) {
-    scaled = TRY(real_to_integer(method == "ceil" ? std::ceil(scaled.as_real()) : std::floor(scaled.as_real())));
+    scaled =
+        TRY(real_to_integer(method == "ceil" ? std::ceil(scaled.as_real()) : std::floor(scaled.as_real())));
   }
   return arithmetic(runtime, NodeType::kDivide, scaled, unit);
 }
@@ -162,14 +167,16 @@ ParsedInteger parse_integer(std::string_view text, int64_t base) {
     base = marked;
   }
   if (base == 0) {
-    if (digits.size() > 1 && digits[0] == '0' && digits.find_first_not_of('0') != std::string_view::npos) return {};
+    if (digits.size() > 1 && digits[0] == '0' && digits.find_first_not_of('0') != std::string_view::npos)
+      return {};
     base = 10;
   }
   if (digits.empty()) return {};
   const std::string spelled = (negative ? "-" : "") + std::string(digits);
   if (digits[0] == '-' || digits[0] == '+') return {};
   ParsedInteger parsed;
-  const auto read = std::from_chars(spelled.data(), spelled.data() + spelled.size(), parsed.value, static_cast<int>(base));
+  const auto read =
+      std::from_chars(spelled.data(), spelled.data() + spelled.size(), parsed.value, static_cast<int>(base));
   if (read.ptr != spelled.data() + spelled.size()) return {};
   parsed.state = read.ec == std::errc() ? ParsedInteger::State::kNumber : ParsedInteger::State::kTooBig;
   return parsed;

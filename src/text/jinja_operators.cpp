@@ -26,7 +26,6 @@ int order_mixed(int64_t a, double b) {
   return order(0.0, b - static_cast<double>(whole));
 }
 
-
 Result<bool> equal_sequences(Runtime& runtime, const Values& a, const Values& b) {
   if (a.size() != b.size()) return false;
   TRY(runtime.deeper());
@@ -74,12 +73,14 @@ Error type_error(const std::string& expected, const Value& found) {
 
 Error undefined_error(const Value& value) {
   const Object* object = value.object();
-  return invalid(object == nullptr ? "an undefined value is used" : static_cast<const UndefinedObject*>(object)->message);
+  return invalid(object == nullptr ? "an undefined value is used"
+                                   : static_cast<const UndefinedObject*>(object)->message);
 }
 
 int order_of_numbers(const Value& a, const Value& b) {
   if (!a.is_number() || !b.is_number()) return 2;
-  if (a.is_integral() && b.is_integral()) return a.as_int() < b.as_int() ? -1 : a.as_int() > b.as_int() ? 1 : 0;
+  if (a.is_integral() && b.is_integral())
+    return a.as_int() < b.as_int() ? -1 : a.as_int() > b.as_int() ? 1 : 0;
   if (a.is_integral()) return order_mixed(a.as_int(), b.as_real());
   if (b.is_integral()) {
     const int reversed = order_mixed(b.as_int(), a.as_real());
@@ -91,12 +92,17 @@ int order_of_numbers(const Value& a, const Value& b) {
 bool identical(const Value& a, const Value& b) {
   if (a.kind() != b.kind()) return false;
   switch (a.kind()) {
-    case Kind::kNone: return true;
+    case Kind::kNone:
+      return true;
     case Kind::kBool:
-    case Kind::kInt: return a.as_int() == b.as_int();
-    case Kind::kFloat: return a.as_real() == b.as_real();
-    case Kind::kFunction: return a.builtin() == b.builtin();
-    default: return a.object() != nullptr && a.object() == b.object();
+    case Kind::kInt:
+      return a.as_int() == b.as_int();
+    case Kind::kFloat:
+      return a.as_real() == b.as_real();
+    case Kind::kFunction:
+      return a.builtin() == b.builtin();
+    default:
+      return a.object() != nullptr && a.object() == b.object();
   }
 }
 
@@ -113,11 +119,16 @@ Result<bool> equal(Runtime& runtime, const Value& a, const Value& b) {
     case Kind::kTuple:
       if (a.object() == b.object()) return true;
       return equal_sequences(runtime, a.items(), b.items());
-    case Kind::kDict: return equal_dicts(runtime, a, b);
-    case Kind::kRange: return equal_ranges(a.get<RangeObject>(), b.get<RangeObject>());
-    case Kind::kView: return equal_views(runtime, a, b);
-    case Kind::kUndefined: return true;
-    default: return identical(a, b);
+    case Kind::kDict:
+      return equal_dicts(runtime, a, b);
+    case Kind::kRange:
+      return equal_ranges(a.get<RangeObject>(), b.get<RangeObject>());
+    case Kind::kView:
+      return equal_views(runtime, a, b);
+    case Kind::kUndefined:
+      return true;
+    default:
+      return identical(a, b);
   }
 }
 
@@ -126,11 +137,16 @@ namespace {
 // Whether a comparison holds for an order of -1, 0, 1 (2: not comparable, as NaN).
 bool holds(Comparison comparison, int order) {
   switch (comparison) {
-    case Comparison::kLess: return order == -1;
-    case Comparison::kLessEqual: return order == -1 || order == 0;
-    case Comparison::kGreater: return order == 1;
-    case Comparison::kGreaterEqual: return order == 1 || order == 0;
-    default: return false;
+    case Comparison::kLess:
+      return order == -1;
+    case Comparison::kLessEqual:
+      return order == -1 || order == 0;
+    case Comparison::kGreater:
+      return order == 1;
+    case Comparison::kGreaterEqual:
+      return order == 1 || order == 0;
+    default:
+      return false;
   }
 }
 
@@ -147,11 +163,16 @@ Result<bool> compare_sequences(Runtime& runtime, Comparison comparison, const Va
 Result<bool> compare(Runtime& runtime, Comparison comparison, const Value& a, const Value& b) {
   TRY(runtime.work());
   switch (comparison) {
-    case Comparison::kEqual: return equal(runtime, a, b);
-    case Comparison::kNotEqual: return !TRY(equal(runtime, a, b));
-    case Comparison::kIn: return contains(runtime, b, a);
-    case Comparison::kNotIn: return !TRY(contains(runtime, b, a));
-    default: break;
+    case Comparison::kEqual:
+      return equal(runtime, a, b);
+    case Comparison::kNotEqual:
+      return !TRY(equal(runtime, a, b));
+    case Comparison::kIn:
+      return contains(runtime, b, a);
+    case Comparison::kNotIn:
+      return !TRY(contains(runtime, b, a));
+    default:
+      break;
   }
   if (a.is_number() && b.is_number()) return holds(comparison, order_of_numbers(a, b));
   if (a.is_string() && b.is_string()) {
@@ -159,16 +180,20 @@ Result<bool> compare(Runtime& runtime, Comparison comparison, const Value& a, co
     const int order = a.text().compare(b.text());
     return holds(comparison, order < 0 ? -1 : order > 0 ? 1 : 0);
   }
-  if (a.is_sequence() && a.kind() == b.kind()) return compare_sequences(runtime, comparison, a.items(), b.items());
+  if (a.is_sequence() && a.kind() == b.kind())
+    return compare_sequences(runtime, comparison, a.items(), b.items());
   if (a.is_undefined()) return undefined_error(a);
   if (b.is_undefined()) return undefined_error(b);
   return invalid(std::string("no order between ") + type_name(a) + " and " + type_name(b));
 }
 
-Result<bool> less(Runtime& runtime, const Value& a, const Value& b) { return compare(runtime, Comparison::kLess, a, b); }
+Result<bool> less(Runtime& runtime, const Value& a, const Value& b) {
+  return compare(runtime, Comparison::kLess, a, b);
+}
 
 bool is_hashable(const Value& value, int depth) {
-  if (value.is(Kind::kList) || value.is_dict() || value.is(Kind::kView) || depth > kMaxHashDepth) return false;
+  if (value.is(Kind::kList) || value.is_dict() || value.is(Kind::kView) || depth > kMaxHashDepth)
+    return false;
   if (!value.is(Kind::kTuple)) return true;
   return std::all_of(value.items().begin(), value.items().end(),
                      [depth](const Value& item) { return is_hashable(item, depth + 1); });
@@ -201,7 +226,8 @@ Result<bool> range_contains(const RangeObject& range, const Value& element) {
   const double real = element.as_real();
   if (element.is_float() && (real != std::floor(real) || std::abs(real) > 9e18)) return false;
   const int64_t value = element.is_float() ? static_cast<int64_t>(real) : element.as_int();
-  if (range.step > 0 ? (value < range.start || value >= range.stop) : (value > range.start || value <= range.stop)) {
+  if (range.step > 0 ? (value < range.start || value >= range.stop)
+                     : (value > range.start || value <= range.stop)) {
     return false;
   }
   return (static_cast<Wide>(value) - range.start) % range.step == 0;
@@ -219,12 +245,16 @@ Result<bool> contains(Runtime& runtime, const Value& container, const Value& ele
       TRY(runtime.work_on(element.text()));
       return find_text(container.text(), element.text()) != std::string::npos;
     case Kind::kList:
-    case Kind::kTuple: return any_equal(runtime, container.items(), element);
+    case Kind::kTuple:
+      return any_equal(runtime, container.items(), element);
     case Kind::kDict:
       return TRY(runtime.find(container, element)) != nullptr;
-    case Kind::kRange: return range_contains(container.get<RangeObject>(), element);
-    case Kind::kView: return view_contains(runtime, container.get<ViewObject>(), element);
-    default: break;
+    case Kind::kRange:
+      return range_contains(container.get<RangeObject>(), element);
+    case Kind::kView:
+      return view_contains(runtime, container.get<ViewObject>(), element);
+    default:
+      break;
   }
   const Value iterator = TRY(iterate(runtime, container));
   Value item;
@@ -258,14 +288,36 @@ std::string missing_message(const Value& object, const std::string& name) {
 }  // namespace
 
 Result<Value> own_attribute(Runtime& runtime, const Value& object, const std::string& name) {
-  static constexpr std::string_view kEveryObject[] = {"__class__", "__doc__", "__init__", "__eq__", "__ne__", "__hash__",
-      "__str__", "__repr__", "__dir__", "__reduce__", "__reduce_ex__", "__format__", "__new__", "__getattribute__",
-      "__setattr__", "__delattr__", "__sizeof__", "__init_subclass__", "__subclasshook__", "__lt__", "__gt__", "__le__", "__ge__"};
-  if (name.starts_with("__") && std::find(std::begin(kEveryObject), std::end(kEveryObject), name) != std::end(kEveryObject)) {
+  static constexpr std::string_view kEveryObject[] = {"__class__",
+                                                      "__doc__",
+                                                      "__init__",
+                                                      "__eq__",
+                                                      "__ne__",
+                                                      "__hash__",
+                                                      "__str__",
+                                                      "__repr__",
+                                                      "__dir__",
+                                                      "__reduce__",
+                                                      "__reduce_ex__",
+                                                      "__format__",
+                                                      "__new__",
+                                                      "__getattribute__",
+                                                      "__setattr__",
+                                                      "__delattr__",
+                                                      "__sizeof__",
+                                                      "__init_subclass__",
+                                                      "__subclasshook__",
+                                                      "__lt__",
+                                                      "__gt__",
+                                                      "__le__",
+                                                      "__ge__"};
+  if (name.starts_with("__") &&
+      std::find(std::begin(kEveryObject), std::end(kEveryObject), name) != std::end(kEveryObject)) {
     return runtime.undefined("access to attribute '" + name + "' is unsafe");
   }
   if (object.is_undefined()) return undefined_error(object);
-  if (object.is(Kind::kTuple) && object.get<SequenceObject>().group && (name == "grouper" || name == "list")) {
+  if (object.is(Kind::kTuple) && object.get<SequenceObject>().group &&
+      (name == "grouper" || name == "list")) {
     return object.items()[name == "list" ? 1 : 0];
   }
   if (object.is(Kind::kNamespace)) {
@@ -282,7 +334,8 @@ Result<Value> own_attribute(Runtime& runtime, const Value& object, const std::st
     return method->run(runtime, arguments);
   }
   if (method->parameters == "refused") {
-    return runtime.undefined("access to attribute '" + name + "' of '" + type_name(object) + "' object is unsafe");
+    return runtime.undefined("access to attribute '" + name + "' of '" + type_name(object) +
+                             "' object is unsafe");
   }
   auto* bound = runtime.heap.make<MethodObject>();
   bound->self = object;
@@ -346,7 +399,8 @@ struct Bounds {
 
 Result<Bounds> slice_bounds(int64_t size, const Value& start, const Value& stop, const Value& step) {
   for (const Value* bound : {&start, &stop, &step}) {
-    if (!bound->is_none() && !bound->is_integral()) return type_error("an integer as a bound of a slice", *bound);
+    if (!bound->is_none() && !bound->is_integral())
+      return type_error("an integer as a bound of a slice", *bound);
   }
   const int64_t by = step.is_none() ? 1 : step.as_int();
   if (by == 0) return invalid("the step of a slice is zero");
@@ -371,7 +425,8 @@ Result<Value> slice_text(Runtime& runtime, const Value& object, const Bounds& bo
   const bool ascii = static_cast<int64_t>(text.size()) == text_length(object);
   if (bounds.step == 1 || bounds.count <= 1) {
     const size_t start = ascii ? static_cast<size_t>(bounds.start) : byte_of(text, bounds.start);
-    const std::string_view rest = bounds.count == 0 ? std::string_view() : std::string_view(text).substr(start);
+    const std::string_view rest =
+        bounds.count == 0 ? std::string_view() : std::string_view(text).substr(start);
     const size_t bytes = ascii ? static_cast<size_t>(bounds.count) : byte_of(rest, bounds.count);
     return runtime.text(std::string(rest.substr(0, bytes)), object.markup());
   }
@@ -392,7 +447,8 @@ Result<Value> slice_text(Runtime& runtime, const Value& object, const Bounds& bo
 
 }  // namespace
 
-Result<Value> slice(Runtime& runtime, const Value& object, const Value& start, const Value& stop, const Value& step) {
+Result<Value> slice(Runtime& runtime, const Value& object, const Value& start, const Value& stop,
+                    const Value& step) {
   if (object.is_undefined()) return undefined_error(object);
   if (!object.is_string() && !object.is_sequence() && !object.is(Kind::kRange)) {
     return type_error("a string or list to slice", object);

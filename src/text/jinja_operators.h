@@ -32,7 +32,8 @@ Result<Value> get_item(Runtime& runtime, const Value& object, const Value& key);
 // The method or attribute that the object's own type has under this name; missing where it has none.
 Result<Value> own_attribute(Runtime& runtime, const Value& object, const std::string& name);
 // object[start:stop:step]; none stands for a bound that is left out.
-Result<Value> slice(Runtime& runtime, const Value& object, const Value& start, const Value& stop, const Value& step);
+Result<Value> slice(Runtime& runtime, const Value& object, const Value& start, const Value& stop,
+                    const Value& step);
 
 Result<int64_t> length(const Value& value);
 bool is_iterable(const Value& value);

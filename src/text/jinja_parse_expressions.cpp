@@ -9,23 +9,35 @@ namespace {
 
 std::optional<Comparison> comparison_of(TokenType type) {
   switch (type) {
-    case TokenType::kEqual: return Comparison::kEqual;
-    case TokenType::kNotEqual: return Comparison::kNotEqual;
-    case TokenType::kLess: return Comparison::kLess;
-    case TokenType::kLessEqual: return Comparison::kLessEqual;
-    case TokenType::kGreater: return Comparison::kGreater;
-    case TokenType::kGreaterEqual: return Comparison::kGreaterEqual;
-    default: return std::nullopt;
+    case TokenType::kEqual:
+      return Comparison::kEqual;
+    case TokenType::kNotEqual:
+      return Comparison::kNotEqual;
+    case TokenType::kLess:
+      return Comparison::kLess;
+    case TokenType::kLessEqual:
+      return Comparison::kLessEqual;
+    case TokenType::kGreater:
+      return Comparison::kGreater;
+    case TokenType::kGreaterEqual:
+      return Comparison::kGreaterEqual;
+    default:
+      return std::nullopt;
   }
 }
 
 std::optional<NodeType> product_of(TokenType type) {
   switch (type) {
-    case TokenType::kMultiply: return NodeType::kMultiply;
-    case TokenType::kDivide: return NodeType::kDivide;
-    case TokenType::kFloorDivide: return NodeType::kFloorDivide;
-    case TokenType::kModulo: return NodeType::kModulo;
-    default: return std::nullopt;
+    case TokenType::kMultiply:
+      return NodeType::kMultiply;
+    case TokenType::kDivide:
+      return NodeType::kDivide;
+    case TokenType::kFloorDivide:
+      return NodeType::kFloorDivide;
+    case TokenType::kModulo:
+      return NodeType::kModulo;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -50,7 +62,8 @@ Result<NodePtr> Parser::binary(NodeType type, NodePtr left, NodePtr right, int l
 }
 
 // One expression, or a tuple of several with commas between them.
-Result<NodePtr> Parser::parse_tuple(bool simplified, bool with_conditional, bool in_parentheses, bool with_namespace) {
+Result<NodePtr> Parser::parse_tuple(bool simplified, bool with_conditional, bool in_parentheses,
+                                    bool with_namespace) {
   const int line = current().line;
   Nodes items;
   bool is_tuple = false;
@@ -214,7 +227,8 @@ Result<NodePtr> Parser::parse_name(bool with_namespace) {
 Result<NodePtr> Parser::parse_primary(bool with_namespace) {
   const Token& token = current();
   switch (token.type) {
-    case TokenType::kName: return parse_name(with_namespace);
+    case TokenType::kName:
+      return parse_name(with_namespace);
     case TokenType::kText: {
       NodePtr node = make(NodeType::kText, token.line);
       while (at(TokenType::kText)) node->text += take().text;
@@ -238,9 +252,12 @@ Result<NodePtr> Parser::parse_primary(bool with_namespace) {
       TRY(expect(TokenType::kRightParenthesis, ")"));
       return node;
     }
-    case TokenType::kLeftBracket: return parse_list();
-    case TokenType::kLeftBrace: return parse_dict();
-    default: return fail(token.text.empty() ? "unexpected end of the template" : "unexpected '" + token.text + "'");
+    case TokenType::kLeftBracket:
+      return parse_list();
+    case TokenType::kLeftBrace:
+      return parse_dict();
+    default:
+      return fail(token.text.empty() ? "unexpected end of the template" : "unexpected '" + token.text + "'");
   }
 }
 
@@ -404,7 +421,8 @@ Result<std::string> Parser::parse_dotted_name() {
   return name;
 }
 
-// A chain of filters; the first has no bar before it if `start_inline`. A null node: the enclosing block's text.
+// A chain of filters; the first has no bar before it if `start_inline`. A null node: the enclosing block's
+// text.
 Result<NodePtr> Parser::parse_filter(NodePtr node, bool start_inline) {
   while (at(TokenType::kPipe) || start_inline) {
     if (!start_inline) take();
@@ -423,8 +441,8 @@ Result<NodePtr> Parser::parse_test(NodePtr node) {
   const bool negated = skip_name("not");
   test->first = std::move(node);
   test->name = TRY(parse_dotted_name());
-  constexpr std::array kStarts = {TokenType::kName,        TokenType::kText,       TokenType::kInteger,
-                                  TokenType::kReal,        TokenType::kLeftBrace,  TokenType::kLeftBracket};
+  constexpr std::array kStarts = {TokenType::kName, TokenType::kText,      TokenType::kInteger,
+                                  TokenType::kReal, TokenType::kLeftBrace, TokenType::kLeftBracket};
   if (at(TokenType::kLeftParenthesis)) {
     TRY(parse_arguments(*test));
   } else if (std::find(kStarts.begin(), kStarts.end(), current().type) != kStarts.end() && !at_name("else") &&

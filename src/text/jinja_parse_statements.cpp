@@ -13,7 +13,8 @@ bool mark_assigned(Node& node) {
     return true;
   }
   if (node.type != NodeType::kTuple) return false;
-  return std::all_of(node.list.begin(), node.list.end(), [](const NodePtr& item) { return mark_assigned(*item); });
+  return std::all_of(node.list.begin(), node.list.end(),
+                     [](const NodePtr& item) { return mark_assigned(*item); });
 }
 
 }  // namespace
@@ -33,7 +34,8 @@ bool Parser::skip_name(std::string_view name) {
 Status Parser::expect(TokenType type, std::string_view shown) {
   if (skip(type)) return {};
   const std::string& found = current().text;
-  return fail("expected '" + std::string(shown) + "', got " + (found.empty() ? "the end" : "'" + found.substr(0, 40) + "'"));
+  return fail("expected '" + std::string(shown) + "', got " +
+              (found.empty() ? "the end" : "'" + found.substr(0, 40) + "'"));
 }
 
 Status Parser::expect_name(std::string_view name) {
@@ -69,7 +71,8 @@ Status Parser::parse_body(Nodes& body, Names ends) {
     }
     TRY(expect(TokenType::kBlockBegin, "{%"));
     if (!at(TokenType::kName)) return fail("tag name expected");
-    if (std::any_of(ends.begin(), ends.end(), [this](std::string_view end) { return at_name(end); })) return {};
+    if (std::any_of(ends.begin(), ends.end(), [this](std::string_view end) { return at_name(end); }))
+      return {};
     body.push_back(TRY(parse_statement()));
     TRY(expect(TokenType::kBlockEnd, "%}"));
   }
@@ -129,8 +132,8 @@ Result<NodePtr> Parser::parse_statement() {
     return finish(std::move(node));
   }
   if (name == "include" || name == "import" || name == "from" || name == "extends") {
-    return unsupported(what_ + ": line " + std::to_string(current().line) + ": a chat template stands alone: '" + name +
-                       "' is not supported");
+    return unsupported(what_ + ": line " + std::to_string(current().line) +
+                       ": a chat template stands alone: '" + name + "' is not supported");
   }
   return fail("unknown tag '" + name + "'");
 }
@@ -254,7 +257,8 @@ Result<NodePtr> Parser::parse_autoescape() {
   NodePtr node = make(NodeType::kScope, take().line);
   NodePtr option = TRY(parse_expression());
   if (option->type != NodeType::kBoolean || option->flag) {
-    return unsupported(what_ + ": line " + std::to_string(node->line) + ": only 'autoescape false' is supported");
+    return unsupported(what_ + ": line " + std::to_string(node->line) +
+                       ": only 'autoescape false' is supported");
   }
   TRY(parse_closed(node->body, "endautoescape"));
   return finish(std::move(node));
@@ -279,7 +283,8 @@ Result<NodePtr> Parser::parse_loop_control(NodeType type) {
   return make(type, take().line);
 }
 
-// What stands left of an assignment or after `for`: names, tuples of them and, if asked for, namespace attributes.
+// What stands left of an assignment or after `for`: names, tuples of them and, if asked for, namespace
+// attributes.
 Result<NodePtr> Parser::parse_target(bool with_namespace) {
   NodePtr target = TRY(parse_tuple(true, true, false, with_namespace));
   if (!mark_assigned(*target)) return fail("cannot assign to this expression");

@@ -1,7 +1,9 @@
-// Parser of chat templates: tokens to a syntax tree, by Jinja's own grammar (jinja2 3.1.6), recursive descent.
+// Parser of chat templates: tokens to a syntax tree, by Jinja's own grammar (jinja2 3.1.6), recursive
+// descent.
 //
-// Statements are in jinja_parse_statements.cpp, expressions in jinja_parse_expressions.cpp. Nesting, and the height of
-// the tree (long chains of operators lean to one side), are limited, so whatever walks the tree may recurse.
+// Statements are in jinja_parse_statements.cpp, expressions in jinja_parse_expressions.cpp. Nesting, and the
+// height of the tree (long chains of operators lean to one side), are limited, so whatever walks the tree may
+// recurse.
 #pragma once
 #include <initializer_list>
 #include <string>
@@ -48,7 +50,7 @@ class Parser {
   Result<NodePtr> binary(NodeType type, NodePtr left, NodePtr right, int line) const;
 
   // Statements
-  Status parse_body(Nodes& body, Names ends);  // up to one of the tags `ends`, whose name is then current
+  Status parse_body(Nodes& body, Names ends);   // up to one of the tags `ends`, whose name is then current
   Status parse_block(Nodes& body, Names ends);  // the end of this tag first
   Status parse_closed(Nodes& body, std::string_view end);  // and takes the closing tag's name
   Result<NodePtr> parse_statement();
@@ -69,7 +71,8 @@ class Parser {
   Result<NodePtr> parse_target_name();
 
   // Expressions
-  Result<NodePtr> parse_tuple(bool simplified, bool with_conditional, bool in_parentheses, bool with_namespace);
+  Result<NodePtr> parse_tuple(bool simplified, bool with_conditional, bool in_parentheses,
+                              bool with_namespace);
   Result<NodePtr> parse_expression() { return parse_conditional(); }
   Result<NodePtr> parse_conditional();
   Result<NodePtr> parse_or();

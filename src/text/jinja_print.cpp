@@ -14,7 +14,10 @@ namespace {
 
 void append_escape(std::string& out, char32_t c) {
   char buffer[16];
-  std::snprintf(buffer, sizeof buffer, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x",
+  std::snprintf(buffer, sizeof buffer,
+                c < 0x100     ? "\\x%02x"
+                : c < 0x10000 ? "\\u%04x"
+                              : "\\U%08x",
                 static_cast<unsigned>(c));
   out += buffer;
 }
@@ -29,17 +32,23 @@ class ReprWriter {
     TRY(runtime_.deeper());
     TRY(runtime_.room_to_grow(out_));
     switch (value.kind()) {
-      case Kind::kString: return write_text(value);
-      case Kind::kList: return write_items(value.items(), "[", "]");
-      case Kind::kTuple: return write_items(value.items(), "(", value.items().size() == 1 ? ",)" : ")");
-      case Kind::kDict: return write_dict(value.get<DictObject>());
-      case Kind::kView: return write_view(value.get<ViewObject>());
+      case Kind::kString:
+        return write_text(value);
+      case Kind::kList:
+        return write_items(value.items(), "[", "]");
+      case Kind::kTuple:
+        return write_items(value.items(), "(", value.items().size() == 1 ? ",)" : ")");
+      case Kind::kDict:
+        return write_dict(value.get<DictObject>());
+      case Kind::kView:
+        return write_view(value.get<ViewObject>());
       case Kind::kNamespace:
         out_ += "<Namespace ";
         TRY(write(value.get<NamespaceObject>().attributes));
         out_ += '>';
         return {};
-      default: return write_simple(value);
+      default:
+        return write_simple(value);
     }
   }
   std::string take() { return std::move(out_); }
@@ -75,7 +84,9 @@ class ReprWriter {
   }
 
   Status write_view(const ViewObject& view) {
-    const char* name = view.view == View::kKeys ? "dict_keys" : view.view == View::kValues ? "dict_values" : "dict_items";
+    const char* name = view.view == View::kKeys     ? "dict_keys"
+                       : view.view == View::kValues ? "dict_values"
+                                                    : "dict_items";
     const auto& entries = view.dict.get<DictObject>().entries;
     out_ += std::string(name) + "([";
     for (size_t i = 0; i < entries.size(); ++i) {
@@ -92,18 +103,31 @@ class ReprWriter {
 
   Status write_simple(const Value& value) {
     switch (value.kind()) {
-      case Kind::kNone: out_ += "None"; break;
-      case Kind::kBool: out_ += value.as_int() != 0 ? "True" : "False"; break;
-      case Kind::kInt: out_ += std::to_string(value.as_int()); break;
-      case Kind::kFloat: out_ += float_repr(value.as_real()); break;
-      case Kind::kUndefined: out_ += "Undefined"; break;
-      case Kind::kRange: write_range(value.get<RangeObject>()); break;
+      case Kind::kNone:
+        out_ += "None";
+        break;
+      case Kind::kBool:
+        out_ += value.as_int() != 0 ? "True" : "False";
+        break;
+      case Kind::kInt:
+        out_ += std::to_string(value.as_int());
+        break;
+      case Kind::kFloat:
+        out_ += float_repr(value.as_real());
+        break;
+      case Kind::kUndefined:
+        out_ += "Undefined";
+        break;
+      case Kind::kRange:
+        write_range(value.get<RangeObject>());
+        break;
       case Kind::kMacro: {
         const std::string& name = value.get<MacroObject>().node->name;
         out_ += "<Macro " + (name.empty() ? "anonymous" : text_repr(name)) + ">";
         break;
       }
-      default: return unsupported(std::string("a ") + type_name(value) + " has no text that is the same every time");
+      default:
+        return unsupported(std::string("a ") + type_name(value) + " has no text that is the same every time");
     }
     return {};
   }
@@ -127,15 +151,27 @@ class JsonWriter {
     TRY(runtime_.deeper());
     TRY(runtime_.room_to_grow(out_));
     switch (value.kind()) {
-      case Kind::kNone: out_ += "null"; return {};
-      case Kind::kBool: out_ += value.as_int() != 0 ? "true" : "false"; return {};
-      case Kind::kInt: out_ += std::to_string(value.as_int()); return {};
-      case Kind::kFloat: out_ += number(value.as_real()); return {};
-      case Kind::kString: return write_text(value.text());
+      case Kind::kNone:
+        out_ += "null";
+        return {};
+      case Kind::kBool:
+        out_ += value.as_int() != 0 ? "true" : "false";
+        return {};
+      case Kind::kInt:
+        out_ += std::to_string(value.as_int());
+        return {};
+      case Kind::kFloat:
+        out_ += number(value.as_real());
+        return {};
+      case Kind::kString:
+        return write_text(value.text());
       case Kind::kList:
-      case Kind::kTuple: return write_items(value.items(), level);
-      case Kind::kDict: return write_dict(value.get<DictObject>(), level);
-      default: return invalid(std::string("object of type ") + type_name(value) + " is not JSON serializable");
+      case Kind::kTuple:
+        return write_items(value.items(), level);
+      case Kind::kDict:
+        return write_dict(value.get<DictObject>(), level);
+      default:
+        return invalid(std::string("object of type ") + type_name(value) + " is not JSON serializable");
     }
   }
   std::string take() { return std::move(out_); }
@@ -176,12 +212,18 @@ class JsonWriter {
 
   Result<std::string> key_text(const Value& key) {
     switch (key.kind()) {
-      case Kind::kString: return key.text();
-      case Kind::kNone: return std::string("null");
-      case Kind::kBool: return std::string(key.as_int() != 0 ? "true" : "false");
-      case Kind::kInt: return std::to_string(key.as_int());
-      case Kind::kFloat: return number(key.as_real());
-      default: return type_error("a string, number or none as a key", key);
+      case Kind::kString:
+        return key.text();
+      case Kind::kNone:
+        return std::string("null");
+      case Kind::kBool:
+        return std::string(key.as_int() != 0 ? "true" : "false");
+      case Kind::kInt:
+        return std::to_string(key.as_int());
+      case Kind::kFloat:
+        return number(key.as_real());
+      default:
+        return type_error("a string, number or none as a key", key);
     }
   }
 
@@ -190,8 +232,10 @@ class JsonWriter {
     std::vector<const std::pair<Value, Value>*> entries;
     for (const auto& entry : dict.entries) entries.push_back(&entry);
     if (!style_.sort_keys) return entries;
-    const bool texts = std::all_of(entries.begin(), entries.end(), [](const auto* e) { return e->first.is_string(); });
-    const bool numbers = std::all_of(entries.begin(), entries.end(), [](const auto* e) { return e->first.is_number(); });
+    const bool texts =
+        std::all_of(entries.begin(), entries.end(), [](const auto* e) { return e->first.is_string(); });
+    const bool numbers =
+        std::all_of(entries.begin(), entries.end(), [](const auto* e) { return e->first.is_number(); });
     if (!texts && !numbers && entries.size() > 1) return invalid("no order between the keys to sort");
     std::stable_sort(entries.begin(), entries.end(), [texts](const auto* a, const auto* b) {
       return texts ? a->first.text() < b->first.text() : order_of_numbers(a->first, b->first) == -1;
@@ -264,7 +308,8 @@ std::string float_repr(double value) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
   std::array<char, 64> buffer;
-  const auto written = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::scientific);
+  const auto written =
+      std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::scientific);
   const std::string_view shortest(buffer.data(), static_cast<size_t>(written.ptr - buffer.data()));
   const size_t mark = shortest.find('e');
   const int exponent = std::atoi(std::string(shortest.substr(mark + 1)).c_str());
@@ -281,13 +326,15 @@ std::string float_repr(double value) {
     return out + (exponent < 0 ? "e-" : "e+") + (magnitude < 10 ? "0" : "") + std::to_string(magnitude);
   }
   if (exponent < 0) return out + "0." + std::string(static_cast<size_t>(-exponent - 1), '0') + digits;
-  if (count <= exponent + 1) return out + digits + std::string(static_cast<size_t>(exponent + 1 - count), '0') + ".0";
+  if (count <= exponent + 1)
+    return out + digits + std::string(static_cast<size_t>(exponent + 1 - count), '0') + ".0";
   const auto whole = static_cast<size_t>(exponent + 1);
   return out + digits.substr(0, whole) + "." + digits.substr(whole);
 }
 
 std::string text_repr(std::string_view text, bool ascii_only) {
-  const bool double_quotes = text.find('\'') != std::string_view::npos && text.find('"') == std::string_view::npos;
+  const bool double_quotes =
+      text.find('\'') != std::string_view::npos && text.find('"') == std::string_view::npos;
   const char quote = double_quotes ? '"' : '\'';
   std::string out(1, quote);
   for (size_t at = 0; at < text.size();) {
@@ -311,12 +358,23 @@ std::string escape_html(std::string_view text) {
   out.reserve(text.size());
   for (const char c : text) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '\'': out += "&#39;"; break;
-      case '"': out += "&#34;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      case '"':
+        out += "&#34;";
+        break;
+      default:
+        out += c;
     }
   }
   return out;

@@ -10,9 +10,7 @@ namespace {
 // Half of the usual stack of a thread; the least that Python's own limit on recursion would need is far less.
 constexpr int64_t kMaxStackBytes = int64_t{4} << 20;
 
-const char* stack_position() {
-  return static_cast<const char*>(__builtin_frame_address(0));
-}
+const char* stack_position() { return static_cast<const char*>(__builtin_frame_address(0)); }
 
 int64_t bytes_of_key(const Value& key) {
   if (key.is_string()) return static_cast<int64_t>(key.text().size());
@@ -23,7 +21,8 @@ int64_t bytes_of_key(const Value& key) {
   return bytes;
 }
 
-// The steps of finding a key: as many comparisons as the dict's index is deep, each of the whole key at worst.
+// The steps of finding a key: as many comparisons as the dict's index is deep, each of the whole key at
+// worst.
 int64_t cost_of_key(const Value& key, const DictObject& dict) {
   const auto size = static_cast<int64_t>(dict.entries.size());
   const int64_t comparisons = std::min<int64_t>(size, 16) + 1;
@@ -36,7 +35,8 @@ Runtime::Runtime(const TemplateLimits& render_limits) : limits(render_limits), s
 
 Status Runtime::deeper() const {
   const int64_t used = stack_base - stack_position();
-  if (used > kMaxStackBytes) [[unlikely]] return limit_reached("the template recurses too deeply");
+  if (used > kMaxStackBytes) [[unlikely]]
+    return limit_reached("the template recurses too deeply");
   return {};
 }
 
@@ -51,7 +51,8 @@ Error Runtime::exhausted() const {
 }
 
 Error Runtime::out_of_memory() const {
-  return limit_reached("the template needs more than " + std::to_string(limits.max_memory_bytes) + " bytes of memory");
+  return limit_reached("the template needs more than " + std::to_string(limits.max_memory_bytes) +
+                       " bytes of memory");
 }
 
 Value Runtime::text(std::string text, bool markup) {

@@ -1,7 +1,7 @@
 // What every part of a running template shares: the heap, the limits, and the making of values.
 //
-// Work is counted in steps, one for each node run, each element and each few bytes of text handled; `room` is asked before
-// anything is made whose size the template decides.
+// Work is counted in steps, one for each node run, each element and each few bytes of text handled; `room` is
+// asked before anything is made whose size the template decides.
 #pragma once
 #include <string>
 #include <utility>
@@ -24,18 +24,21 @@ struct Runtime {
 
   Status work(int64_t units = 1) {
     steps += units;
-    if (steps > limits.max_steps || heap.bytes() > limits.max_memory_bytes) [[unlikely]] return exhausted();
+    if (steps > limits.max_steps || heap.bytes() > limits.max_memory_bytes) [[unlikely]]
+      return exhausted();
     return {};
   }
   // Of copying, searching or comparing a text.
   Status work_on(std::string_view text) { return work(1 + static_cast<int64_t>(text.size() / 16)); }
   // Whether `bytes` more may be made.
   Status room(int64_t bytes) {
-    if (bytes > limits.max_memory_bytes - heap.bytes()) [[unlikely]] return out_of_memory();
+    if (bytes > limits.max_memory_bytes - heap.bytes()) [[unlikely]]
+      return out_of_memory();
     return {};
   }
   Status room_for(int64_t count, int64_t bytes_each);
-  // Whether a text that is still growing may grow on: a string doubles, and keeps the old one while it copies.
+  // Whether a text that is still growing may grow on: a string doubles, and keeps the old one while it
+  // copies.
   Status room_to_grow(const std::string& text) { return room(3 * static_cast<int64_t>(text.capacity())); }
   // Whether there is stack left for one more level of recursion.
   Status deeper() const;
@@ -44,7 +47,7 @@ struct Runtime {
   Value list(Values items) { return sequence(Kind::kList, std::move(items)); }
   Value tuple(Values items) { return sequence(Kind::kTuple, std::move(items)); }
   Value pair(Value first, Value second);
-  Value dict();  // an empty one, to be filled with set
+  Value dict();                                         // an empty one, to be filled with set
   void set(const Value& dict, Value key, Value value);  // the key must be hashable
   // The value of a key, nullptr where there is none; an error where the key cannot be one.
   Result<const Value*> find(const Value& dict, const Value& key);

@@ -14,8 +14,8 @@ namespace {
 // Copies of symbol tables while branches are compared; real templates stay below a hundred thousand.
 constexpr int64_t kMaxCopiedSymbols = 4'000'000;
 
-// The slots of one function. A variable's identity is its frame's level and its name, so frames that follow each
-// other share slots; `variant` keeps a loop's filter, which runs interleaved with the body, apart.
+// The slots of one function. A variable's identity is its frame's level and its name, so frames that follow
+// each other share slots; `variant` keeps a loop's filter, which runs interleaved with the body, apart.
 struct Slots {
   Slots* parent = nullptr;
   Function* function = nullptr;
@@ -50,7 +50,8 @@ struct Symbols {
   std::map<int, SymbolLoad> loads;
   std::set<std::string> stores;
 
-  Symbols(Slots* of, const Symbols* outer) : slots(of), parent(outer), level(outer == nullptr ? 0 : outer->level + 1) {}
+  Symbols(Slots* of, const Symbols* outer)
+      : slots(of), parent(outer), level(outer == nullptr ? 0 : outer->level + 1) {}
 
   const Variable* find(const std::string& name) const {
     for (const Symbols* frame = this; frame != nullptr; frame = frame->parent) {
@@ -95,7 +96,8 @@ struct Symbols {
     for (const std::string& name : assigned) {
       const Variable* outer = parent == nullptr ? nullptr : parent->find(name);
       SymbolLoad& load = loads[references.at(name).index];
-      load = outer == nullptr ? SymbolLoad{LoadKind::kContext, {}, name} : SymbolLoad{LoadKind::kAlias, *outer, {}};
+      load = outer == nullptr ? SymbolLoad{LoadKind::kContext, {}, name}
+                              : SymbolLoad{LoadKind::kAlias, *outer, {}};
     }
   }
 };
@@ -150,7 +152,9 @@ class ScopePass {
   }
 
  private:
-  Error fail(const Node& node, const std::string& message) const { return syntax_error(what_, node.line, message); }
+  Error fail(const Node& node, const std::string& message) const {
+    return syntax_error(what_, node.line, message);
+  }
 
   // Which symbols a frame has: declared while its own statements, but not inner frames, are looked at.
   Status analyze(Symbols& symbols, const std::vector<NodePtr>& nodes) {
@@ -167,18 +171,31 @@ class ScopePass {
           symbols.load(node.name);
         }
         return {};
-      case NodeType::kAttributeOf: symbols.load(node.name); return {};
-      case NodeType::kMacro: symbols.store(node.name); return {};
-      case NodeType::kIf: return analyze_if(symbols, node);
-      case NodeType::kSet: TRY(analyze(symbols, *node.second)); return analyze(symbols, *node.first);
-      case NodeType::kFor: return analyze(symbols, *node.second);
-      case NodeType::kCallBlock: return node.first ? analyze(symbols, *node.first) : Status();
+      case NodeType::kAttributeOf:
+        symbols.load(node.name);
+        return {};
+      case NodeType::kMacro:
+        symbols.store(node.name);
+        return {};
+      case NodeType::kIf:
+        return analyze_if(symbols, node);
+      case NodeType::kSet:
+        TRY(analyze(symbols, *node.second));
+        return analyze(symbols, *node.first);
+      case NodeType::kFor:
+        return analyze(symbols, *node.second);
+      case NodeType::kCallBlock:
+        return node.first ? analyze(symbols, *node.first) : Status();
       case NodeType::kFilterBlock:
-      case NodeType::kSetBlock: return analyze(symbols, *node.first);
-      case NodeType::kWith: return analyze(symbols, node.other);
+      case NodeType::kSetBlock:
+        return analyze(symbols, *node.first);
+      case NodeType::kWith:
+        return analyze(symbols, node.other);
       case NodeType::kScope:
-      case NodeType::kBlock: return {};
-      default: break;
+      case NodeType::kBlock:
+        return {};
+      default:
+        break;
     }
     Status status;
     for_each_child(node, [&](const Node& child) {
@@ -232,26 +249,43 @@ class ScopePass {
     return {};
   }
 
-  Status resolve_one(const NodePtr& node, const Frame& frame) { return node ? resolve(*node, frame) : Status(); }
+  Status resolve_one(const NodePtr& node, const Frame& frame) {
+    return node ? resolve(*node, frame) : Status();
+  }
 
   Status resolve(Node& node, const Frame& frame) {
     switch (node.type) {
       case NodeType::kName:
-      case NodeType::kAttributeOf: return resolve_name(node, frame);
+      case NodeType::kAttributeOf:
+        return resolve_name(node, frame);
       case NodeType::kConditional:
-      case NodeType::kIf: return resolve_parts(node, {frame.symbols, frame.slots, true});
+      case NodeType::kIf:
+        return resolve_parts(node, {frame.symbols, frame.slots, true});
       case NodeType::kFilter:
-      case NodeType::kTest: return resolve_builtin(node, frame);
-      case NodeType::kFor: return resolve_for(node, frame);
-      case NodeType::kSetBlock: return resolve_set_block(node, frame);
-      case NodeType::kMacro: return resolve_macro(node, frame);
-      case NodeType::kCallBlock: TRY(resolve_macro(node, frame)); return resolve_one(node.first, frame);
-      case NodeType::kFilterBlock: return resolve_filter_block(node, frame);
-      case NodeType::kWith: return resolve_with(node, frame);
-      case NodeType::kScope: return resolve_scope(node, frame);
-      case NodeType::kBlock: return resolve_block(node);
-      case NodeType::kText: node.constant = texts_++; return {};
-      default: return resolve_parts(node, frame);
+      case NodeType::kTest:
+        return resolve_builtin(node, frame);
+      case NodeType::kFor:
+        return resolve_for(node, frame);
+      case NodeType::kSetBlock:
+        return resolve_set_block(node, frame);
+      case NodeType::kMacro:
+        return resolve_macro(node, frame);
+      case NodeType::kCallBlock:
+        TRY(resolve_macro(node, frame));
+        return resolve_one(node.first, frame);
+      case NodeType::kFilterBlock:
+        return resolve_filter_block(node, frame);
+      case NodeType::kWith:
+        return resolve_with(node, frame);
+      case NodeType::kScope:
+        return resolve_scope(node, frame);
+      case NodeType::kBlock:
+        return resolve_block(node);
+      case NodeType::kText:
+        node.constant = texts_++;
+        return {};
+      default:
+        return resolve_parts(node, frame);
     }
   }
 
@@ -401,7 +435,8 @@ class ScopePass {
     Function& function = *node.function;
     Slots slots{.parent = frame.slots, .function = &function, .indices = {}};
     Symbols symbols(&slots, frame.symbols);
-    for (const NodePtr& parameter : node.list) function.parameters.push_back(symbols.parameter(parameter->name));
+    for (const NodePtr& parameter : node.list)
+      function.parameters.push_back(symbols.parameter(parameter->name));
     TRY(analyze(symbols, node.other));
     TRY(analyze(symbols, node.body));
     TRY(declare_specials(node, symbols));
@@ -430,7 +465,8 @@ class ScopePass {
       }
     }
     if (used.contains("kwargs") && parameter_at("kwargs") < 0) function.kwargs = symbols.parameter("kwargs");
-    if (used.contains("varargs") && parameter_at("varargs") < 0) function.varargs = symbols.parameter("varargs");
+    if (used.contains("varargs") && parameter_at("varargs") < 0)
+      function.varargs = symbols.parameter("varargs");
     return {};
   }
 

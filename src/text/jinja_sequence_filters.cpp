@@ -9,7 +9,9 @@
 namespace heed::jinja {
 namespace {
 
-Result<Value> count(Runtime& /*runtime*/, Arguments& arguments) { return Value::integer(TRY(length(arguments.self))); }
+Result<Value> count(Runtime& /*runtime*/, Arguments& arguments) {
+  return Value::integer(TRY(length(arguments.self)));
+}
 
 Result<Value> first(Runtime& runtime, Arguments& arguments) {
   const Value iterator = TRY(iterate(runtime, arguments.self));
@@ -98,8 +100,12 @@ Result<Value> extreme(Runtime& runtime, Arguments& arguments, Comparison better)
   return best.is_missing() ? runtime.undefined("no aggregated item, sequence was empty") : best;
 }
 
-Result<Value> minimum(Runtime& runtime, Arguments& arguments) { return extreme(runtime, arguments, Comparison::kLess); }
-Result<Value> maximum(Runtime& runtime, Arguments& arguments) { return extreme(runtime, arguments, Comparison::kGreater); }
+Result<Value> minimum(Runtime& runtime, Arguments& arguments) {
+  return extreme(runtime, arguments, Comparison::kLess);
+}
+Result<Value> maximum(Runtime& runtime, Arguments& arguments) {
+  return extreme(runtime, arguments, Comparison::kGreater);
+}
 
 Result<Value> sum(Runtime& runtime, Arguments& arguments) {
   const AttributePath path = TRY(AttributePath::of(arguments[0]));

@@ -67,7 +67,8 @@ Result<AttributePath> AttributePath::of(const Value& attribute, Value otherwise)
   const std::string& text = attribute.text();
   for (size_t start = 0; start <= text.size();) {
     const size_t end = std::min(text.find('.', start), text.size());
-    path.steps.push_back(part_of(*attribute.object()->heap, std::string_view(text).substr(start, end - start)));
+    path.steps.push_back(
+        part_of(*attribute.object()->heap, std::string_view(text).substr(start, end - start)));
     start = end + 1;
   }
   return path;

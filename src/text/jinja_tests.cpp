@@ -11,8 +11,12 @@ Result<Value> remainder_is(Runtime& runtime, const Value& value, const Value& di
   return Value::boolean(TRY(equal(runtime, remainder, Value::integer(wanted))));
 }
 
-Result<Value> odd(Runtime& runtime, Arguments& a) { return remainder_is(runtime, a.self, Value::integer(2), 1); }
-Result<Value> even(Runtime& runtime, Arguments& a) { return remainder_is(runtime, a.self, Value::integer(2), 0); }
+Result<Value> odd(Runtime& runtime, Arguments& a) {
+  return remainder_is(runtime, a.self, Value::integer(2), 1);
+}
+Result<Value> even(Runtime& runtime, Arguments& a) {
+  return remainder_is(runtime, a.self, Value::integer(2), 0);
+}
 Result<Value> divisible(Runtime& runtime, Arguments& a) { return remainder_is(runtime, a.self, a[0], 0); }
 Result<Value> defined(Runtime& /*runtime*/, Arguments& a) { return Value::boolean(!a.self.is_undefined()); }
 Result<Value> undefined(Runtime& /*runtime*/, Arguments& a) { return Value::boolean(a.self.is_undefined()); }
@@ -32,7 +36,9 @@ Result<Value> is_true(Runtime& /*runtime*/, Arguments& a) {
 Result<Value> is_false(Runtime& /*runtime*/, Arguments& a) {
   return Value::boolean(a.self.is(Kind::kBool) && a.self.as_int() == 0);
 }
-Result<Value> escaped(Runtime& /*runtime*/, Arguments& a) { return Value::boolean(a.self.is_string() && a.self.markup()); }
+Result<Value> escaped(Runtime& /*runtime*/, Arguments& a) {
+  return Value::boolean(a.self.is_string() && a.self.markup());
+}
 Result<Value> filter(Runtime& /*runtime*/, Arguments& a) {
   if (!is_hashable(a.self)) return type_error("a hashable name", a.self);
   return Value::boolean(a.self.is_string() && find_filter(a.self.text()) != nullptr);
@@ -43,8 +49,8 @@ Result<Value> test(Runtime& /*runtime*/, Arguments& a) {
 }
 
 Result<Value> sequence(Runtime& /*runtime*/, Arguments& a) {
-  return Value::boolean(a.self.is_string() || a.self.is_sequence() || a.self.is_dict() || a.self.is(Kind::kRange) ||
-                        a.self.is_undefined());
+  return Value::boolean(a.self.is_string() || a.self.is_sequence() || a.self.is_dict() ||
+                        a.self.is(Kind::kRange) || a.self.is_undefined());
 }
 
 Result<Value> callable(Runtime& /*runtime*/, Arguments& a) {
@@ -54,8 +60,10 @@ Result<Value> callable(Runtime& /*runtime*/, Arguments& a) {
     case Kind::kFunction:
     case Kind::kLoop:
     case Kind::kJoiner:
-    case Kind::kUndefined: return Value::boolean(true);
-    default: return Value::boolean(false);
+    case Kind::kUndefined:
+      return Value::boolean(true);
+    default:
+      return Value::boolean(false);
   }
 }
 

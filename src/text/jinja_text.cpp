@@ -37,7 +37,8 @@ Result<Value> strip_text(Runtime& runtime, const Value& text, const Value& chars
   if (!all_space && !chars.is_string()) return type_error("a string of characters to strip", chars);
   const std::string_view kept = strip(text.text(), all_space ? nullptr : &chars.text(), left, right);
   const auto dropped = static_cast<int64_t>(text.text().size() - kept.size());
-  TRY(runtime.work(all_space ? dropped / 64 : (dropped + 1) * (static_cast<int64_t>(chars.text().size()) / 64 + 1) / 8));
+  TRY(runtime.work(all_space ? dropped / 64
+                             : (dropped + 1) * (static_cast<int64_t>(chars.text().size()) / 64 + 1) / 8));
   TRY(charge_text(runtime, kept, 1));
   return runtime.text(std::string(kept), text.markup());
 }
@@ -68,7 +69,8 @@ Result<std::string> replace_text(Runtime& runtime, std::string_view text, std::s
   return out;
 }
 
-Result<Value> pad_text(Runtime& runtime, const Value& text, int64_t width, std::string_view fill, Padding padding) {
+Result<Value> pad_text(Runtime& runtime, const Value& text, int64_t width, std::string_view fill,
+                       Padding padding) {
   const int64_t missing = std::max<int64_t>(0, width - text_length(text));
   TRY(charge_text(runtime, text.text(), 1));
   TRY(runtime.room_for(missing, static_cast<int64_t>(fill.size())));
@@ -132,13 +134,15 @@ std::string unescape_html(std::string_view text) {
       continue;
     }
     const std::string_view name = text.substr(at + 1, end - at - 1);
-    const auto* named = std::find_if(std::begin(kNamed), std::end(kNamed), [name](const auto& e) { return e.first == name; });
+    const auto* named =
+        std::find_if(std::begin(kNamed), std::end(kNamed), [name](const auto& e) { return e.first == name; });
     const bool hexadecimal = name.starts_with("#x") || name.starts_with("#X");
     uint32_t code = 0;
     const size_t digits = hexadecimal ? 2 : 1;
-    const bool numbered = name.starts_with('#') && name.size() > digits &&
-                          std::from_chars(name.data() + digits, name.data() + name.size(), code, hexadecimal ? 16 : 10)
-                                  .ptr == name.data() + name.size();
+    const bool numbered =
+        name.starts_with('#') && name.size() > digits &&
+        std::from_chars(name.data() + digits, name.data() + name.size(), code, hexadecimal ? 16 : 10).ptr ==
+            name.data() + name.size();
     if (named != std::end(kNamed)) {
       out += named->second;
     } else if (numbered && code > 0 && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff)) {

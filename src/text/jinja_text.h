@@ -20,7 +20,8 @@ Result<std::string> replace_text(Runtime& runtime, std::string_view text, std::s
                                  std::string_view replacement, int64_t count);
 
 enum class Padding { kLeft, kRight, kBoth };  // where the fill goes
-Result<Value> pad_text(Runtime& runtime, const Value& text, int64_t width, std::string_view fill, Padding padding);
+Result<Value> pad_text(Runtime& runtime, const Value& text, int64_t width, std::string_view fill,
+                       Padding padding);
 
 // The parts of a text that is being split, within the limits.
 struct Pieces {
@@ -32,8 +33,8 @@ struct Pieces {
   Status add_lines(std::string_view text, bool keep_ends);
 };
 
-// Text without HTML comments and tags, white space collapsed; and with its entities resolved: the numbered ones and
-// amp, lt, gt, quot, apos, nbsp.
+// Text without HTML comments and tags, white space collapsed; and with its entities resolved: the numbered
+// ones and amp, lt, gt, quot, apos, nbsp.
 std::string strip_tags(std::string_view text);
 std::string unescape_html(std::string_view text);
 

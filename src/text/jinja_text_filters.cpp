@@ -181,7 +181,8 @@ Result<Value> format(Runtime& runtime, Arguments& arguments) {
     return invalid("format takes arguments by place or by name, not both");
   }
   const Value pattern = TRY(soft_text(runtime, arguments.self));
-  if (arguments.named.empty()) return format_percent(runtime, pattern, runtime.tuple(std::move(arguments.positional)));
+  if (arguments.named.empty())
+    return format_percent(runtime, pattern, runtime.tuple(std::move(arguments.positional)));
   const Value values = runtime.dict();
   for (const auto& [name, value] : arguments.named) runtime.set(values, runtime.text(name), value);
   return format_percent(runtime, pattern, values);
@@ -285,9 +286,12 @@ Builtins text_filters() {
 
 Builtins markup_filters() {
   static constexpr Builtin kFilters[] = {
-      {"safe", "", safe},           {"escape", "", escape},
-      {"e", "", escape},            {"forceescape", "", forceescape},
-      {"striptags", "", striptags}, {"xmlattr", "autospace?", xmlattr},
+      {"safe", "", safe},
+      {"escape", "", escape},
+      {"e", "", escape},
+      {"forceescape", "", forceescape},
+      {"striptags", "", striptags},
+      {"xmlattr", "autospace?", xmlattr},
   };
   return kFilters;
 }

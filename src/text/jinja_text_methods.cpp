@@ -101,7 +101,8 @@ Result<Value> split_text(Runtime& runtime, Arguments& arguments, bool from_right
   } else {
     const std::string separator = TRY(text_argument(arguments[0], "sep"));
     if (separator.empty()) return invalid("empty separator");
-    TRY(from_right ? split_from_right_at(text, separator, most, parts) : split_at(text, separator, most, parts));
+    TRY(from_right ? split_from_right_at(text, separator, most, parts)
+                   : split_at(text, separator, most, parts));
   }
   return list_of(runtime, arguments.self, parts.list);
 }
@@ -127,11 +128,16 @@ Result<Value> partition_text(Runtime& runtime, Arguments& arguments, bool from_r
   const std::string_view before = found || !from_right ? parts[0] : std::string_view();
   const std::string_view after = found ? parts[1] : from_right ? parts[0] : std::string_view();
   const bool markup = arguments.self.markup();
-  return runtime.tuple({runtime.text(std::string(before), markup), runtime.text(found ? separator : "", markup),
+  return runtime.tuple({runtime.text(std::string(before), markup),
+                        runtime.text(found ? separator : "", markup),
                         runtime.text(std::string(after), markup)});
 }
-Result<Value> partition(Runtime& runtime, Arguments& arguments) { return partition_text(runtime, arguments, false); }
-Result<Value> rpartition(Runtime& runtime, Arguments& arguments) { return partition_text(runtime, arguments, true); }
+Result<Value> partition(Runtime& runtime, Arguments& arguments) {
+  return partition_text(runtime, arguments, false);
+}
+Result<Value> rpartition(Runtime& runtime, Arguments& arguments) {
+  return partition_text(runtime, arguments, true);
+}
 
 Result<Value> join(Runtime& runtime, Arguments& arguments) {
   const bool markup = arguments.self.markup();
@@ -163,7 +169,8 @@ Result<Value> replace(Runtime& runtime, Arguments& arguments) {
   return runtime.text(TRY(replace_text(runtime, arguments.self.text(), old, replacement, count)), markup);
 }
 
-// The part of the text between the code points `start` and `end` of the arguments, and how many come before it.
+// The part of the text between the code points `start` and `end` of the arguments, and how many come before
+// it.
 struct Window {
   std::string_view text;
   int64_t start = 0;
@@ -235,7 +242,8 @@ Result<Value> affixed(Runtime& runtime, Arguments& arguments) {
     if (!affix.is_string()) return type_error("a string or a tuple of strings", affix);
     TRY(runtime.work_on(affix.text()));
     const std::string_view wanted = affix.text();
-    if (view.valid && (at_end ? view.text.ends_with(wanted) : view.text.starts_with(wanted))) return Value::boolean(true);
+    if (view.valid && (at_end ? view.text.ends_with(wanted) : view.text.starts_with(wanted)))
+      return Value::boolean(true);
   }
   return Value::boolean(false);
 }
@@ -294,7 +302,8 @@ Result<Value> expandtabs(Runtime& runtime, Arguments& arguments) {
 }
 
 Result<Value> format_map(Runtime& runtime, Arguments& arguments) {
-  if (arguments.positional.size() != 1 || !arguments.named.empty()) return invalid("format_map takes one mapping");
+  if (arguments.positional.size() != 1 || !arguments.named.empty())
+    return invalid("format_map takes one mapping");
   if (!arguments[0].is_dict()) return type_error("a mapping", arguments[0]);
   Arguments named;
   named.self = arguments.self;

@@ -18,20 +18,22 @@ struct CodeRange {
 
 // Digits that are not decimal (superscripts, circled digits, ...): Numeric_Type=Digit.
 constexpr CodeRange kOtherDigits[] = {
-    {0xb2, 0xb3}, {0xb9, 0xb9}, {0x1369, 0x1371}, {0x19da, 0x19da}, {0x2070, 0x2070}, {0x2074, 0x2079},
-    {0x2080, 0x2089}, {0x2460, 0x2468}, {0x2474, 0x247c}, {0x2488, 0x2490}, {0x24ea, 0x24ea}, {0x24f5, 0x24fd},
-    {0x24ff, 0x24ff}, {0x2776, 0x277e}, {0x2780, 0x2788}, {0x278a, 0x2792}, {0x10a40, 0x10a43},
-    {0x10e60, 0x10e68}, {0x11052, 0x1105a}, {0x1f100, 0x1f10a}};
+    {0xb2, 0xb3},     {0xb9, 0xb9},       {0x1369, 0x1371},   {0x19da, 0x19da},   {0x2070, 0x2070},
+    {0x2074, 0x2079}, {0x2080, 0x2089},   {0x2460, 0x2468},   {0x2474, 0x247c},   {0x2488, 0x2490},
+    {0x24ea, 0x24ea}, {0x24f5, 0x24fd},   {0x24ff, 0x24ff},   {0x2776, 0x277e},   {0x2780, 0x2788},
+    {0x278a, 0x2792}, {0x10a40, 0x10a43}, {0x10e60, 0x10e68}, {0x11052, 0x1105a}, {0x1f100, 0x1f10a}};
 // Lower and upper case outside the categories Ll and Lu: Other_Lowercase and Other_Uppercase.
 constexpr CodeRange kOtherLower[] = {
-    {0xaa, 0xaa}, {0xba, 0xba}, {0x2b0, 0x2b8}, {0x2c0, 0x2c1}, {0x2e0, 0x2e4}, {0x345, 0x345}, {0x37a, 0x37a},
-    {0x1d2c, 0x1d6a}, {0x1d78, 0x1d78}, {0x1d9b, 0x1dbf}, {0x2071, 0x2071}, {0x207f, 0x207f}, {0x2090, 0x209c},
-    {0x2170, 0x217f}, {0x24d0, 0x24e9}, {0x2c7c, 0x2c7d}, {0xa69c, 0xa69d}, {0xa770, 0xa770}, {0xa7f8, 0xa7f9},
-    {0xab5c, 0xab5f}, {0x10780, 0x10780}, {0x10783, 0x10785}, {0x10787, 0x107b0}, {0x107b2, 0x107ba}};
+    {0xaa, 0xaa},       {0xba, 0xba},       {0x2b0, 0x2b8},     {0x2c0, 0x2c1},    {0x2e0, 0x2e4},
+    {0x345, 0x345},     {0x37a, 0x37a},     {0x1d2c, 0x1d6a},   {0x1d78, 0x1d78},  {0x1d9b, 0x1dbf},
+    {0x2071, 0x2071},   {0x207f, 0x207f},   {0x2090, 0x209c},   {0x2170, 0x217f},  {0x24d0, 0x24e9},
+    {0x2c7c, 0x2c7d},   {0xa69c, 0xa69d},   {0xa770, 0xa770},   {0xa7f8, 0xa7f9},  {0xab5c, 0xab5f},
+    {0x10780, 0x10780}, {0x10783, 0x10785}, {0x10787, 0x107b0}, {0x107b2, 0x107ba}};
 constexpr CodeRange kOtherUpper[] = {
     {0x2160, 0x216f}, {0x24b6, 0x24cf}, {0x1f130, 0x1f149}, {0x1f150, 0x1f169}, {0x1f170, 0x1f189}};
-// Punctuation inside words (Word_Break MidLetter, MidNumLet, Single_Quote): ignored where a final sigma is sought.
-constexpr char32_t kInsideWords[] = {0x27, 0x2e, 0x3a, 0xb7, 0x387, 0x55f, 0x5f4, 0x2018, 0x2019,
+// Punctuation inside words (Word_Break MidLetter, MidNumLet, Single_Quote): ignored where a final sigma is
+// sought.
+constexpr char32_t kInsideWords[] = {0x27,   0x2e,   0x3a,   0xb7,   0x387,  0x55f,  0x5f4,  0x2018, 0x2019,
                                      0x2024, 0x2027, 0xfe13, 0xfe52, 0xfe55, 0xff07, 0xff0e, 0xff1a};
 constexpr char32_t kCapitalSigma = 0x3a3;
 constexpr char32_t kFinalSigma = 0x3c2;
@@ -47,8 +49,9 @@ utf8proc_category_t category(char32_t c) { return utf8proc_category(static_cast<
 
 const SpecialCasing* special_casing(char32_t c) {
   if (c < 0xdf) return nullptr;
-  const auto* found = std::lower_bound(std::begin(kSpecialCasing), std::end(kSpecialCasing), c,
-                                       [](const SpecialCasing& entry, char32_t letter) { return entry.letter < letter; });
+  const auto* found =
+      std::lower_bound(std::begin(kSpecialCasing), std::end(kSpecialCasing), c,
+                       [](const SpecialCasing& entry, char32_t letter) { return entry.letter < letter; });
   return found != std::end(kSpecialCasing) && found->letter == c ? found : nullptr;
 }
 
@@ -74,8 +77,10 @@ bool is_case_ignorable(char32_t c) {
     case UTF8PROC_CATEGORY_ME:
     case UTF8PROC_CATEGORY_CF:
     case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_SK: return true;
-    default: return std::find(std::begin(kInsideWords), std::end(kInsideWords), c) != std::end(kInsideWords);
+    case UTF8PROC_CATEGORY_SK:
+      return true;
+    default:
+      return std::find(std::begin(kInsideWords), std::end(kInsideWords), c) != std::end(kInsideWords);
   }
 }
 
@@ -117,7 +122,8 @@ bool is_valid_utf8(std::string_view text) {
       continue;
     }
     utf8proc_int32_t code_point;
-    const auto length = utf8proc_iterate(bytes + at, static_cast<utf8proc_ssize_t>(text.size() - at), &code_point);
+    const auto length =
+        utf8proc_iterate(bytes + at, static_cast<utf8proc_ssize_t>(text.size() - at), &code_point);
     if (length <= 0) return false;
     at += static_cast<size_t>(length);
   }
@@ -125,14 +131,16 @@ bool is_valid_utf8(std::string_view text) {
 }
 
 int64_t count_code_points(std::string_view text) {
-  return std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; });
+  return std::count_if(text.begin(), text.end(),
+                       [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; });
 }
 
 char32_t next_code_point(std::string_view text, size_t& at) {
   const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
   if (bytes[at] < 0x80) return bytes[at++];
   utf8proc_int32_t code_point;
-  const auto length = utf8proc_iterate(bytes + at, static_cast<utf8proc_ssize_t>(text.size() - at), &code_point);
+  const auto length =
+      utf8proc_iterate(bytes + at, static_cast<utf8proc_ssize_t>(text.size() - at), &code_point);
   at += length > 0 ? static_cast<size_t>(length) : 1;
   return length > 0 ? static_cast<char32_t>(code_point) : U'\ufffd';
 }
@@ -163,8 +171,8 @@ size_t byte_of(std::string_view text, int64_t index) {
 
 bool is_space(char32_t c) {
   if (c < 0x80) return c == ' ' || (c >= 0x9 && c <= 0xd) || (c >= 0x1c && c <= 0x1f);
-  return c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 ||
-         c == 0x202f || c == 0x205f || c == 0x3000;
+  return c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 ||
+         c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
 bool is_alpha(char32_t c) {

@@ -33,10 +33,10 @@ bool is_word(char32_t c);  // \w of Python's re
 
 std::string to_upper(std::string_view text);
 std::string to_lower(std::string_view text);
-std::string to_title(std::string_view text);       // str.title
-std::string to_capitalized(std::string_view text); // str.capitalize
-std::string to_swapped(std::string_view text);     // str.swapcase
-std::string to_folded(std::string_view text);      // str.casefold
+std::string to_title(std::string_view text);        // str.title
+std::string to_capitalized(std::string_view text);  // str.capitalize
+std::string to_swapped(std::string_view text);      // str.swapcase
+std::string to_folded(std::string_view text);       // str.casefold
 
 // `text` without the characters of `chars` (white space where null) at its start and end.
 std::string_view strip(std::string_view text, const std::string* chars, bool left, bool right);

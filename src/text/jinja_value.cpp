@@ -10,7 +10,8 @@ namespace {
 
 constexpr size_t kFewEntries = 8;
 
-// Which values can be equal as keys: numbers among themselves, text, tuples, and every other object only itself.
+// Which values can be equal as keys: numbers among themselves, text, tuples, and every other object only
+// itself.
 int key_rank(const Value& value) {
   if (value.is_number()) return 1;
   if (value.is_string()) return 2;
@@ -125,27 +126,48 @@ Heap::~Heap() {
 
 const char* type_name(const Value& value) {
   switch (value.kind()) {
-    case Kind::kMissing: return "nothing";
-    case Kind::kUndefined: return "Undefined";
-    case Kind::kNone: return "NoneType";
-    case Kind::kBool: return "bool";
-    case Kind::kInt: return "int";
-    case Kind::kFloat: return "float";
-    case Kind::kString: return "str";
-    case Kind::kList: return "list";
-    case Kind::kTuple: return "tuple";
-    case Kind::kDict: return "dict";
-    case Kind::kRange: return "range";
-    case Kind::kView: return "dict view";
-    case Kind::kNamespace: return "Namespace";
-    case Kind::kIterator: return "generator";
-    case Kind::kMacro: return "Macro";
-    case Kind::kMethod: return "method";
-    case Kind::kFunction: return "function";
-    case Kind::kLoop: return "LoopContext";
-    case Kind::kCycler: return "Cycler";
-    case Kind::kJoiner: return "Joiner";
-    case Kind::kActivation: return "activation";
+    case Kind::kMissing:
+      return "nothing";
+    case Kind::kUndefined:
+      return "Undefined";
+    case Kind::kNone:
+      return "NoneType";
+    case Kind::kBool:
+      return "bool";
+    case Kind::kInt:
+      return "int";
+    case Kind::kFloat:
+      return "float";
+    case Kind::kString:
+      return "str";
+    case Kind::kList:
+      return "list";
+    case Kind::kTuple:
+      return "tuple";
+    case Kind::kDict:
+      return "dict";
+    case Kind::kRange:
+      return "range";
+    case Kind::kView:
+      return "dict view";
+    case Kind::kNamespace:
+      return "Namespace";
+    case Kind::kIterator:
+      return "generator";
+    case Kind::kMacro:
+      return "Macro";
+    case Kind::kMethod:
+      return "method";
+    case Kind::kFunction:
+      return "function";
+    case Kind::kLoop:
+      return "LoopContext";
+    case Kind::kCycler:
+      return "Cycler";
+    case Kind::kJoiner:
+      return "Joiner";
+    case Kind::kActivation:
+      return "activation";
   }
   return "object";
 }
@@ -154,17 +176,26 @@ bool truth(const Value& value) {
   switch (value.kind()) {
     case Kind::kMissing:
     case Kind::kUndefined:
-    case Kind::kNone: return false;
+    case Kind::kNone:
+      return false;
     case Kind::kBool:
-    case Kind::kInt: return value.as_int() != 0;
-    case Kind::kFloat: return value.as_real() != 0;
-    case Kind::kString: return !value.text().empty();
+    case Kind::kInt:
+      return value.as_int() != 0;
+    case Kind::kFloat:
+      return value.as_real() != 0;
+    case Kind::kString:
+      return !value.text().empty();
     case Kind::kList:
-    case Kind::kTuple: return !value.items().empty();
-    case Kind::kDict: return !value.get<DictObject>().entries.empty();
-    case Kind::kRange: return value.get<RangeObject>().size() > 0;
-    case Kind::kView: return truth(value.get<ViewObject>().dict);
-    default: return true;
+    case Kind::kTuple:
+      return !value.items().empty();
+    case Kind::kDict:
+      return !value.get<DictObject>().entries.empty();
+    case Kind::kRange:
+      return value.get<RangeObject>().size() > 0;
+    case Kind::kView:
+      return truth(value.get<ViewObject>().dict);
+    default:
+      return true;
   }
 }
 

@@ -1,9 +1,11 @@
-// The values of a chat template: Python's, as far as a template can see them, and the heap of one render that owns them.
+// The values of a chat template: Python's, as far as a template can see them, and the heap of one render that
+// owns them.
 //
-// A Value is a tagged word; what does not fit is an Object with a count of its references. Text, lists, tuples and
-// dicts never change once a template sees them; namespaces, loops, cyclers, joiners and iterators do. The heap knows
-// all its objects, so cycles (through namespaces) go with it, and it frees without recursion, however deep the data.
-// A heap and its values belong to one thread, and no value may outlive its heap.
+// A Value is a tagged word; what does not fit is an Object with a count of its references. Text, lists,
+// tuples and dicts never change once a template sees them; namespaces, loops, cyclers, joiners and iterators
+// do. The heap knows all its objects, so cycles (through namespaces) go with it, and it frees without
+// recursion, however deep the data. A heap and its values belong to one thread, and no value may outlive its
+// heap.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -24,9 +26,25 @@ struct Runtime;
 
 enum class Kind : uint8_t {
   kMissing,  // no value at all: an argument that was not given, a variable that was not set
-  kUndefined, kNone, kBool, kInt, kFloat,
-  kString, kList, kTuple, kDict, kRange, kView, kNamespace, kIterator,
-  kMacro, kMethod, kFunction, kLoop, kCycler, kJoiner,
+  kUndefined,
+  kNone,
+  kBool,
+  kInt,
+  kFloat,
+  kString,
+  kList,
+  kTuple,
+  kDict,
+  kRange,
+  kView,
+  kNamespace,
+  kIterator,
+  kMacro,
+  kMethod,
+  kFunction,
+  kLoop,
+  kCycler,
+  kJoiner,
   kActivation,  // the variables of a running function; no template sees it
 };
 
@@ -79,19 +97,25 @@ class Value {
   bool is_string() const { return kind_ == Kind::kString; }
   bool is_dict() const { return kind_ == Kind::kDict; }
   bool is_sequence() const { return kind_ == Kind::kList || kind_ == Kind::kTuple; }
-  bool is_integral() const { return kind_ == Kind::kInt || kind_ == Kind::kBool; }  // as Python: a bool is an int
+  bool is_integral() const {
+    return kind_ == Kind::kInt || kind_ == Kind::kBool;
+  }  // as Python: a bool is an int
   bool is_float() const { return kind_ == Kind::kFloat; }
   bool is_number() const { return is_integral() || is_float(); }
-  bool markup() const { return markup_; }  // text that `safe` or `escape` made: others are escaped when joined to it
+  bool markup() const {
+    return markup_;
+  }  // text that `safe` or `escape` made: others are escaped when joined to it
 
   int64_t as_int() const { return word_.integer; }
   double as_real() const { return is_float() ? word_.real : static_cast<double>(word_.integer); }
   const Builtin* builtin() const { return word_.builtin; }
   Object* object() const { return holds_object() ? word_.object : nullptr; }
   template <class T>
-  T& get() const { return static_cast<T&>(*word_.object); }
-  const std::string& text() const;           // a string's
-  const std::vector<Value>& items() const;   // a list's or tuple's
+  T& get() const {
+    return static_cast<T&>(*word_.object);
+  }
+  const std::string& text() const;          // a string's
+  const std::vector<Value>& items() const;  // a list's or tuple's
 
  private:
   union Word {
@@ -117,8 +141,8 @@ class Value {
 using Values = std::vector<Value>;
 
 struct TextObject : Object {
-  std::string text;                // valid UTF-8
-  mutable int64_t length = -1;     // in code points, once asked for
+  std::string text;             // valid UTF-8
+  mutable int64_t length = -1;  // in code points, once asked for
   void clear() override {}
 };
 

@@ -1,4 +1,5 @@
-// Renders chat templates for tools/chat_template_diff.py: JSON lines {"template", "variables"} in, {"text"} or
+// Renders chat templates for tools/chat_template_diff.py: JSON lines {"template", "variables"} in, {"text"}
+// or
 // {"error"} out, one for one. A template that equals the one before is parsed only once.
 #include <iostream>
 #include <optional>
