@@ -1,6 +1,7 @@
 #include "text/bpe.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "text/byte_tokens.h"
 #include "text/unicode.h"
@@ -15,7 +16,8 @@ std::string merge_place(size_t rank) { return "model.merges[" + std::to_string(r
 
 }  // namespace
 
-BpeWorkspace::BpeWorkspace() : cache_(kNumCached) {}
+BpeWorkspace::BpeWorkspace(size_t text_bytes)
+    : cache_(std::clamp<size_t>(std::bit_ceil(text_bytes / 16 + 1), 16, 1 << 15)) {}
 
 Result<Bpe> Bpe::of(const JsonFields& fields) {
   Bpe bpe;
@@ -106,7 +108,7 @@ Status Bpe::encode(std::string_view word, BpeWorkspace& workspace, std::vector<i
   }
   BpeWorkspace::CachedWord* cached = nullptr;
   if (word.size() <= BpeWorkspace::kMaxCachedBytes) {
-    cached = &workspace.cache_[std::hash<std::string_view>{}(word) % BpeWorkspace::kNumCached];
+    cached = &workspace.cache_[std::hash<std::string_view>{}(word) & (workspace.cache_.size() - 1)];
     if (cached->word == word) {
       ids.insert(ids.end(), cached->ids.begin(), cached->ids.end());
       return {};

@@ -50,7 +50,7 @@ class Bpe {
 
 class BpeWorkspace {
  public:
-  BpeWorkspace();
+  explicit BpeWorkspace(size_t text_bytes);  // of the whole text: a longer one gets a larger cache
 
  private:
   friend class Bpe;
@@ -69,7 +69,6 @@ class BpeWorkspace {
     std::string word;
     std::vector<int> ids;
   };
-  static constexpr size_t kNumCached = 1 << 12;
   static constexpr size_t kMaxCachedBytes = 64;
 
   std::vector<Symbol> symbols_;

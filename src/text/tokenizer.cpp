@@ -1,5 +1,6 @@
 #include "text/tokenizer.h"
 
+#include <algorithm>
 #include <variant>
 
 #include "text/added_tokens.h"
@@ -114,7 +115,7 @@ Result<std::vector<int>> Tokenizer::encode(std::string_view text, EncodeOptions 
     }
     const std::string_view word = list.view(piece);
     if (const Bpe* bpe = std::get_if<Bpe>(&parts_->model)) {
-      if (!workspace) workspace.emplace();
+      if (!workspace) workspace.emplace(list.text.size());
       TRY(bpe->encode(word, *workspace, ids));
     } else if (const Unigram* unigram = std::get_if<Unigram>(&parts_->model)) {
       TRY(unigram->encode(word, ids));

@@ -53,7 +53,7 @@ void answer_records(const Tokenizer& tokenizer) {
     std::vector<int> ids;
     if (kind == 'I') {
       ids.resize(size / sizeof(int));
-      std::memcpy(ids.data(), bytes.data(), ids.size() * sizeof(int));
+      if (!ids.empty()) std::memcpy(ids.data(), bytes.data(), ids.size() * sizeof(int));
     } else {
       const Result<std::vector<int>> encoded = tokenizer.encode(bytes);
       write_ids(encoded);
