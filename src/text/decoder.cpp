@@ -19,7 +19,11 @@ Result<DecoderStep> step_of(const JsonFields& fields) {
   if (type == "ByteLevel") return DecoderStep(ByteLevelDecoder{});
   if (type == "ByteFallback") return DecoderStep(ByteFallback{});
   if (type == "Fuse") return DecoderStep(Fuse{});
-  if (type == "Replace") return DecoderStep(Replace{TRY(Pattern::of(fields)), TRY(fields.text("content"))});
+  if (type == "Replace") {
+    Replace replace{TRY(Pattern::of(fields)), ""};
+    replace.content = TRY(fields.text("content"));
+    return DecoderStep(std::move(replace));
+  }
   if (type == "Strip") {
     StripDecoder strip;
     append_utf8(strip.content, TRY(fields.character("content")));
@@ -32,12 +36,19 @@ Result<DecoderStep> step_of(const JsonFields& fields) {
     return DecoderStep(
         MetaspaceDecoder{std::move(metaspace.replacement), metaspace.scheme != Metaspace::Scheme::kNever});
   }
-  if (type == "WordPiece")
-    return DecoderStep(WordPieceDecoder{TRY(fields.text("prefix")), TRY(fields.flag("cleanup"))});
+  if (type == "WordPiece") {
+    WordPieceDecoder word_piece;
+    word_piece.prefix = TRY(fields.text("prefix"));
+    word_piece.cleanup = TRY(fields.flag("cleanup"));
+    return DecoderStep(std::move(word_piece));
+  }
   if (type == "BPEDecoder") return DecoderStep(BpeDecoder{TRY(fields.text("suffix"))});
   if (type == "CTC") {
-    return DecoderStep(CtcDecoder{TRY(fields.text("pad_token")), TRY(fields.text("word_delimiter_token")),
-                                  TRY(fields.flag("cleanup"))});
+    CtcDecoder ctc;
+    ctc.pad = TRY(fields.text("pad_token"));
+    ctc.delimiter = TRY(fields.text("word_delimiter_token"));
+    ctc.cleanup = TRY(fields.flag("cleanup"));
+    return DecoderStep(std::move(ctc));
   }
   return unsupported(fields.place() + ".type " + quoted_text(type) + " is unknown; accepted: " + kAccepted);
 }

@@ -27,8 +27,12 @@ Result<NormalizerStep> step_of(const JsonFields& fields) {
     return NormalizerStep(StripEnds{TRY(fields.flag("strip_left")), TRY(fields.flag("strip_right"))});
   }
   if (type == "Prepend") return NormalizerStep(Prepend{TRY(fields.text("prepend"))});
-  if (type == "Replace")
-    return NormalizerStep(Replace{TRY(Pattern::of(fields)), TRY(fields.text("content"))});
+  if (type == "Replace") {
+    // One at a time: an error on the way out of a braced list would leak the members before it.
+    Replace replace{TRY(Pattern::of(fields)), ""};
+    replace.content = TRY(fields.text("content"));
+    return NormalizerStep(std::move(replace));
+  }
   if (type == "BertNormalizer") {
     const bool lowercase = TRY(fields.flag("lowercase"));
     return NormalizerStep(BertCleaning{TRY(fields.flag("clean_text")),

@@ -33,8 +33,10 @@ Status add_steps(const JsonFields& fields, std::vector<PreTokenizerStep>& steps)
     const ByteLevel step{TRY(fields.flag("add_prefix_space")), TRY(fields.flag("use_regex", true))};
     steps.emplace_back(step);
   } else if (type == "Split") {
-    steps.emplace_back(
-        PatternSplit{TRY(Pattern::of(fields)), TRY(behavior_of(fields)), TRY(fields.flag("invert", false))});
+    PatternSplit split{TRY(Pattern::of(fields)), SplitBehavior::kIsolated, false};
+    split.behavior = TRY(behavior_of(fields));
+    split.invert = TRY(fields.flag("invert", false));
+    steps.emplace_back(std::move(split));
   } else if (type == "Metaspace") {
     steps.emplace_back(TRY(metaspace_of(fields)));
   } else if (type == "Whitespace") {

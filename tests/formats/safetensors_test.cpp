@@ -158,7 +158,7 @@ std::vector<BadFile> bad_lengths() {
       {"an array", file_text("[]", 0), "does not start with '{'"},
       {"cut JSON", file_text(R"({"w":{"dtype":"F32)", 0), "header: not valid JSON at line 1"},
       {"two documents", file_text("{}{}", 0), "header: not valid JSON at line 1, column 3"},
-      {"zero byte", file_text(std::string("{}\0junk", 7), 0), "a zero byte in the header"},
+      {"zero byte", file_text(std::string("{}\0junk", 7), 0), "header: not valid JSON at line 1, column 3"},
       {"deep JSON", file_text("{\"w\":" + std::string(100'000, '['), 0),
        "header: JSON nested deeper than 3 levels"},
       {"invalid UTF-8", file_text("{\"\xff\":1}", 0), "header: not valid JSON at line 1, column 3"},
