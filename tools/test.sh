@@ -12,7 +12,14 @@ step() {
   echo "== $name: $((SECONDS - start)) s"
 }
 
-build() { cmake --preset "$1" "${@:2}" >/dev/null && cmake --build --preset "$1" -- --quiet; }
+# build PRESET [CMAKE OPTION ...] [-- TARGET ...]
+build() {
+  local preset=$1 options=() targets=()
+  shift
+  while (($#)) && [[ $1 != -- ]]; do options+=("$1"); shift; done
+  (($#)) && { shift; targets=(--target "$@"); }
+  cmake --preset "$preset" "${options[@]}" >/dev/null && cmake --build --preset "$preset" "${targets[@]}" -- --quiet
+}
 run_tests() { ctest --preset "$1" -j "$(nproc)" --output-on-failure "${@:2}" | tee "build/$1/ctest.log" | grep -vE '^ *[0-9]+/[0-9]+ Test .*Passed|^ *Start +[0-9]+:' ; }
 
 step "include layers" tools/check_layers.py
@@ -20,11 +27,11 @@ step "format" bash -c "git ls-files '*.cpp' '*.h' '*.cu' | xargs clang-format --
 step "release: build" build release -DHEED_TESTS=ON -DHEED_BENCH=ON
 step "asan: build" build asan -DHEED_BENCH=OFF
 step "asan: tests" run_tests asan -LE slow
-step "tsan: build" build tsan -DHEED_BENCH=OFF
-step "tsan: tests" run_tests tsan -R '^(base|kernels|engine)\.' -LE slow
+step "tsan: build" build tsan -DHEED_BENCH=OFF -- base_tests kernels_tests engine_tests
+step "tsan: tests" run_tests tsan -R '^(base|kernels|engine|All/)' 
 step "clang-tidy" tools/tidy.sh
 if command -v nvcc >/dev/null; then
-  step "cuda: build" build cuda -DHEED_TESTS=ON -DHEED_BENCH=OFF
+  step "cuda: build" build cuda -DHEED_BENCH=OFF -- cuda_tests
 else
   echo "== cuda: no nvcc here, not compiled"
 fi

@@ -52,7 +52,8 @@ Result<const Kernels*> find_backend(std::string_view name) {
     if (kernels->name == name) return kernels;
     accepted.emplace_back(kernels->name);
   }
-  return invalid("backend \"" + std::string(name) + "\" is unknown: this program has " + joined(accepted, ", "));
+  return invalid("backend \"" + std::string(name) + "\" is unknown: this program has " +
+                 joined(accepted, ", "));
 }
 
 Result<const AttentionKernel*> find_attention(std::string_view name) {
@@ -81,13 +82,15 @@ std::span<const Kernels* const> all_backends() {
   return backends;
 }
 
-Result<Choice> choose(const std::vector<AttentionNeeds>& layers, std::string_view backend, std::string_view attention) {
+Result<Choice> choose(const std::vector<AttentionNeeds>& layers, std::string_view backend,
+                      std::string_view attention) {
   Choice choice{.kernels = TRY(find_backend(backend)), .attention = {}};
   if (!attention.empty()) {
     const AttentionKernel* kernel = TRY(find_attention(attention));
     const std::string reason = why_not(*kernel, layers);
     if (!reason.empty()) {
-      return unsupported("attention kernel " + std::string(kernel->name) + " cannot run this model: " + reason);
+      return unsupported("attention kernel " + std::string(kernel->name) +
+                         " cannot run this model: " + reason);
     }
     choice.attention.assign(layers.size(), kernel);
     return choice;
@@ -95,8 +98,8 @@ Result<Choice> choose(const std::vector<AttentionNeeds>& layers, std::string_vie
   for (const AttentionNeeds& needs : layers) {
     const AttentionKernel* kernel = first_that_can(*choice.kernels, needs);
     if (kernel == nullptr) {
-      return unsupported("backend " + std::string(choice.kernels->name) + " cannot run this model's attention: " +
-                         answers(layers, choice.kernels));
+      return unsupported("backend " + std::string(choice.kernels->name) +
+                         " cannot run this model's attention: " + answers(layers, choice.kernels));
     }
     choice.attention.push_back(kernel);
   }

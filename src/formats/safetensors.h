@@ -1,9 +1,9 @@
 // safetensors files: a JSON header of named tensors over one block of bytes, mapped and checked before use.
 //
-// Layout: 8 bytes little-endian header length, the header, then the data; each tensor's `data_offsets` are relative
-// to the data. Everything is checked at open: lengths, known dtypes, shape times size against the offsets, alignment,
-// overlap, holes, order. A tensor handed out always lies wholly inside the file.
-// Source: github.com/huggingface/safetensors, README "Format".
+// Layout: 8 bytes little-endian header length, the header, then the data; each tensor's `data_offsets` are
+// relative to the data. Everything is checked at open: lengths, known dtypes, shape times size against the
+// offsets, alignment, overlap, holes, order. A tensor handed out always lies wholly inside the file. Source:
+// github.com/huggingface/safetensors, README "Format".
 #pragma once
 #include <map>
 #include <string>
@@ -50,8 +50,8 @@ struct NamedTensor {
   Tensor tensor;  // contiguous
 };
 
-// Writes the tensors by falling element size, those of one size in the order given: so each lies aligned, as the
-// data begins at a multiple of 8 bytes (the header is padded). A name given twice is an error.
+// Writes the tensors by falling element size, those of one size in the order given: so each lies aligned, as
+// the data begins at a multiple of 8 bytes (the header is padded). A name given twice is an error.
 Status write_safetensors(const std::string& path, const std::vector<NamedTensor>& tensors);
 
 }  // namespace heed

@@ -17,6 +17,8 @@ TEST(Json, what_is_wrong_is_said_with_its_place) {
   EXPECT_NE(parse_json("", "x.json").error().message.find("x.json"), std::string::npos);
   EXPECT_FALSE(parse_json("[1] 2", "x").ok());
   EXPECT_FALSE(parse_json("NaN", "x").ok());
+  using namespace std::string_view_literals;
+  EXPECT_EQ(parse_json("[1]\0 2"sv, "x").error().message, "x: not valid JSON at line 1, column 4");
   EXPECT_FALSE(parse_json("\"\xff\"", "x").ok());
   EXPECT_FALSE(parse_json("1e999", "x").ok());
 }

@@ -204,7 +204,8 @@ std::vector<Bad> bad_tensors() {
       {"offsets past the end",
        [](Folder& f) { f.header([](Json& h) {
                          h[kQ]["data_offsets"] = {1 << 30, (1 << 30) + 256};
-                       }); }, kQ},
+                       }); },
+       "model.safetensors: tensor"},
       {"negative offset", [](Folder& f) { f.header([](Json& h) {
                                             h[kQ]["data_offsets"] = {-256, 0};
                                           }); },

@@ -1,7 +1,8 @@
-// The cases of every op, and the memory they need: one table for tests of every backend and for the benchmarks.
+// The cases of every op, and the memory they need: one table for tests of every backend and for the
+// benchmarks.
 //
-// A problem owns its tensors and builds the op's arguments from a case and a seed. What an op must not read is NaN:
-// the padding of rows, cache slots that no row sees; table entries of blocks that no row sees are -1.
+// A problem owns its tensors and builds the op's arguments from a case and a seed. What an op must not read
+// is NaN: the padding of rows, cache slots that no row sees; table entries of blocks that no row sees are -1.
 #pragma once
 #include <cmath>
 #include <cstring>
@@ -27,8 +28,10 @@ class Random {
 
 inline float read(const Tensor& t, int64_t offset) {
   switch (t.dtype) {
-    case DType::kBF16: return to_float(t.as<const bf16>()[offset]);
-    case DType::kF16: return to_float(t.as<const f16>()[offset]);
+    case DType::kBF16:
+      return to_float(t.as<const bf16>()[offset]);
+    case DType::kF16:
+      return to_float(t.as<const f16>()[offset]);
     default: {
       float value;
       std::memcpy(&value, t.as<const char>() + 4 * offset, 4);  // weights may lie at odd addresses
@@ -47,9 +50,14 @@ inline f16 to_f16(float value) {  // for |value| in [2^-14, 65504), truncated; s
 
 inline void write(const Tensor& t, int64_t offset, float value) {
   switch (t.dtype) {
-    case DType::kBF16: t.as<bf16>()[offset] = from_float<bf16>(value); break;
-    case DType::kF16: t.as<f16>()[offset] = std::isnan(value) ? f16{0x7e00} : to_f16(value); break;
-    default: std::memcpy(t.as<char>() + 4 * offset, &value, 4);
+    case DType::kBF16:
+      t.as<bf16>()[offset] = from_float<bf16>(value);
+      break;
+    case DType::kF16:
+      t.as<f16>()[offset] = std::isnan(value) ? f16{0x7e00} : to_f16(value);
+      break;
+    default:
+      std::memcpy(t.as<char>() + 4 * offset, &value, 4);
   }
 }
 
@@ -71,7 +79,8 @@ inline void for_each(const Tensor& t, const std::function<void(int64_t)>& body) 
   }
 }
 
-// A tensor with its memory: rows `pad` elements apart from each other, everything NaN, `shift` bytes from alignment.
+// A tensor with its memory: rows `pad` elements apart from each other, everything NaN, `shift` bytes from
+// alignment.
 struct Array {
   Array() = default;
   Array(DType dtype, std::initializer_list<int64_t> sizes, int64_t pad = 0, int64_t shift = 0)
@@ -141,7 +150,11 @@ struct LinearProblem {
     weight.fill(random);
     bias.fill(random);
     if (c.accumulate) out.fill(random);
-    args = {.x = x.t, .weight = weight.t, .bias = c.bias ? bias.t : Tensor(), .accumulate = c.accumulate, .out = out.t};
+    args = {.x = x.t,
+            .weight = weight.t,
+            .bias = c.bias ? bias.t : Tensor(),
+            .accumulate = c.accumulate,
+            .out = out.t};
   }
   Array x, weight, bias, out;
   LinearArgs args;
@@ -173,7 +186,9 @@ inline std::vector<AttentionCase> attention_cases() {
       {"one token at a block's edge", causal(), {{15, 1}, {16, 1}, {63, 1}, {64, 1}, {65, 1}}},
       {"whole prefill", causal(), {{0, 150}}},
       {"chunk of a prefill", causal(), {{70, 61}}, 6, 2, 64, 64, 32},
-      {"ragged batch of prefills and decodes", causal(), {{0, 33}, {200, 1}, {64, 7}, {0, 1}, {511, 2}, {5, 0}, {699, 1}}},
+      {"ragged batch of prefills and decodes",
+       causal(),
+       {{0, 33}, {200, 1}, {64, 7}, {0, 1}, {511, 2}, {5, 0}, {699, 1}}},
       {"window", causal() & window(20), {{0, 130}, {300, 5}, {640, 1}}},
       {"window of one key", causal() & window(1), {{0, 20}, {70, 3}}},
       {"chunked", causal() & chunk(32), {{0, 140}, {333, 4}}},
@@ -190,12 +205,32 @@ inline std::vector<AttentionCase> attention_cases() {
       {"softcap", causal(), {{0, 70}, {90, 1}}, 4, 4, 64, 64, 16, DType::kF32, DType::kF32, 5},
       {"empty rows", causal(), {{0, 20}, {64, 9}}, 4, 2, 32, 32, 16, DType::kF32, DType::kF32, 0, true, 7},
       {"only empty rows", causal(), {{0, 5}}, 4, 2, 32, 32, 16, DType::kF32, DType::kF32, 0, false, 5},
-      {"strides everywhere", causal(), {{0, 40}, {100, 3}}, 4, 2, 40, 24, 16, DType::kBF16, DType::kF32, 0, false, 0, 7},
+      {"strides everywhere",
+       causal(),
+       {{0, 40}, {100, 3}},
+       4,
+       2,
+       40,
+       24,
+       16,
+       DType::kBF16,
+       DType::kF32,
+       0,
+       false,
+       0,
+       7},
       {"long context in parts", causal(), {{2100, 3}, {1020, 9}}, 4, 2, 16, 16},
       {"long context, window across parts", causal() & window(300), {{1200, 5}, {2040, 20}}, 4, 1, 16, 16},
-      {"long context with sinks", (causal() & window(40)).with_sinks(5), {{2200, 5}, {1020, 20}}, 4, 1, 16, 16},
+      {"long context with sinks",
+       (causal() & window(40)).with_sinks(5),
+       {{2200, 5}, {1020, 20}},
+       4,
+       1,
+       16,
+       16},
   };
-  const std::pair<int, int> dims[] = {{16, 16}, {24, 24}, {72, 72}, {80, 80}, {128, 128}, {256, 256}, {512, 512}, {96, 64}};
+  const std::pair<int, int> dims[] = {{16, 16},   {24, 24},   {72, 72},   {80, 80},
+                                      {128, 128}, {256, 256}, {512, 512}, {96, 64}};
   for (const auto& [head_dim, v_dim] : dims) {
     for (const DType kv : {DType::kF32, DType::kBF16}) {
       const std::string name = "head_dim " + std::to_string(head_dim) + " " + std::string(name_of(kv));
@@ -205,11 +240,20 @@ inline std::vector<AttentionCase> attention_cases() {
   const std::pair<int, int> groups[] = {{1, 1}, {7, 7}, {3, 1}, {5, 1}, {16, 1}, {16, 2}, {70, 1}};
   for (const auto& [heads, kv_heads] : groups) {
     const std::string name = std::to_string(heads) + " heads over " + std::to_string(kv_heads);
-    all.push_back({name, causal() & window(50), {{0, 70}, {120, 1}}, heads, kv_heads, 64, 64, 32, DType::kBF16,
+    all.push_back({name,
+                   causal() & window(50),
+                   {{0, 70}, {120, 1}},
+                   heads,
+                   kv_heads,
+                   64,
+                   64,
+                   32,
+                   DType::kBF16,
                    DType::kBF16});
   }
   for (const int block : {1, 7, 16, 32, 48, 128}) {
-    all.push_back({"block " + std::to_string(block), causal() & window(90), {{0, 100}, {250, 2}}, 4, 2, 32, 48, block});
+    all.push_back(
+        {"block " + std::to_string(block), causal() & window(90), {{0, 100}, {250, 2}}, 4, 2, 32, 48, block});
   }
   return all;
 }
@@ -261,7 +305,8 @@ struct AttentionProblem {
     }
     std::vector<int32_t> free(seen.size() * static_cast<size_t>(table_stride));
     for (size_t i = 0; i < free.size(); ++i) free[i] = static_cast<int32_t>(i);
-    for (size_t i = free.size(); i > 1; --i) std::swap(free[i - 1], free[static_cast<size_t>(random.below(static_cast<int>(i)))]);
+    for (size_t i = free.size(); i > 1; --i)
+      std::swap(free[i - 1], free[static_cast<size_t>(random.below(static_cast<int>(i)))]);
     const auto blocks = static_cast<int64_t>(free.size());
     k = Array(c.kv, {blocks, c.kv_heads, c.block, c.head_dim}, c.pad);
     v = Array(c.kv, {blocks, c.kv_heads, c.block, c.v_dim}, c.pad);

@@ -25,12 +25,15 @@ inline constexpr Tolerance kTolerances[] = {
     {"rope", 0, 3e-7F, "two products and a sum of values below 2"},
     {"rms_norm", 2e-6F, 1e-6F, "a sum of up to 1024 squares in another order, accumulated to values near 1"},
     {"rms_norm bfloat16", 0.008F, 1e-6F, "one step of bfloat16 where the value lies between two"},
-    {"linear", 0, 4e-5F, "320 partial sums below 16 in another order: each rounds to 5e-7, together some 4 sigma of 9e-6"},
+    {"linear", 0, 4e-5F,
+     "320 partial sums below 16 in another order: each rounds to 5e-7, together some 4 sigma of 9e-6"},
     {"linear bfloat16", 0, 4e-5F, "products of bfloat16 are exact in float32; the sums as for linear"},
-    {"gated_act", 2e-6F, 2.5e-7F, "2 ulp each of exp and the quotient; the definition's 1 + tanh and 1 + erf round to 6e-8"},
+    {"gated_act", 2e-6F, 2.5e-7F,
+     "2 ulp each of exp and the quotient; the definition's 1 + tanh and 1 + erf round to 6e-8"},
     {"gated_act bfloat16", 0.008F, 2.5e-7F, "one step of bfloat16"},
     {"softcap", 1e-6F, 1e-7F, "tanh within 2 ulp"},
-    {"attention", 2e-5F, 1e-5F, "scores up to 60 round to 4e-6, and exp makes that a relative error of the weights"},
+    {"attention", 2e-5F, 1e-5F,
+     "scores up to 60 round to 4e-6, and exp makes that a relative error of the weights"},
     {"attention bfloat16", 0.008F, 1e-5F, "one step of bfloat16"},
 };
 
@@ -58,7 +61,8 @@ void expect_close(const std::vector<Got>& got, const std::vector<Want>& want, st
 }
 
 inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
+  return a.size() == b.size() &&
+         (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
 }
 
 }  // namespace heed::cases

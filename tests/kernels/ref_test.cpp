@@ -1,4 +1,5 @@
-// The reference backend against values worked out by hand and against double-precision oracles that share no code.
+// The reference backend against values worked out by hand and against double-precision oracles that share no
+// code.
 #include "kernels/ref/ref.h"
 
 #include <gtest/gtest.h>
@@ -80,10 +81,14 @@ TEST(Ref, rope_turns_a_pair_by_a_quarter_and_leaves_the_rest) {
 
 double exact_act(Act act, double x) {
   switch (act) {
-    case Act::kSilu: return x / (1 + std::exp(-x));
-    case Act::kGelu: return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
-    case Act::kGeluTanh: return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-    case Act::kRelu: return x > 0 ? x : 0;
+    case Act::kSilu:
+      return x / (1 + std::exp(-x));
+    case Act::kGelu:
+      return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
+    case Act::kGeluTanh:
+      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case Act::kRelu:
+      return x > 0 ? x : 0;
   }
   return 0;
 }
@@ -96,7 +101,9 @@ TEST(Ref, activations_equal_their_formulas_in_double_precision) {
     std::vector<float> up(gate.size(), 0.25F);
     std::vector<float> out(gate.size());
     const auto n = static_cast<int64_t>(gate.size());
-    ref.kernels.gated_act(ref.stream, {.act = act, .gate = view(gate, {1, n}), .up = view(up, {1, n}), .out = view(out, {1, n})});
+    ref.kernels.gated_act(
+        ref.stream,
+        {.act = act, .gate = view(gate, {1, n}), .up = view(up, {1, n}), .out = view(out, {1, n})});
     for (size_t i = 0; i < gate.size(); ++i) {
       EXPECT_NEAR(out[i], exact_act(act, gate[i]) / 4, 3e-7) << static_cast<int>(act) << " of " << gate[i];
     }
@@ -108,7 +115,8 @@ TEST(Ref, embed_gather_add_softcap_and_cache_writes_by_hand) {
   std::vector<float> table = {1, 2, 3, 4};
   std::vector<float> out(4);
   const int32_t ids[] = {1, 0};
-  ref.kernels.embed(ref.stream, {.table = view(table, {2, 2}), .ids = ids, .scale = 2, .out = view(out, {2, 2})});
+  ref.kernels.embed(ref.stream,
+                    {.table = view(table, {2, 2}), .ids = ids, .scale = 2, .out = view(out, {2, 2})});
   EXPECT_EQ(out, (std::vector<float>{6, 8, 2, 4}));
   ref.kernels.add(ref.stream, {.x = view(table, {2, 2}), .out = view(out, {2, 2})});
   EXPECT_EQ(out, (std::vector<float>{7, 10, 5, 8}));
@@ -141,18 +149,21 @@ std::vector<double> exact_attention(const AttentionProblem& p, const AttentionCa
         for (int key = 0; key < length; ++key) {
           if (!sees(p.rows[static_cast<size_t>(t)], key)) continue;
           any = true;
-          const int64_t block = p.table[s * static_cast<size_t>(p.table_stride) + static_cast<size_t>(key / c.block)];
+          const int64_t block =
+              p.table[s * static_cast<size_t>(p.table_stride) + static_cast<size_t>(key / c.block)];
           const auto at = [&](const Tensor& tensor) {
             return block * tensor.stride[0] + kv * tensor.stride[1] + key % c.block * tensor.stride[2];
           };
           double score = 0;
           for (int64_t i = 0; i < c.head_dim; ++i) {
-            score += double{read(p.q.t, t * p.q.t.stride[0] + h * p.q.t.stride[1] + i)} * double{read(p.k.t, at(p.k.t) + i)};
+            score += double{read(p.q.t, t * p.q.t.stride[0] + h * p.q.t.stride[1] + i)} *
+                     double{read(p.k.t, at(p.k.t) + i)};
           }
           score *= p.args.scale;
           if (c.softcap > 0) score = c.softcap * std::tanh(score / c.softcap);
           total += std::exp(score);
-          for (int64_t i = 0; i < c.v_dim; ++i) sums[static_cast<size_t>(i)] += std::exp(score) * double{read(p.v.t, at(p.v.t) + i)};
+          for (int64_t i = 0; i < c.v_dim; ++i)
+            sums[static_cast<size_t>(i)] += std::exp(score) * double{read(p.v.t, at(p.v.t) + i)};
         }
         for (const double sum : sums) out.push_back(any ? sum / total : 0);
       }

@@ -70,7 +70,8 @@ TEST(Select, reasons_carry_numbers) {
 
 TEST(Select, support_text_lists_every_kernel) {
   EXPECT_EQ(support_text({needs(80)}), "cpu.flash: yes; ref.naive: yes");
-  EXPECT_EQ(support_text({needs(80), needs(1040)}), "cpu.flash: head_dim 1040: takes 1 to 1024; ref.naive: yes");
+  EXPECT_EQ(support_text({needs(80), needs(1040)}),
+            "cpu.flash: head_dim 1040: takes 1 to 1024; ref.naive: yes");
 }
 
 }  // namespace

@@ -47,7 +47,9 @@ TEST(StopStrings, pieces_of_any_size_show_what_the_whole_text_would) {
     EXPECT_EQ(stream.stopped(), first != std::string::npos) << text;
     EXPECT_TRUE(text.starts_with(shown)) << text;
     for (const std::string& stop : stops) EXPECT_EQ(shown.find(stop), std::string::npos) << text;
-    if (first == std::string::npos) EXPECT_EQ(shown, text);
+    if (first == std::string::npos) {
+      EXPECT_EQ(shown, text);
+    }
   }
 }
 

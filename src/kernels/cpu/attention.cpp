@@ -1,8 +1,9 @@
-// cpu.flash: the plan around the kernel. A unit is a tile of a sequence's tokens with one kv head; the heads that share
-// it are packed with the tokens, so that a unit reads each key and value once.
+// cpu.flash: the plan around the kernel. A unit is a tile of a sequence's tokens with one kv head; the heads
+// that share it are packed with the tokens, so that a unit reads each key and value once.
 //
-// Keys are cut into parts at multiples of kPartKeys, each with a softmax of its own, merged in ascending order. That a
-// unit runs its parts itself or spreads them over threads (few units: decoding a long context) changes no bit.
+// Keys are cut into parts at multiples of kPartKeys, each with a softmax of its own, merged in ascending
+// order. That a unit runs its parts itself or spreads them over threads (few units: decoding a long context)
+// changes no bit.
 #include <algorithm>
 #include <vector>
 
@@ -37,7 +38,7 @@ struct Plan {
   const AttentionTable& isa;
   const AttentionArgs& args;
   int64_t heads, kv_heads, group, head_dim, v_dim, block;
-  int64_t rows;         // most rows of a unit
+  int64_t rows;  // most rows of a unit
   int64_t state_floats;
 
   AttentionState state(float* memory) const { return {memory, memory + rows, memory + 2 * rows}; }
@@ -67,7 +68,8 @@ std::vector<Unit> units_of(const Plan& plan) {
   for (int s = plan.args.sequences - 1; s >= 0; --s) {
     const int64_t begin = plan.args.seq_start[s];
     const int64_t end = plan.args.seq_start[s + 1];
-    for (int64_t i = div_up(end - begin, tile) - 1; i >= 0; --i) {  // later tokens see more: the long units first
+    for (int64_t i = div_up(end - begin, tile) - 1; i >= 0;
+         --i) {  // later tokens see more: the long units first
       for (int64_t h = 0; h < plan.kv_heads; ++h) {
         const int64_t token = begin + i * tile;
         Unit unit = {s, token, std::min(token + tile, end), h, 0, 0, false};
@@ -97,7 +99,9 @@ struct UnitRows {
 void run_part(const Plan& plan, const Unit& unit, const UnitRows& rows, int part, const AttentionState& state,
               float* scratch) {
   const PagedKv& kv = plan.args.kv;
-  const auto base = [&](const Tensor& t) { return t.as<char>() + unit.kv_head * t.stride[1] * size_of(t.dtype); };
+  const auto base = [&](const Tensor& t) {
+    return t.as<char>() + unit.kv_head * t.stride[1] * size_of(t.dtype);
+  };
   const AttentionPart args = {
       .q = rows.q.data(),
       .masks = rows.masks.data(),
@@ -212,7 +216,8 @@ void flash(const AttentionTable& isa, Stream& stream, const AttentionArgs& args)
     run_split(plan, *stream.pool, units);
     return;
   }
-  stream.pool->parallel_tasks(static_cast<int64_t>(units.size()), [&](int64_t i) { run_unit(plan, units[i]); });
+  stream.pool->parallel_tasks(static_cast<int64_t>(units.size()),
+                              [&](int64_t i) { run_unit(plan, units[i]); });
 }
 
 std::string flash_why_not(const AttentionNeeds& needs) {

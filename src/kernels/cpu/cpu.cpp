@@ -67,8 +67,9 @@ const Kernels& kernels_of() {
 }
 
 #define ISA(name, available, table) \
-  {name, available, &cpu::linear_##table, &cpu::attention_##table, &cpu::rows_##table}
-constexpr Isa kBaseline = ISA("baseline", [] { return true; }, baseline);
+  { name, available, &cpu::linear_##table, &cpu::attention_##table, &cpu::rows_##table }
+constexpr Isa kBaseline = ISA(
+    "baseline", [] { return true; }, baseline);
 #if defined(__x86_64__)
 constexpr Isa kAvx2 = ISA("avx2", has_avx2, avx2);
 constexpr Isa kAvx512 = ISA("avx512", has_avx512, avx512);

@@ -1,8 +1,9 @@
 // The cpu backend: every op on vectors and threads, for the best instruction set of the machine it runs on.
 //
-// One binary carries kernels for the baseline of its architecture, AVX2 (with FMA and F16C), AVX-512 (F, BW, VL, DQ)
-// and AVX-512 with BF16, and chooses at start. Results are deterministic within one instruction set: they do not
-// depend on the number of threads, nor on what else is in the batch; between instruction sets they may differ.
+// One binary carries kernels for the baseline of its architecture, AVX2 (with FMA and F16C), AVX-512 (F, BW,
+// VL, DQ) and AVX-512 with BF16, and chooses at start. Results are deterministic within one instruction set:
+// they do not depend on the number of threads, nor on what else is in the batch; between instruction sets
+// they may differ.
 #pragma once
 #include <span>
 #include <string_view>

@@ -1,7 +1,8 @@
 // linear: panels of weights, each of which stays in a core's cache while the rows of x pass it.
 //
-// A few rows: every weight is read once, so threads take contiguous parts of them. Many rows: panels of about 512 KiB
-// (and, where those are too few to keep every thread busy, parts of the rows too), handed to threads as they get free.
+// A few rows: every weight is read once, so threads take contiguous parts of them. Many rows: panels of 512
+// KiB of float32 (and, where those are too few to keep every thread busy, parts of the rows too), handed to
+// threads as they get free.
 #include <algorithm>
 
 #include "base/checked.h"
@@ -12,7 +13,7 @@ namespace heed::cpu {
 namespace {
 
 constexpr int64_t kPanelBytes = 512 * 1024;
-constexpr int64_t kColumns = 4;               // columns of the kernels' register tile
+constexpr int64_t kColumns = 4;                // columns of the kernels' register tile
 constexpr int64_t kProductsPerThread = 32768;  // below which another thread costs more than it saves
 constexpr int64_t kTasksPerThread = 4;
 
@@ -29,7 +30,9 @@ struct Part {
 
 void run_part(const LinearTable& isa, const LinearArgs& args, const Part& part) {
   const int64_t in = args.x.size[1];
-  const Buffer scratch(isa.scratch(in) * size_of(DType::kF32));
+  const int64_t rows = part.row_end - part.row;
+  const int64_t cols = part.col_end - part.col;
+  const Buffer scratch(isa.scratch(rows, cols, in) * size_of(DType::kF32));
   const LinearPanel panel = {
       .x = args.x.as<char>() + part.row * args.x.stride[0] * size_of(args.x.dtype),
       .w = args.weight.as<char>() + part.col * args.weight.stride[0] * size_of(args.weight.dtype),
@@ -38,8 +41,8 @@ void run_part(const LinearTable& isa, const LinearArgs& args, const Part& part) 
       .x_stride = args.x.stride[0],
       .w_stride = args.weight.stride[0],
       .out_stride = args.out.stride[0],
-      .rows = part.row_end - part.row,
-      .cols = part.col_end - part.col,
+      .rows = rows,
+      .cols = cols,
       .in = in,
       .accumulate = args.accumulate,
       .scratch = static_cast<float*>(scratch.data()),
@@ -64,7 +67,7 @@ void linear(const LinearTable& isa, Stream& stream, const LinearArgs& args) {
     return;
   }
   const int64_t wanted = kTasksPerThread * stream.pool->size();
-  const int64_t fitting = std::max<int64_t>(kPanelBytes / (in * size_of(args.weight.dtype) * kColumns), 4);
+  const int64_t fitting = std::max<int64_t>(kPanelBytes / (in * size_of(DType::kF32) * kColumns), 4);
   const int64_t panel = kColumns * std::min(fitting, std::max<int64_t>(div_up(tiles, wanted), 4));
   const int64_t panels = div_up(cols, panel);
   const int64_t row_parts = std::min(div_up(wanted, panels), div_up(rows, isa.tile_rows));

@@ -1,4 +1,5 @@
-// The ops of the cpu backend, given the kernels of an instruction set: they check, split the work and thread it.
+// The ops of the cpu backend, given the kernels of an instruction set: they check, split the work and thread
+// it.
 #pragma once
 #include <string>
 

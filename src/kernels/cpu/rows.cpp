@@ -16,7 +16,9 @@ int64_t grain(int64_t row_elements) { return kElementsPerThread / (row_elements 
 char* at(const Tensor& t, int64_t i, int64_t j = 0) {
   return t.as<char>() + (i * t.stride[0] + j * t.stride[1]) * size_of(t.dtype);
 }
-float* f32_at(const Tensor& t, int64_t i, int64_t j = 0) { return static_cast<float*>(static_cast<void*>(at(t, i, j))); }
+float* f32_at(const Tensor& t, int64_t i, int64_t j = 0) {
+  return static_cast<float*>(static_cast<void*>(at(t, i, j)));
+}
 
 // The rows of [rows, dim] or [rows, heads, dim]: where row i of rows * heads begins.
 struct Rows {
@@ -74,7 +76,8 @@ void rope(const RowTable& isa, Stream& stream, const RopeArgs& args) {
   const int64_t heads = n["heads"];
   stream.pool->parallel_for(n["tokens"], grain(2 * pairs * heads), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
-      for (int64_t h = 0; h < heads; ++h) isa.rope(f32_at(args.cos, t), f32_at(args.sin, t), f32_at(args.x, t, h), pairs);
+      for (int64_t h = 0; h < heads; ++h)
+        isa.rope(f32_at(args.cos, t), f32_at(args.sin, t), f32_at(args.x, t, h), pairs);
     }
   });
 }
@@ -106,7 +109,8 @@ void gated_act(const RowTable& isa, Stream& stream, const GatedActArgs& args) {
   const int64_t inner = n["inner"];
   stream.pool->parallel_for(n["tokens"], grain(4 * inner), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
-      isa.gated_act(args.act, f32_at(args.gate, t), f32_at(args.up, t), at(args.out, t), args.out.dtype, inner);
+      isa.gated_act(args.act, f32_at(args.gate, t), f32_at(args.up, t), at(args.out, t), args.out.dtype,
+                    inner);
     }
   });
 }

@@ -1,14 +1,20 @@
 // Flash attention of a tile of query rows over a part of the keys of one sequence and kv head.
 //
 // For each tile of 64 keys, aligned to absolute positions, that some row sees:
-//   s = q K^T, lanes are keys: K is packed as [head_dim][64], so that a score is one chain of FMAs over head_dim;
-//   m' = max(m, max s); p = exp(s - m'); l = l exp(m - m') + sum p; acc = acc exp(m - m') + p V, key after key.
-// (m, l, acc) of a row takes the same steps whatever rows share the tile: rows that see nothing of it are left alone,
-// and values are added for exactly the keys that the row sees, in ascending order (common runs for several rows
-// together, what sticks out row by row). So a key that a row does not see never enters its numbers, not even as 0 * v,
-// and a key that no row sees is not read at all.
-// Tiles that all rows see in full run without tests. Scratch: K packed, V widened where bf16 or ragged, scores.
-// Bound: FMA for many rows, the packing of K (about 16 bytes a cycle) for one. Definition: kernels/ref/ref.cpp: attend.
+//   s = q K^T        lanes are keys: K is packed as [head_dim][64], so a score is one chain of FMAs
+//   m' = max(m, s)   p = exp(s - m')   l = l exp(m - m') + sum p
+//   acc = acc exp(m - m') + p V, key after key
+//
+// (m, l, acc) of a row takes the same steps whatever rows share the tile: rows that see nothing of it are
+// left alone, and values are added for exactly the keys that the row sees, in ascending order (common runs
+// for several rows together, what sticks out row by row). So a key that a row does not see never enters its
+// numbers, not even as 0 * v, and a key that no row sees is not read at all. Tiles that all rows see in full
+// run without tests.
+//
+// Scratch: K packed, V widened where bf16 or ragged, scores.
+//
+// Bound: memory for a row or two (0.6 of what a Sapphire Rapids core reads; the packing of K is in its way),
+// else FMA (0.53 of its AVX-512 peak, causal, head_dim 128). Definition: kernels/ref/ref.cpp: attend.
 #include "kernels/cpu/isa/math.h"
 #include "kernels/cpu/isa/simd.h"
 #include "kernels/cpu/isa/tables.h"
@@ -25,8 +31,8 @@ constexpr int kRows = 6;
 #else
 constexpr int kRows = 2;
 #endif
-constexpr int kCols = 4;                       // vectors of keys or of values in a register tile
-constexpr int kGroups = kKeyTile / kLanes;     // vectors of keys in a tile
+constexpr int kCols = 4;                    // vectors of keys or of values in a register tile
+constexpr int kGroups = kKeyTile / kLanes;  // vectors of keys in a tile
 constexpr float kNothing = -__builtin_inff();
 
 HEED_INLINE int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
@@ -52,9 +58,9 @@ HEED_INLINE uint64_t bits_of(const RowMask& m, int key) {
   return bits_between(s.a, s.b) | bits_between(i.a, i.b);
 }
 
-struct Reach {  // over all rows
-  int lo, hi, sinks;          // some row sees keys of [lo, hi) or below sinks
-  int every_lo, every_hi;     // every row sees [every_lo, every_hi)
+struct Reach {             // over all rows
+  int lo, hi, sinks;       // some row sees keys of [lo, hi) or below sinks
+  int every_lo, every_hi;  // every row sees [every_lo, every_hi)
 };
 Reach reach_of(const AttentionPart& p) {
   Reach r = {INT32_MAX, 0, 0, 0, INT32_MAX};
@@ -71,19 +77,19 @@ Reach reach_of(const AttentionPart& p) {
 }
 
 template <class T>
-struct Keys {  // one tile: where its keys are, and who sees them
+struct Keys {            // one tile: where its keys are, and who sees them
   const T* k[kKeyTile];  // of a key that no row sees: another key's
   const T* v[kKeyTile];
-  uint64_t seen;         // by some row
-  bool full;             // every row sees all
+  uint64_t seen;            // by some row
+  bool full;                // every row sees all
   int first_row, last_row;  // [first, last): rows that see something
 };
 
 struct Scratch {
-  float* k;        // [padded(head_dim)][kKeyTile]
-  float* v;        // [kKeyTile][padded(v_dim)]
-  float* scores;   // [rows][kKeyTile], then the softmax's numerators
-  float* bits;     // [rows] uint64_t
+  float* k;       // [padded(head_dim)][kKeyTile]
+  float* v;       // [kKeyTile][padded(v_dim)]
+  float* scores;  // [rows][kKeyTile], then the softmax's numerators
+  float* bits;    // [rows] uint64_t
 };
 Scratch divide(const AttentionPart& p) {
   Scratch s;
@@ -337,7 +343,8 @@ HEED_INLINE void for_rows(int first, int last, Body body) {
 
 template <class T>
 void add_values(const AttentionPart& p, const Keys<T>& keys, const Scratch& s, int key) {
-  const bool direct = p.v_dim % kLanes == 0 && (sizeof(T) == sizeof(float) || keys.last_row - keys.first_row <= kRows);
+  const bool direct =
+      p.v_dim % kLanes == 0 && (sizeof(T) == sizeof(float) || keys.last_row - keys.first_row <= kRows);
   if (direct) {
     for_rows(keys.first_row, keys.last_row, [&](auto count, int row) {
       value_rows<T, decltype(count)::kValue>(p, keys.full, keys.v, s, key, row);
@@ -401,12 +408,12 @@ void merge(const AttentionState& into, const AttentionState& later, int rows, in
 
 template <class Out>
 void divide_into(const float* values, float scale, float total, Out* out, int64_t n) {
-  for_vectors(n, [&](int64_t i, int some) {
-    store_some(out + i, load(values + i) * set(scale) / set(total), some);
-  });
+  for_vectors(
+      n, [&](int64_t i, int some) { store_some(out + i, load(values + i) * set(scale) / set(total), some); });
 }
 
-void finish(const AttentionState& state, int row, int64_t v_dim, const float* sink_logit, void* out, DType dtype) {
+void finish(const AttentionState& state, int row, int64_t v_dim, const float* sink_logit, void* out,
+            DType dtype) {
   float total = state.sum[row];
   float scale = 1;
   if (sink_logit != nullptr) {

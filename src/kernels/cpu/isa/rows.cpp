@@ -9,7 +9,8 @@ namespace {
 
 template <class T>
 void widen_from(const T* x, float scale, float* out, int64_t n) {
-  for_vectors(n, [&](int64_t i, int some) { store_some(out + i, load_some(x + i, some) * set(scale), some); });
+  for_vectors(n,
+              [&](int64_t i, int some) { store_some(out + i, load_some(x + i, some) * set(scale), some); });
 }
 
 void widen(const void* x, DType dtype, float scale, float* out, int64_t n) {
@@ -23,7 +24,8 @@ void narrow(const float* x, void* out, DType dtype, int64_t n) {
     memcpy(out, x, sizeof(float) * static_cast<size_t>(n));
     return;
   }
-  for_vectors(n, [&](int64_t i, int some) { store_some(static_cast<bf16*>(out) + i, load_some(x + i, some), some); });
+  for_vectors(
+      n, [&](int64_t i, int some) { store_some(static_cast<bf16*>(out) + i, load_some(x + i, some), some); });
 }
 
 void add_row(const float* x, float* out, int64_t n) {
@@ -41,7 +43,8 @@ void normalise(const float* x, const float* weight, float inverse, bool accumula
   });
 }
 
-void rms_norm(const float* x, const float* weight, float eps, bool accumulate, void* out, DType dtype, int64_t n) {
+void rms_norm(const float* x, const float* weight, float eps, bool accumulate, void* out, DType dtype,
+              int64_t n) {
   Vec sums[4] = {zero(), zero(), zero(), zero()};
   int64_t i = 0;
   for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
@@ -87,7 +90,8 @@ template <Act kAct>
 HEED_INLINE Vec activate(Vec x) {
   if constexpr (kAct == Act::kSilu) return logistic_times(x, x);
   if constexpr (kAct == Act::kGelu) return gelu(x);
-  if constexpr (kAct == Act::kGeluTanh) {  // (1 + tanh u) / 2 = 1 / (1 + exp(-2u)), which keeps the tail's digits
+  if constexpr (kAct ==
+                Act::kGeluTanh) {  // (1 + tanh u) / 2 = 1 / (1 + exp(-2u)), which keeps the tail's digits
     return logistic_times(x, set(1.59576912F) * fma(set(0.044715F) * x, x * x, x));
   }
   if constexpr (kAct == Act::kRelu) return max(zero(), x);
@@ -103,10 +107,14 @@ void gate(const float* x, const float* up, Out* out, int64_t n) {
 template <class Out>
 void gate_by(Act act, const float* x, const float* up, Out* out, int64_t n) {
   switch (act) {
-    case Act::kSilu: return gate<Act::kSilu>(x, up, out, n);
-    case Act::kGelu: return gate<Act::kGelu>(x, up, out, n);
-    case Act::kGeluTanh: return gate<Act::kGeluTanh>(x, up, out, n);
-    case Act::kRelu: return gate<Act::kRelu>(x, up, out, n);
+    case Act::kSilu:
+      return gate<Act::kSilu>(x, up, out, n);
+    case Act::kGelu:
+      return gate<Act::kGelu>(x, up, out, n);
+    case Act::kGeluTanh:
+      return gate<Act::kGeluTanh>(x, up, out, n);
+    case Act::kRelu:
+      return gate<Act::kRelu>(x, up, out, n);
   }
 }
 

@@ -1,12 +1,12 @@
 // Vec: kLanes float32 in one register, the little that the kernels of this folder need of an instruction set.
 //
-// Each file of this folder is compiled once per instruction set (cmake/cpu_kernels.cmake), and the flags alone decide
-// which of the three implementations it sees. We wrap the intrinsics ourselves instead of using Highway because
-// Debian's Highway 1.0.3 has no run-time target with AVX-512-BF16.
+// Each file of this folder is compiled once per instruction set (cmake/cpu_kernels.cmake), and the flags
+// alone decide which of the three implementations it sees. We wrap the intrinsics ourselves instead of using
+// Highway because Debian's Highway 1.0.3 has no run-time target with AVX-512-BF16.
 //
-// Everything here and in the kernels lives in an unnamed namespace and uses no templates of the standard library: a
-// weak symbol compiled with wide instructions could otherwise be the copy that the linker keeps for the whole
-// program. tools/check_isa_symbols.py holds the objects to it.
+// Everything here and in the kernels lives in an unnamed namespace and uses no templates of the standard
+// library: a weak symbol compiled with wide instructions could otherwise be the copy that the linker keeps
+// for the whole program. tools/check_isa_symbols.py holds the objects to it.
 //
 // All of them offer, with n in [0, kLanes]:
 //   load(p), load_first(p, n)       from float, bf16 or f16 at any address; the rest is 0 and is not read

@@ -99,7 +99,9 @@ HEED_INLINE float sum(Vec a) {
 HEED_INLINE float first_lane(Vec a) { return _mm512_cvtss_f32(a.v); }
 HEED_INLINE float largest(Vec a) { return _mm512_reduce_max_ps(a.v); }
 
-HEED_INLINE Vec nearest(Vec a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+HEED_INLINE Vec nearest(Vec a) {
+  return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
 HEED_INLINE Vec scaled(Vec a, Vec n) { return {_mm512_scalef_ps(a.v, n.v)}; }
 
 HEED_INLINE void transpose(Vec (&rows)[16]) {

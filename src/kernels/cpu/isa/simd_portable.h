@@ -1,5 +1,5 @@
-// Vec in the compiler's own vectors: 4 lanes, SSE2 on x86-64 and whatever else has on another machine. Included by
-// simd.h only.
+// Vec in the compiler's own vectors: 4 lanes, SSE2 on x86-64 and whatever else has on another machine.
+// Included by simd.h only.
 #pragma once
 
 namespace heed {
@@ -27,12 +27,15 @@ HEED_INLINE Vec mul(Vec a, Vec b) { return {a.v * b.v}; }
 HEED_INLINE Vec div(Vec a, Vec b) { return {a.v / b.v}; }
 HEED_INLINE Vec fma(Vec a, Vec b, Vec c) { return {a.v * b.v + c.v}; }
 HEED_INLINE LaneMask less(Vec a, Vec b) { return {a.v < b.v}; }
-HEED_INLINE Vec select(LaneMask m, Vec a, Vec b) { return {(Floats)((m.m & (Ints)a.v) | (~m.m & (Ints)b.v))}; }
+HEED_INLINE Vec select(LaneMask m, Vec a, Vec b) {
+  return {(Floats)((m.m & (Ints)a.v) | (~m.m & (Ints)b.v))};
+}
 HEED_INLINE Vec max(Vec a, Vec b) { return select({a.v > b.v}, a, b); }  // b where either is NaN
 HEED_INLINE Vec min(Vec a, Vec b) { return select({a.v < b.v}, a, b); }
 HEED_INLINE Vec magnitude(Vec a) { return {(Floats)((Ints)a.v & 0x7fffffff)}; }
 HEED_INLINE Vec with_sign_of(Vec a, Vec sign) {
-  return {(Floats)((Ints)magnitude(a).v | ((Ints)sign.v & ~Ints{0x7fffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff}))};
+  return {(Floats)((Ints)magnitude(a).v |
+                   ((Ints)sign.v & ~Ints{0x7fffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff}))};
 }
 HEED_INLINE LaneMask mask_of(uint64_t bits) {
   const auto all = static_cast<int32_t>(bits & 15U);
@@ -67,7 +70,9 @@ HEED_INLINE Vec load_first(const f16* p, int n) {
 }
 HEED_INLINE Vec load(const f16* p) { return load_first(p, 4); }
 
-HEED_INLINE void store_first(float* p, Vec a, int n) { memcpy(p, &a.v, sizeof(float) * static_cast<size_t>(n)); }
+HEED_INLINE void store_first(float* p, Vec a, int n) {
+  memcpy(p, &a.v, sizeof(float) * static_cast<size_t>(n));
+}
 HEED_INLINE void store(float* p, Vec a) { store_first(p, a, 4); }
 HEED_INLINE void store_first(bf16* p, Vec a, int n) {
   const auto bits = (Words)a.v;

@@ -1,7 +1,7 @@
 // What one instruction set offers to the ops of this backend: single-threaded kernels on plain pointers.
 //
-// Strides and sizes are in elements. The ops (kernels/cpu/*.cpp, compiled for the baseline) check, split and thread;
-// the kernels compute. Every object of this folder exports one table and nothing else.
+// Strides and sizes are in elements. The ops (kernels/cpu/*.cpp, compiled for the baseline) check, split and
+// thread; the kernels compute. Every object of this folder exports one table and nothing else.
 #pragma once
 #include <cstdint>
 
@@ -13,19 +13,19 @@ namespace heed::cpu {
 
 // out[r][c] = sum_i x[r][i] w[c][i] (+ bias[c]) (+ out[r][c]), for a panel of the whole product.
 struct LinearPanel {
-  const void* x;  // [rows, in] f32 or bf16
-  const void* w;  // [cols, in] f32, bf16 or f16, at any address
+  const void* x;      // [rows, in] f32 or bf16
+  const void* w;      // [cols, in] f32, bf16 or f16, at any address
   const float* bias;  // [cols], or none
   float* out;         // [rows, cols]
   int64_t x_stride, w_stride, out_stride;
   int64_t rows, cols, in;
   bool accumulate;
-  float* scratch;  // linear_scratch(in) floats
+  float* scratch;  // scratch(rows, cols, in) floats
 };
 
 struct LinearTable {
   int tile_rows;  // rows of x that share one reading of the weights
-  int64_t (*scratch)(int64_t in);
+  int64_t (*scratch)(int64_t rows, int64_t cols, int64_t in);
   void (*f32_f32)(const LinearPanel&);  // x's type, w's type
   void (*f32_bf16)(const LinearPanel&);
   void (*f32_f16)(const LinearPanel&);
@@ -34,20 +34,22 @@ struct LinearTable {
 
 inline constexpr int kKeyTile = 64;  // keys that are scored together; tiles begin at multiples of it
 
-// Softmax in progress for some rows: the largest score, the sum of exp(score - largest), and the values so weighted.
+// Softmax in progress for some rows: the largest score, the sum of exp(score - largest), and the values so
+// weighted.
 struct AttentionState {
   float* largest;  // [rows]; -infinity: nothing seen
   float* sum;      // [rows]
   float* values;   // [rows, attention_pad(v_dim)]
 };
 
-// A tile of query rows of one sequence and kv head, over the keys [begin, end); begin is a multiple of kKeyTile.
+// A tile of query rows of one sequence and kv head, over the keys [begin, end); begin is a multiple of
+// kKeyTile.
 struct AttentionPart {
   const float* const* q;  // [rows] -> [head_dim]
   const RowMask* masks;   // [rows]; lo, hi and sinks never decrease
   int rows;
   int64_t head_dim, v_dim;
-  const void *k, *v;  // block 0, row 0 of the kv head; f32 or bf16
+  const void *k, *v;                       // block 0, row 0 of the kv head; f32 or bf16
   int64_t k_block, k_row, v_block, v_row;  // strides of blocks and of rows
   const int32_t* table;
   int64_t block;
@@ -65,14 +67,16 @@ struct AttentionTable {
   void (*bf16)(const AttentionPart&);
   void (*merge)(const AttentionState& into, const AttentionState& later, int rows, int64_t v_dim);
   // One row's output, f32 or bf16; sink_logit: none where null.
-  void (*finish)(const AttentionState& state, int row, int64_t v_dim, const float* sink_logit, void* out, DType dtype);
+  void (*finish)(const AttentionState& state, int row, int64_t v_dim, const float* sink_logit, void* out,
+                 DType dtype);
 };
 
 struct RowTable {
   void (*widen)(const void* x, DType dtype, float scale, float* out, int64_t n);
   void (*narrow)(const float* x, void* out, DType dtype, int64_t n);
   void (*add)(const float* x, float* out, int64_t n);
-  void (*rms_norm)(const float* x, const float* weight, float eps, bool accumulate, void* out, DType dtype, int64_t n);
+  void (*rms_norm)(const float* x, const float* weight, float eps, bool accumulate, void* out, DType dtype,
+                   int64_t n);
   void (*rope)(const float* cos, const float* sin, float* x, int64_t pairs);
   void (*gated_act)(Act act, const float* gate, const float* up, void* out, DType dtype, int64_t n);
   void (*softcap)(float cap, float* x, int64_t n);
@@ -92,6 +96,7 @@ HEED_ISA_TABLES(avx512_bf16)
 
 #define HEED_JOIN_AGAIN(a, b) a##b
 #define HEED_JOIN(a, b) HEED_JOIN_AGAIN(a, b)
-#define HEED_TABLE(kind) HEED_JOIN(kind##_, HEED_ISA)  // HEED_ISA: a flag of the instruction set's compilation
+#define HEED_TABLE(kind) \
+  HEED_JOIN(kind##_, HEED_ISA)  // HEED_ISA: a flag of the instruction set's compilation
 
 }  // namespace heed::cpu

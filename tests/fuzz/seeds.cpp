@@ -1,0 +1,106 @@
+// Writes the first inputs of the fuzz targets: small files of each format, one folder per target.
+#include <filesystem>
+#include <iostream>
+
+#include "base/file.h"
+#include "formats/safetensors.h"
+#include "tests/formats/gguf_bytes.h"
+#include "tests/formats/sentencepiece_bytes.h"
+#include "text/vocabulary_files.h"
+
+namespace heed {
+namespace {
+
+std::filesystem::path folder_of(const std::filesystem::path& root, const char* target) {
+  std::filesystem::create_directories(root / target);
+  return root / target;
+}
+
+void write(const std::filesystem::path& path, const std::string& bytes) {
+  const Status written = write_file(path, bytes);
+  CHECK(written.ok(), written.error().message);
+}
+
+void write_safetensors_seeds(const std::filesystem::path& folder) {
+  float values[6] = {1, 2, 3, 4, 5, 6};
+  uint8_t bytes[3] = {1, 2, 3};
+  const Status written = write_safetensors(
+      folder / "two.safetensors",
+      {{"a.weight", Tensor(values, DType::kF32, {2, 3})}, {"b", Tensor(bytes, DType::kU8, {3})}});
+  CHECK(written.ok(), written.error().message);
+  const std::string header =
+      R"({"__metadata__":{"format":"pt"},"w":{"dtype":"F4","shape":[2],"data_offsets":[0,1]}})";
+  write(folder / "metadata.safetensors", raw(static_cast<uint64_t>(header.size())) + header + "x");
+}
+
+GgufBytes vocabulary(const char* model, const std::vector<std::string>& tokens,
+                     const std::vector<int32_t>& types) {
+  GgufBytes file;
+  file.key("tokenizer.ggml.model", model).key("tokenizer.ggml.tokens", tokens);
+  file.numbers("tokenizer.ggml.scores", GgufType::kFloat32, std::vector<float>(tokens.size(), -1));
+  file.numbers("tokenizer.ggml.token_type", GgufType::kInt32, types);
+  for (const char* key : {"bos_token_id", "seperator_token_id", "unknown_token_id"}) {
+    file.key("tokenizer.ggml." + std::string(key), GgufType::kUint32, raw(uint32_t{0}));
+  }
+  return file;
+}
+
+std::vector<std::pair<std::string, GgufBytes>> vocabularies() {
+  std::vector<std::pair<std::string, GgufBytes>> files;
+  const std::vector<int32_t> types = {2, 3, 3, 1, 1, 1, 4};
+  files.emplace_back("llama", vocabulary("llama", {"<unk>", "<s>", "</s>", "a", "b", "ab", "<x>"}, types));
+  files.emplace_back("t5", vocabulary("t5", {"<pad>", "</s>", "<unk>", "a", "b", "ab", "<x>"}, types));
+  files.emplace_back(
+      "bert", vocabulary("bert", {"[UNK]", "[CLS]", "[SEP]", "\u2581a", "b", "\u2581ab", "[x]"}, types));
+  for (const char* pre : {"gpt-2", "llama-bpe", "qwen2", "deepseek-coder", "gpt-4o"}) {
+    GgufBytes file = vocabulary("gpt2", {"<end>", "<s>", "</s>", "a", "b", "ab", "<x>"}, types);
+    file.key("tokenizer.ggml.pre", pre).key("tokenizer.ggml.merges", std::vector<std::string>{"a b"});
+    files.emplace_back(pre, file);
+  }
+  return files;
+}
+
+void write_gguf_seeds(const std::filesystem::path& gguf_folder, const std::filesystem::path& json_folder) {
+  GgufBytes tensors;
+  tensors.key("general.alignment", GgufType::kUint32, raw(uint32_t{32}))
+      .key("n", GgufType::kArray, gguf_array(GgufType::kArray, 1) + gguf_array(GgufType::kBool, 1) + "\1");
+  tensors.tensor("w", {32, 2}, 8, 0).tensor("v", {3}, 0, 96).data = std::string(108, 'd');
+  write(gguf_folder / "tensors.gguf", tensors.bytes());
+  for (const auto& [name, file] : vocabularies()) {
+    const std::string bytes = file.bytes();
+    write(gguf_folder / (name + ".gguf"), bytes);
+    const auto gguf = Gguf::parse(std::as_bytes(std::span(bytes)), name);
+    CHECK(gguf.ok(), gguf.error().message);
+    const auto document = tokenizer_json_of_gguf(*gguf);
+    CHECK(document.ok(), document.error().message);
+    write(json_folder / (name + ".json"), to_text(*document));
+  }
+}
+
+void write_sentencepiece_seeds(const std::filesystem::path& folder) {
+  const std::string pieces =
+      piece_bytes("<unk>", 0, PieceType::kUnknown) + piece_bytes("<s>", 0, PieceType::kControl) +
+      piece_bytes("</s>", 0, PieceType::kControl) + piece_bytes("a", -1) + piece_bytes("b", -2) +
+      piece_bytes("ab", -3) + piece_bytes("<x>", 0, PieceType::kUserDefined);
+  write(folder / "bpe.model",
+        pieces + proto_bytes(2, proto_number(3, 2)) + proto_bytes(3, proto_number(4, 0)));
+  write(folder / "unigram.model",
+        pieces + proto_bytes(3, proto_bytes(2, "map")) + proto_bytes(5, proto_number(9, 1)));
+  write(folder / "bytes.model",
+        pieces + all_byte_pieces() + proto_bytes(2, proto_number(3, 2) + proto_number(35, 1)));
+}
+
+}  // namespace
+}  // namespace heed
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::cerr << "usage: fuzz_seeds FOLDER\n";
+    return 2;
+  }
+  const std::filesystem::path root = argv[1];
+  heed::write_safetensors_seeds(heed::folder_of(root, "fuzz_safetensors"));
+  heed::write_gguf_seeds(heed::folder_of(root, "fuzz_gguf"), heed::folder_of(root, "fuzz_tokenizer_json"));
+  heed::write_sentencepiece_seeds(heed::folder_of(root, "fuzz_sentencepiece"));
+  return 0;
+}
