@@ -28,8 +28,8 @@ void catch_interrupts() {
 
 class Chat {
  public:
-  Chat(Runner& runner, const TextSide& text, const ChatOptions& options, GenerateOptions generate)
-      : runner_(runner), text_(text), o_(options), generate_(std::move(generate)) {
+  Chat(Engine& engine, const TextSide& text, const ChatOptions& options)
+      : engine_(engine), text_(text), o_(options) {
     if (!o_.system.empty()) messages_.push_back({{"role", "system"}, {"content", o_.system}});
   }
 
@@ -49,23 +49,17 @@ class Chat {
  private:
   Status turn(const std::string& line) {
     messages_.push_back({{"role", "user"}, {"content", line}});
-    const std::vector<int> prompt = TRY(chat_prompt(text_, o_.model.model, messages_));
-    const int context = runner_.plan().max_len;
-    if (static_cast<int>(prompt.size()) >= context) {
-      return limit_reached("the conversation has " + std::to_string(prompt.size()) +
-                           " tokens; the context holds " + std::to_string(context));
-    }
-    continue_with(prompt);
+    Request request = TRY(resolve(o_.sampling, engine_.checkpoint().generation));
+    request.prompt = TRY(chat_prompt(text_, o_.model.model, messages_));
     interrupted = false;
-    const AnswerOptions options{.generate = generate_,
-                                .stops = o_.sampling.stops,
+    const AnswerOptions options{.stops = o_.sampling.stops,
                                 .on_text =
                                     [](const std::string& piece) {
                                       std::fwrite(piece.data(), 1, piece.size(), stdout);
                                       std::fflush(stdout);
                                     },
                                 .cancelled = [] { return interrupted.load(); }};
-    const Answer a = TRY(answer(runner_, text_, sequence_, static_cast<int>(prompt.size()), options));
+    const Answer a = TRY(answer(engine_, text_, std::move(request), options));
     std::printf("\n");
     std::fflush(stdout);
     interrupted = false;
@@ -73,30 +67,19 @@ class Chat {
     return {};
   }
 
-  // Keeps what the cache already holds of the new prompt.
-  void continue_with(const std::vector<int>& prompt) {
-    int common = 0;
-    const int most = std::min<int>(sequence_.computed, static_cast<int>(prompt.size()) - 1);
-    while (common < most && sequence_.tokens[common] == prompt[common]) ++common;
-    if (!runner_.cache().rewind(sequence_, common)) runner_.cache().release(sequence_);
-    sequence_.tokens = prompt;
-  }
-
-  Runner& runner_;
+  Engine& engine_;  // its prefix cache holds the turns before
   const TextSide& text_;
   const ChatOptions& o_;
-  GenerateOptions generate_;
-  Sequence sequence_;
   OrderedJson messages_ = OrderedJson::array();
 };
 
 Status chat(const ChatOptions& o) {
   Checkpoint checkpoint = TRY(open_checkpoint(o.model.model));
   const TextSide text = TRY(load_text_side(o.model.model));
-  const GenerateOptions generate = TRY(resolve(o.sampling, checkpoint.generation));
-  const auto runner = TRY(load_runner(std::move(checkpoint), o.model.runner));
+  TRY(resolve(o.sampling, checkpoint.generation));  // wrong options are told before loading
+  const auto engine = TRY(start_engine(std::move(checkpoint), o.model.runner));
   catch_interrupts();
-  return Chat(*runner, text, o, generate).run();
+  return Chat(*engine, text, o).run();
 }
 
 }  // namespace

@@ -7,8 +7,7 @@
 #include <string>
 
 #include "base/result.h"
-#include "engine/generate.h"
-#include "engine/runner.h"
+#include "engine/engine.h"
 
 namespace heed {
 
@@ -39,11 +38,14 @@ struct SamplingOptions {
   bool ignore_eos = false;
 };
 void add_sampling_options(CLI::App& app, SamplingOptions& options, int default_max_tokens);
-Result<GenerateOptions> resolve(const SamplingOptions& options, const GenerationConfig& defaults);
+// A request without a prompt.
+Result<Request> resolve(const SamplingOptions& options, const GenerationConfig& defaults);
 
-// Opens and loads a checkpoint with a progress bar on a terminal. `max_len`: the longest sequence; 0: as the
-// options say.
-Result<std::unique_ptr<Runner>> load_runner(Checkpoint checkpoint, RunnerOptions options, int max_len = 0);
+// Shows how far loading is, on a terminal.
+Progress progress_bar();
+
+// An engine for one conversation. `max_len`: its longest sequence; 0: as the options say.
+Result<std::unique_ptr<Engine>> start_engine(Checkpoint checkpoint, RunnerOptions options, int max_len = 0);
 
 // Token ids from a file that holds a JSON array of them.
 Result<std::vector<int>> read_token_ids(const std::string& path);

@@ -75,10 +75,10 @@ void add_sampling_options(CLI::App& app, SamplingOptions& options, int default_m
   app.add_flag("--ignore-eos", options.ignore_eos, "Go on past end-of-sequence tokens");
 }
 
-Result<GenerateOptions> resolve(const SamplingOptions& options, const GenerationConfig& defaults) {
+Result<Request> resolve(const SamplingOptions& options, const GenerationConfig& defaults) {
   enum { kTemperature, kTopK, kTopP, kMinP, kRepetition, kPresence, kFrequency, kSeed };
   const auto given = [&](int option) { return options.options[option]->count() > 0; };
-  GenerateOptions resolved{.sampling = options.given, .max_tokens = options.max_tokens};
+  Request resolved{.sampling = options.given, .max_tokens = options.max_tokens};
   Sampling& s = resolved.sampling;
   const bool samples = defaults.sample || given(kTopK) || given(kTopP) || given(kMinP);
   if (!given(kTemperature)) s.temperature = samples ? defaults.temperature.value_or(1.0F) : 0;
@@ -92,11 +92,14 @@ Result<GenerateOptions> resolve(const SamplingOptions& options, const Generation
   return resolved;
 }
 
-Result<std::unique_ptr<Runner>> load_runner(Checkpoint checkpoint, RunnerOptions options, int max_len) {
+Progress progress_bar() {
+  auto bar = std::make_shared<ProgressBar>();
+  return [bar](int64_t done, int64_t total) { bar->show(done, total); };
+}
+
+Result<std::unique_ptr<Engine>> start_engine(Checkpoint checkpoint, RunnerOptions options, int max_len) {
   if (max_len > 0) options.max_len = max_len;
-  ProgressBar bar;
-  return Runner::load(std::move(checkpoint), options,
-                      [&](int64_t done, int64_t total) { bar.show(done, total); });
+  return Engine::start(std::move(checkpoint), {.runner = options, .max_sequences = 1}, progress_bar());
 }
 
 Result<std::vector<int>> read_token_ids(const std::string& path) {

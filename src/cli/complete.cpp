@@ -30,22 +30,22 @@ Result<std::vector<int>> read_prompt(const CompleteOptions& o, const TextSide& t
 double per_second(int tokens, double seconds) { return seconds > 0 ? tokens / seconds : 0; }
 
 OrderedJson report(const std::vector<int>& prompt, const Answer& a, double load_seconds) {
-  const Generated& g = a.generated;
-  const auto made = static_cast<int>(g.ids.size());
+  const auto made = static_cast<int>(a.ids.size());
+  const auto prompt_tokens = static_cast<int>(prompt.size());
   return {{"prompt_token_ids", prompt},
-          {"token_ids", g.ids},
+          {"token_ids", a.ids},
           {"text", a.text},
-          {"finish_reason", g.finish == Finish::kLength ? "length" : "stop"},
+          {"finish_reason", a.finish == Finish::kLength ? "length" : "stop"},
           {"usage",
-           {{"prompt_tokens", prompt.size()},
+           {{"prompt_tokens", prompt_tokens},
             {"completion_tokens", made},
-            {"total_tokens", prompt.size() + made}}},
+            {"total_tokens", prompt_tokens + made}}},
           {"timings",
            {{"load_seconds", load_seconds},
-            {"prefill_seconds", g.prefill_seconds},
-            {"decode_seconds", g.decode_seconds},
-            {"prefill_tokens_per_second", per_second(g.prefilled, g.prefill_seconds)},
-            {"decode_tokens_per_second", per_second(made - 1, g.decode_seconds)}}}};
+            {"prefill_seconds", a.prefill_seconds},
+            {"decode_seconds", a.decode_seconds},
+            {"prefill_tokens_per_second", per_second(prompt_tokens - a.cached_tokens, a.prefill_seconds)},
+            {"decode_tokens_per_second", per_second(made - 1, a.decode_seconds)}}}};
 }
 
 void print_ids(const std::vector<int>& ids) {
@@ -56,8 +56,8 @@ Status complete(const CompleteOptions& o) {
   const auto start = std::chrono::steady_clock::now();
   Checkpoint checkpoint = TRY(open_checkpoint(o.model.model));
   const TextSide text = TRY(load_text_side(o.model.model));
-  GenerateOptions generate = TRY(resolve(o.sampling, checkpoint.generation));
-  const std::vector<int> prompt = TRY(read_prompt(o, text));
+  Request request = TRY(resolve(o.sampling, checkpoint.generation));
+  const std::vector<int> prompt = request.prompt = TRY(read_prompt(o, text));
   if (prompt.empty()) return invalid("the prompt has no tokens; at least one is needed");
 
   const int context = o.model.runner.max_len > 0 ? o.model.runner.max_len : checkpoint.spec.max_positions;
@@ -66,24 +66,23 @@ Status complete(const CompleteOptions& o) {
     return limit_reached("the prompt has " + std::to_string(prompt_size) + " tokens; the context holds " +
                          std::to_string(context) + " with at least one new token");
   }
-  generate.max_tokens = std::min(generate.max_tokens, context - prompt_size);
-  const auto runner =
-      TRY(load_runner(std::move(checkpoint), o.model.runner, prompt_size + generate.max_tokens));
+  request.max_tokens = std::min(request.max_tokens, context - prompt_size);
+  const auto engine =
+      TRY(start_engine(std::move(checkpoint), o.model.runner, prompt_size + request.max_tokens));
   const double load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
-  Sequence sequence{.tokens = prompt};
-  AnswerOptions options{.generate = generate, .stops = o.sampling.stops};
+  AnswerOptions options{.stops = o.sampling.stops};
   if (!o.json) {
     options.on_text = [](const std::string& piece) {
       std::fwrite(piece.data(), 1, piece.size(), stdout);
       std::fflush(stdout);
     };
   }
-  const Answer a = TRY(answer(*runner, text, sequence, prompt_size, options));
+  const Answer a = TRY(answer(*engine, text, std::move(request), options));
   if (o.json) {
     std::printf("%s\n", to_text(report(prompt, a, load_seconds)).c_str());
   } else {
-    if (!text.tokenizer) print_ids(a.generated.ids);
+    if (!text.tokenizer) print_ids(a.ids);
     std::printf("\n");
   }
   return {};

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/json.h"
-#include "engine/generate.h"
+#include "engine/engine.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -24,19 +24,20 @@ Result<TextSide> load_text_side(const std::string& folder);
 Result<std::vector<int>> chat_prompt(const TextSide& text, const std::string& folder,
                                      const OrderedJson& messages);
 
-// Generates and hands text on as it becomes certain; stop strings and stop tokens never show.
+// Has the engine answer and hands text on as it becomes certain; stop strings and stop tokens never show.
 struct Answer {
-  Generated generated;
+  std::vector<int> ids;  // the new tokens, a stop token included
   std::string text;
-  bool stopped_by_text = false;
+  Finish finish = Finish::kLength;  // kStop for a stop string too
+  int cached_tokens = 0;            // of the prompt
+  double prefill_seconds = 0;       // until the first token
+  double decode_seconds = 0;        // from the first token to the last
 };
 struct AnswerOptions {
-  GenerateOptions generate;
   std::vector<std::string> stops;
-  std::function<void(const std::string&)> on_text;  // may be empty
-  std::function<bool()> cancelled;                  // may be empty
+  std::function<void(const std::string&)> on_text;  // may be empty; on the engine's thread
+  std::function<bool()> cancelled;                  // may be empty; likewise
 };
-Result<Answer> answer(Runner& runner, const TextSide& text, Sequence& sequence, int prompt,
-                      const AnswerOptions& options);
+Result<Answer> answer(Engine& engine, const TextSide& text, Request request, const AnswerOptions& options);
 
 }  // namespace heed

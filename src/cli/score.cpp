@@ -1,3 +1,5 @@
+#include "engine/score.h"
+
 #include <cmath>
 #include <cstdio>
 
@@ -36,7 +38,9 @@ Status run_score(const ScoreOptions& o) {
   if (count > context) {
     return limit_reached(std::to_string(count) + " tokens exceed the context of " + std::to_string(context));
   }
-  const auto runner = TRY(load_runner(std::move(checkpoint), o.model.runner, count));
+  RunnerOptions options = o.model.runner;
+  options.max_len = count;
+  const auto runner = TRY(Runner::load(std::move(checkpoint), options, progress_bar()));
   Score result = TRY(score(*runner, tokens, last));
   if (last > 0) {
     const Tensor logits(result.logits.data(), DType::kF32, {last, runner->spec().vocab});

@@ -185,6 +185,7 @@ void Engine::publish_stats() {
 // The request is gone when this returns.
 void Engine::finish(Live& live, Finish reason, Event event) {
   scheduler_.remove(&live.job);
+  event.request = live.id;
   event.finish = reason;
   event.cached_tokens = live.job.cached_tokens;
   if (!live.reported) event.prompt_logprobs = std::move(live.prompt_logprobs);
@@ -272,6 +273,7 @@ void Engine::sample_rows(std::vector<Live*>& sampling, const Tensor& logits,
       finish(*live, event.is_stop ? Finish::kStop : Finish::kLength, std::move(event));
       continue;
     }
+    event.request = live->id;
     event.cached_tokens = live->job.cached_tokens;
     if (!live->reported) event.prompt_logprobs = std::move(live->prompt_logprobs);
     live->reported = true;

@@ -30,14 +30,15 @@ struct Logprob {
 enum class Finish { kStop, kLength, kCancelled };
 
 struct Event {
+  uint64_t request = 0;               // as submit() returned it
   int id = -1;                        // the new token; -1: none (only an end, or prompt logprobs)
   bool is_stop = false;               // the new token is a stop token
   std::optional<Logprob> logprob;     // of the new token, if asked for
   std::vector<Logprob> top_logprobs;  // the likeliest, if asked for
   std::vector<std::vector<Logprob>> prompt_logprobs;  // once, with the first event: for each prompt token
                                                       // from the second on, itself and then the likeliest
-  std::optional<Finish> finish;  // set on the last event
-  int cached_tokens = 0;         // of the prompt, found in the prefix cache
+  std::optional<Finish> finish;                       // set on the last event
+  int cached_tokens = 0;                              // of the prompt, found in the prefix cache
 };
 
 struct Request {

@@ -108,7 +108,7 @@ class EngineModel : public testing::TestWithParam<const char*> {
 
 TEST_P(EngineModel, answers_do_not_depend_on_how_they_are_computed) {
   const std::vector<int> words = text();
-  const int count = words.size() > 300 ? 64 : 24;
+  const int count = words.size() > 300 ? 64 : 12;
   std::vector<int> long_enough = words;
   while (long_enough.size() < 300) long_enough.insert(long_enough.end(), words.begin(), words.end());
   const std::vector<Ask> asks = asks_for(long_enough, count);

@@ -1,19 +1,12 @@
-#include "engine/generate.h"
+#include "engine/score.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 
 #include "engine/logprobs.h"
 
 namespace heed {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 double negative_log_likelihood(std::span<const float> logits, int token) {
   double largest = -INFINITY;
@@ -24,39 +17,6 @@ double negative_log_likelihood(std::span<const float> logits, int token) {
 }
 
 }  // namespace
-
-Result<Generated> generate(Runner& runner, Sequence& sequence, int prompt, const GenerateOptions& options,
-                           const OnToken& on_token) {
-  TRY(check(options.sampling));
-  Generated made{.prefilled = static_cast<int>(sequence.tokens.size()) - sequence.computed};
-  const auto start = Clock::now();
-  Tensor logits = TRY(runner.prefill(sequence, 1));
-  made.prefill_seconds = seconds_since(start);
-  const auto decode_start = Clock::now();
-  TokenCounts counts;
-  for (;;) {
-    if (options.sampling.penalises()) counts.update(sequence.tokens, prompt);
-    const int id = sample({.logits = logits_row(logits, 0),
-                           .sampling = options.sampling,
-                           .tokens = sequence.tokens,
-                           .counts = &counts,
-                           .allowed = {}});
-    const bool is_stop =
-        std::find(options.stop_ids.begin(), options.stop_ids.end(), id) != options.stop_ids.end();
-    sequence.tokens.push_back(id);
-    made.ids.push_back(id);
-    const bool go_on = on_token(id, is_stop);
-    if (is_stop || !go_on) {
-      made.finish = is_stop ? Finish::kStop : Finish::kCancelled;
-      break;
-    }
-    const bool full = static_cast<int>(sequence.tokens.size()) >= runner.plan().max_len;
-    if (full || static_cast<int>(made.ids.size()) >= options.max_tokens) break;
-    logits = TRY(runner.prefill(sequence, 1));
-  }
-  made.decode_seconds = seconds_since(decode_start);
-  return made;
-}
 
 Result<Score> score(Runner& runner, const std::vector<int>& tokens, int last) {
   TRY(runner.check_tokens(tokens));
