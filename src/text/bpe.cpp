@@ -42,7 +42,7 @@ Result<Bpe> Bpe::of(const JsonFields& fields) {
 
 Status Bpe::read_merges(const Json& merges) {
   merges_.reserve(merges.size());
-  constexpr const char* kAccepted = " must be \"left right\" or [\"left\", \"right\"]";
+  constexpr const char* kAccepted = R"( must be "left right" or ["left", "right"])";
   size_t rank = 0;
   for (const Json& merge : merges) {
     if (merge.is_string()) {

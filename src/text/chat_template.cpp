@@ -11,7 +11,7 @@ constexpr size_t kMaxSourceBytes = size_t{1} << 20;
 
 }  // namespace
 
-Result<ChatTemplate> ChatTemplate::parse(std::string source, const std::string& what) {
+Result<ChatTemplate> ChatTemplate::parse(const std::string& source, const std::string& what) {
   if (source.size() > kMaxSourceBytes) {
     return limit_reached(what + ": a chat template of more than " + std::to_string(kMaxSourceBytes) +
                          " bytes");

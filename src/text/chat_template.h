@@ -31,7 +31,7 @@ struct TemplateLimits {
 class ChatTemplate {
  public:
   // `what` names the template in errors; those of syntax are one line with the line number.
-  static Result<ChatTemplate> parse(std::string source, const std::string& what);
+  static Result<ChatTemplate> parse(const std::string& source, const std::string& what);
 
   ChatTemplate(ChatTemplate&&) noexcept;
   ChatTemplate& operator=(ChatTemplate&&) noexcept;

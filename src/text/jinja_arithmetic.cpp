@@ -127,7 +127,7 @@ Result<Value> float_arithmetic(NodeType operation, double a, double b) {
 
 Result<Value> concatenate_text(Runtime& runtime, const Value& a, const Value& b) {
   const bool markup = a.markup() || b.markup();
-  const int64_t size = static_cast<int64_t>(a.text().size() + b.text().size());
+  const auto size = static_cast<int64_t>(a.text().size() + b.text().size());
   TRY(runtime.room(markup ? 5 * size : size));
   TRY(runtime.work(1 + size / 16));
   std::string out;

@@ -177,7 +177,7 @@ struct NamespaceObject : Object {
   void clear() override { attributes = Value(); }
 };
 
-__extension__ typedef __int128 Wide;  // for the distance between any two integers
+__extension__ using Wide = __int128;  // for the distance between any two integers
 
 struct RangeObject : Object {
   int64_t start = 0, stop = 0, step = 1;

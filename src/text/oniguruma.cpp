@@ -361,7 +361,7 @@ class Translator {
 
   // \s+$ fails at every place of a long run of spaces, each time after going over all of it: a square of
   // steps. Where the first place of a run has failed its others must too, so only that one is tried.
-  std::string guard_trailing_run(std::string pattern) const {
+  std::string guard_trailing_run(const std::string& pattern) const {
     return pattern_ == "\\s+$" ? joined({"(?:\\G|(?<!\\s))", pattern}) : pattern;
   }
 

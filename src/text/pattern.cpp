@@ -6,7 +6,7 @@ namespace heed {
 
 Result<Pattern> Pattern::of(const JsonFields& fields) {
   const Json* member = TRY(fields.require("pattern"));
-  constexpr const char* kAccepted = "{\"String\": text} or {\"Regex\": expression}";
+  constexpr const char* kAccepted = R"({"String": text} or {"Regex": expression})";
   if (!member->is_object() || member->size() != 1) return fields.error("pattern", kAccepted);
   const std::string kind = member->begin().key();
   const Json& value = *member->begin();
@@ -20,7 +20,7 @@ Result<Pattern> Pattern::of(const JsonFields& fields) {
 
 Status Pattern::find_all(std::string_view text, std::vector<Span>& matches) const {
   if (const Regex* regex = std::get_if<Regex>(&what_)) return regex->find_all(text, matches);
-  const std::string& wanted = std::get<std::string>(what_);
+  const auto& wanted = std::get<std::string>(what_);
   if (wanted.empty()) {
     for (size_t i = 0; i < text.size(); i += code_point_at(text, i).length) matches.push_back({i, i});
     matches.push_back({text.size(), text.size()});

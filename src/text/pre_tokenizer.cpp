@@ -15,7 +15,7 @@ constexpr const char* kAccepted =
     "CharDelimiterSplit, FixedLength or Sequence";
 
 constexpr const char* kGpt2Pattern =
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
 Result<SplitBehavior> behavior_of(const JsonFields& fields, std::optional<std::string> otherwise = {}) {
   const std::string name = TRY(fields.text("behavior", std::move(otherwise)));

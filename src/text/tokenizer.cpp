@@ -62,10 +62,10 @@ Result<TokenModel> model_of(const Json& json) {
 Result<std::unique_ptr<const TokenizerParts>> parts_of(const Json& json) {
   if (!json.is_object()) return invalid("must be an object with a model");
   const JsonFields fields = TRY(JsonFields::of(json, "tokenizer"));
-  static const Json kNull;
+  static const Json null_value;
   const auto member = [&](const char* name) -> const Json& {
     const Json* found = fields.find(name);
-    return found == nullptr ? kNull : *found;
+    return found == nullptr ? null_value : *found;
   };
   const Json* model_json = TRY(fields.require("model"));
   TokenModel model = TRY(model_of(*model_json));

@@ -64,7 +64,7 @@ Sequence first_sequence(std::string_view bytes) {
 }  // namespace
 
 CodePoint code_point_at(std::string_view text, size_t at) {
-  const unsigned char lead = static_cast<unsigned char>(text[at]);
+  const auto lead = static_cast<unsigned char>(text[at]);
   if (lead < 0x80) return {lead, 1};
   const Sequence sequence = first_sequence(text.substr(at));
   if (!sequence.valid) return {kReplacementCharacter, 1};
