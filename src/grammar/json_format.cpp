@@ -13,7 +13,7 @@ std::string date() {
   const std::string days =
       "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)"
       "|02-(0[1-9]|1[0-9]|2[0-8]))";
-  return "(" + year + "-" + days + "|" + leap + "-02-29)";
+  return std::string("(") + year + "-" + days + "|" + leap + "-02-29)";
 }
 
 std::string time() {
@@ -27,11 +27,12 @@ std::string duration() {
   const std::string seconds = n + "S";
   const std::string minutes = n + "M(" + seconds + ")?";
   const std::string hours = n + "H(" + minutes + ")?";
-  const std::string times = "T(" + hours + "|" + minutes + "|" + seconds + ")";
+  const std::string times = std::string("T(") + hours + "|" + minutes + "|" + seconds + ")";
   const std::string days = n + "D";
   const std::string months = n + "M(" + days + ")?";
   const std::string years = n + "Y(" + months + ")?";
-  return "P((" + days + "|" + months + "|" + years + ")(" + times + ")?|" + times + "|" + n + "W)";
+  return std::string("P((") + days + "|" + months + "|" + years + ")(" + times + ")?|" + times + "|" + n +
+         "W)";
 }
 
 // RFC 1123 names of at most four labels, which keeps them below 253 characters; labels begin with a letter.
@@ -53,22 +54,24 @@ std::string ipv4() {
 // RFC 3986, IPv6address.
 std::string ipv6() {
   const std::string h = "[0-9A-Fa-f]{1,4}";
-  const std::string last = "(" + h + ":" + h + "|" + ipv4() + ")";
-  const auto groups = [&](int n) { return "(" + h + ":){" + std::to_string(n) + "}"; };
-  const auto before = [&](int n) { return "((" + h + ":){0," + std::to_string(n) + "}" + h + ")?::"; };
-  return "(" + groups(6) + last + "|::" + groups(5) + last + "|" + before(0) + groups(4) + last + "|" +
-         before(1) + groups(3) + last + "|" + before(2) + groups(2) + last + "|" + before(3) + h + ":" +
+  const std::string last = std::string("(") + h + ":" + h + "|" + ipv4() + ")";
+  const auto groups = [&](int n) { return std::string("(") + h + ":){" + std::to_string(n) + "}"; };
+  const auto before = [&](int n) {
+    return std::string("((") + h + ":){0," + std::to_string(n) + "}" + h + ")?::";
+  };
+  return std::string("(") + groups(6) + last + "|::" + groups(5) + last + "|" + before(0) + groups(4) + last +
+         "|" + before(1) + groups(3) + last + "|" + before(2) + groups(2) + last + "|" + before(3) + h + ":" +
          last + "|" + before(4) + last + "|" + before(5) + h + "|" + before(6) + ")";
 }
 
 // RFC 3986 URIs with a scheme: with an authority (a name and a port), or with a path alone.
 std::string uri() {
   const std::string escaped = "%[0-9A-Fa-f]{2}";
-  const std::string name = "([A-Za-z0-9._~!$&'()*+,;=-]|" + escaped + ")";
-  const std::string path_char = "([A-Za-z0-9._~!$&'()*+,;=:@-]|" + escaped + ")";
-  const std::string rest = "(\\?(" + path_char + "|[/?])*)?(#(" + path_char + "|[/?])*)?";
-  return "[A-Za-z][A-Za-z0-9+.-]*:(//" + name + "+(:[0-9]{1,5})?(/" + path_char + "*)*|" + path_char + "+(/" +
-         path_char + "*)*)" + rest;
+  const std::string name = std::string("([A-Za-z0-9._~!$&'()*+,;=-]|") + escaped + ")";
+  const std::string path_char = std::string("([A-Za-z0-9._~!$&'()*+,;=:@-]|") + escaped + ")";
+  const std::string rest = std::string("(\\?(") + path_char + "|[/?])*)?(#(" + path_char + "|[/?])*)?";
+  return std::string("[A-Za-z][A-Za-z0-9+.-]*:(//") + name + "+(:[0-9]{1,5})?(/" + path_char + "*)*|" +
+         path_char + "+(/" + path_char + "*)*)" + rest;
 }
 
 }  // namespace
@@ -76,7 +79,7 @@ std::string uri() {
 std::optional<std::string> format_pattern(std::string_view format) {
   if (format == "date") return date();
   if (format == "time") return time();
-  if (format == "date-time") return date() + "T" + time();
+  if (format == "date-time") return date() + std::string("T") + time();
   if (format == "duration") return duration();
   if (format == "email") return email();
   if (format == "hostname") return hostname();

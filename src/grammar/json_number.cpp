@@ -29,8 +29,11 @@ Decimal negated(Decimal d) {
 std::string successor(std::string whole) {
   size_t i = whole.size();
   while (i > 0 && whole[i - 1] == '9') whole[--i] = '0';
-  if (i == 0) return "1" + whole;
-  ++whole[i - 1];
+  if (i == 0) {
+    whole.insert(whole.begin(), '1');
+  } else {
+    ++whole[i - 1];
+  }
   return whole;
 }
 
@@ -75,7 +78,7 @@ Syntax wholes(std::string lo, std::string hi) {
   if (!is_at_most(lo, hi)) return choice({});
   if (lo.empty()) options.push_back(digit('0', '0'));
   for (size_t length = std::max<size_t>(1, lo.size()); length <= hi.size(); ++length) {
-    const std::string least = length == lo.size() ? lo : "1" + std::string(length - 1, '0');
+    const std::string least = length == lo.size() ? lo : std::string("1").append(length - 1, '0');
     const std::string most = length == hi.size() ? hi : std::string(length, '9');
     options.push_back(same_length(least, most, static_cast<int>(length)));
   }

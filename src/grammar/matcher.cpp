@@ -37,7 +37,8 @@ bool Matcher::fill_mask(std::span<uint32_t> mask) {
   const TokenTrie& trie = masks_->trie();
   CHECK(ssize(mask) >= trie.mask_words(), mask.size(), trie.mask_words());
   std::fill(mask.begin(), mask.end(), 0);
-  if (!ended_ && !masks_->find(recognizer_, mask)) find_mask(mask);
+  if (ended_) return false;
+  if (!masks_->find(recognizer_, mask)) find_mask(mask);
   if (can_end()) {
     for (const int32_t token : trie.end_tokens()) set_bit(mask, token);
   }

@@ -5,6 +5,12 @@
 #include "base/check.h"
 
 namespace heed::grammar {
+namespace {
+
+constexpr size_t kFewItems = 16;
+constexpr int kFewCallers = 16;
+
+}  // namespace
 
 Recognizer::Recognizer(const Tables& tables) : tables_(tables) {
   begin_set();
@@ -37,18 +43,18 @@ bool Recognizer::can_continue() const {
 void Recognizer::begin_set() {
   sets_.push_back({static_cast<int32_t>(items_.size()), static_cast<int32_t>(frames_.size()),
                    static_cast<int32_t>(callers_.size()), false});
+  returns_ = 0;
 }
 
-bool Recognizer::take(const Item& item, const ByteEdge& edge) {
+void Recognizer::take(const Item& item, const ByteEdge& edge) {
   int32_t count = item.count;
   if (edge.counts || edge.needs_min) {
     const TableRule& rule = tables_.rule(tables_.state(item.state).rule);
-    if (edge.needs_min && count < rule.min_count) return false;
-    if (edge.counts && count >= rule.max_count) return false;
+    if (edge.needs_min && count < rule.min_count) return;
+    if (edge.counts && count >= rule.max_count) return;
     if (edge.counts) ++count;
   }
   add(edge.target, item.frame, count);
-  return true;
 }
 
 bool Recognizer::push(uint8_t byte) {
@@ -101,9 +107,32 @@ void Recognizer::add(int32_t state, int32_t frame, int32_t count) {
   const size_t first = static_cast<size_t>(sets_.back().first_item);
   if (items_.size() - first >= kMaxItems) return;
   const Item item{state, frame, count};
-  if (std::find(items_.begin() + static_cast<int64_t>(first), items_.end(), item) == items_.end()) {
-    items_.push_back(item);
+  if (is_new(item)) items_.push_back(item);
+}
+
+// Whether the newest set lacks an item. A few are looked through; many are found by their hash.
+bool Recognizer::is_new(const Item& item) {
+  const size_t first = static_cast<size_t>(sets_.back().first_item);
+  if (items_.size() - first < kFewItems) {
+    return std::find(items_.begin() + static_cast<int64_t>(first), items_.end(), item) == items_.end();
   }
+  const auto slot_of = [&](const Item& wanted) {
+    uint64_t hash = static_cast<uint64_t>(wanted.state) * 0x9E3779B97F4A7C15u;
+    hash = (hash ^ static_cast<uint64_t>(wanted.frame)) * 0x9E3779B97F4A7C15u;
+    hash = (hash ^ static_cast<uint64_t>(wanted.count)) * 0x9E3779B97F4A7C15u;
+    size_t slot = static_cast<size_t>(hash >> 32) % table_.size();
+    while (table_[slot] != 0 && items_[static_cast<size_t>(table_[slot]) - 1] != wanted)
+      slot = (slot + 1) % table_.size();
+    return slot;
+  };
+  if (items_.size() - first == kFewItems) {
+    table_.assign(4 * kMaxItems, 0);
+    for (size_t i = first; i < items_.size(); ++i) table_[slot_of(items_[i])] = static_cast<int32_t>(i) + 1;
+  }
+  const size_t slot = slot_of(item);
+  if (table_[slot] != 0) return false;
+  table_[slot] = static_cast<int32_t>(items_.size()) + 1;
+  return true;
 }
 
 // Completes and calls until nothing new turns up; then items that no byte can move are dropped.
@@ -129,6 +158,7 @@ void Recognizer::complete(int32_t frame) {
   consult(frame);
   for (int32_t i = frames_[static_cast<size_t>(frame)].first_caller; i != kNone;
        i = callers_[static_cast<size_t>(i)].next) {
+    if (++returns_ > kMaxReturns) return;
     const Caller caller = callers_[static_cast<size_t>(i)];
     add(caller.state, caller.frame, 0);
   }
@@ -144,16 +174,23 @@ void Recognizer::call(const RuleCall& c, int32_t frame) {
     consult(frame);
     for (int32_t i = frames_[static_cast<size_t>(frame)].first_caller; i != kNone;
          i = callers_[static_cast<size_t>(i)].next) {
+      if (++returns_ > kMaxReturns) break;
       const Caller caller = callers_[static_cast<size_t>(i)];
       add_caller(callee, caller.state, caller.frame);
     }
-    add(rule.start, callee, 0);
+    enter(callee);
     return;
   }
   if (!fits(depth + std::max(1 + inside, tables_.state(c.target).need))) return;
   const int32_t callee = frame_of(c.rule, depth + 1);
   add_caller(callee, c.target, frame);
-  add(rule.start, callee, 0);
+  enter(callee);
+}
+
+// A frame whose callers were all past the bounds could never be completed.
+void Recognizer::enter(int32_t frame) {
+  const Frame& entered = frames_[static_cast<size_t>(frame)];
+  if (entered.first_caller != kNone) add(tables_.rule(entered.rule).start, frame, 0);
 }
 
 int32_t Recognizer::frame_of(int32_t rule, int32_t depth) {
@@ -167,7 +204,9 @@ int32_t Recognizer::frame_of(int32_t rule, int32_t depth) {
 void Recognizer::add_caller(int32_t frame, int32_t state, int32_t parent) {
   if (callers_.size() - static_cast<size_t>(sets_.back().first_caller) >= kMaxCallers) return;
   int32_t& first = frames_[static_cast<size_t>(frame)].first_caller;
-  for (int32_t i = first; i != kNone; i = callers_[static_cast<size_t>(i)].next) {
+  int looked_at = 0;  // one that comes twice costs time only, so a long list is not searched
+  for (int32_t i = first; i != kNone && looked_at < kFewCallers;
+       i = callers_[static_cast<size_t>(i)].next, ++looked_at) {
     const Caller& known = callers_[static_cast<size_t>(i)];
     if (known.state == state && known.frame == parent) return;
   }

@@ -28,8 +28,9 @@ namespace heed::grammar {
 
 class Recognizer {
  public:
-  static constexpr int kMaxItems = 1024;
-  static constexpr int kMaxCallers = 4096;
+  static constexpr int kMaxItems = 512;
+  static constexpr int kMaxCallers = 1024;
+  static constexpr int kMaxReturns = 2048;
 
   struct Item {
     int32_t state;
@@ -96,11 +97,13 @@ class Recognizer {
   void close_set();
   void complete(int32_t frame);
   void call(const RuleCall& c, int32_t frame);
+  void enter(int32_t frame);
   int32_t frame_of(int32_t rule, int32_t depth);
   void add_caller(int32_t frame, int32_t state, int32_t parent);
   bool fits(int32_t depth);
   void consult(int32_t frame);
-  bool take(const Item& item, const ByteEdge& edge);
+  void take(const Item& item, const ByteEdge& edge);
+  bool is_new(const Item& item);
 
   const Tables& tables_;
   std::vector<Set> sets_;
@@ -108,6 +111,8 @@ class Recognizer {
   std::vector<Frame> frames_;
   std::vector<Caller> callers_;
   int64_t first_set_ = 0;
+  int returns_ = 0;             // while the newest set is being built
+  std::vector<int32_t> table_;  // of its items by their hash, once there are many; an item's number plus 1
   bool tracing_ = false;
   Trace trace_;
 };
