@@ -165,6 +165,7 @@ Result<bool> SchemaParts::merge(const Open& open, Path& path) {
   bool is_object = false;
   bool is_array = false;
   std::vector<Open> branches;
+  std::vector<Open> parts;
   for (const auto& [key, value] : schema.node->items()) {
     const SchemaRef here{&value, pointer_to(schema.pointer, key)};
     is_object = is_object || key == "properties" || key == "additionalProperties";
@@ -174,14 +175,15 @@ Result<bool> SchemaParts::merge(const Open& open, Path& path) {
       if (!value.is_array() || value.empty()) return schema_error(here.pointer, "expected a list of schemas");
       if (is_any) branches.push_back({here, ancestors, true});
       for (size_t i = 0; !is_any && i < value.size(); ++i) {
-        path.open.push_back({{&value[i], pointer_to(here.pointer, std::to_string(i))}, ancestors});
+        parts.push_back({{&value[i], pointer_to(here.pointer, std::to_string(i))}, ancestors});
       }
     } else if (key == "$ref") {
-      path.open.push_back({TRY(resolve(here)), ancestors});
+      parts.push_back({TRY(resolve(here)), ancestors});
     } else {
       TRY(merge_keyword(key, here, path.alternative));
     }
   }
+  path.open.insert(path.open.end(), parts.rbegin(), parts.rend());  // in order, as members keep the order of the parts
   // Branches wait until all else is merged, so that they copy as little as they can.
   path.open.insert(path.open.begin(), branches.rbegin(), branches.rend());
   if (is_object) TRY(merge_object(schema, path.alternative));

@@ -29,7 +29,8 @@ inline Result<std::vector<std::string>> read_vocabulary(const std::string& path)
   std::vector<std::string> tokens(vocabulary.size());
   for (const auto& [text, id] : vocabulary.items()) {
     std::string& token = tokens.at(id.get<size_t>());
-    for (const int32_t c : *grammar::code_points(text)) {
+    const std::vector<int32_t> characters = grammar::code_points(text).value_or(std::vector<int32_t>());
+    for (const int32_t c : characters) {
       const int byte = c < 0x200 ? bytes[static_cast<size_t>(c)] : -1;
       if (byte >= 0) token += static_cast<char>(byte);
     }
