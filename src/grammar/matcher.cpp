@@ -26,6 +26,25 @@ int32_t plain_run(const grammar::Tables& tables, const Recognizer::Item& item) {
   return counted ? rule.max_count - item.count : state.plain_run;
 }
 
+constexpr int32_t kNotSimple = -1;
+
+// The state, if a text has one reading whose next byte leads to at most one more and nothing is counted.
+int32_t simple_state(const Recognizer& recognizer) {
+  const std::span<const Recognizer::Item> items = recognizer.items();
+  if (items.size() != 1) return kNotSimple;
+  const grammar::TableState& state = recognizer.tables().state(items[0].state);
+  const grammar::TableRule& rule = recognizer.tables().rule(state.rule);
+  const bool is_counted = rule.min_count > 0 || rule.max_count != grammar::kEndless;
+  return state.disjoint && !is_counted ? items[0].state : kNotSimple;
+}
+
+int32_t next_state(const grammar::Tables& tables, int32_t state, uint8_t byte) {
+  for (const grammar::ByteEdge& edge : tables.edges_of(tables.state(state))) {
+    if (edge.lo <= byte && byte <= edge.hi) return edge.target;
+  }
+  return kNotSimple;
+}
+
 }  // namespace
 
 Matcher::Matcher(MaskCache& masks, int max_rollback)
@@ -72,14 +91,36 @@ void Matcher::find_mask(std::span<uint32_t> mask) {
 }
 
 // Sets the bits of the tokens of a trie that some of the items allow.
+//
+// Most of a walk is inside one automaton, with one reading and nothing to call or complete: there the state
+// alone is followed, and the recognizer catches up where more than that happens.
 void Matcher::walk(const TokenTrie::Trie& trie, std::span<const Recognizer::Item> items,
                    std::span<uint32_t> mask) {
+  const grammar::Tables& tables = recognizer_.tables();
   const int64_t before = recognizer_.size();
   recognizer_.push_subset(items);
+  std::vector<uint8_t> path(static_cast<size_t>(masks_->trie().longest_token()) + 1);
+  std::vector<int32_t> simple(path.size(), kNotSimple);  // the one state after each byte of the path
+  simple[0] = simple_state(recognizer_);
+  const auto step = [&](size_t depth, uint8_t byte) {
+    path[depth] = byte;
+    if (simple[depth - 1] != kNotSimple) {
+      const int32_t target = next_state(tables, simple[depth - 1], byte);
+      if (target == kNotSimple) return false;
+      simple[depth] = target;
+      const grammar::TableState& state = tables.state(target);
+      if (state.is_quiet() && state.need <= tables.state(simple[depth - 1]).need) return true;
+    }
+    for (size_t at = static_cast<size_t>(recognizer_.size() - before); at < depth; ++at)
+      recognizer_.push(path[at]);
+    const bool allowed = recognizer_.push(byte);
+    simple[depth] = allowed ? simple_state(recognizer_) : kNotSimple;
+    return allowed;
+  };
   for (int i = 0; i < trie.size(); ++nodes_walked_) {
     const TokenTrie::Node& node = trie.node(i);
-    recognizer_.pop_to(before + node.depth);
-    if (!recognizer_.push(node.byte)) {
+    recognizer_.pop_to(std::min(recognizer_.size(), before + node.depth));
+    if (!step(node.depth, node.byte)) {
       i = node.end;
       continue;
     }

@@ -183,7 +183,8 @@ Result<bool> SchemaParts::merge(const Open& open, Path& path) {
       TRY(merge_keyword(key, here, path.alternative));
     }
   }
-  path.open.insert(path.open.end(), parts.rbegin(), parts.rend());  // in order, as members keep the order of the parts
+  path.open.insert(path.open.end(), parts.rbegin(),
+                   parts.rend());  // in order, as members keep the order of the parts
   // Branches wait until all else is merged, so that they copy as little as they can.
   path.open.insert(path.open.begin(), branches.rbegin(), branches.rend());
   if (is_object) TRY(merge_object(schema, path.alternative));

@@ -1,11 +1,13 @@
-// sample_grammar VOCABULARY: answers requests about JSON schemas, one JSON object a line, for tools/grammar_diff.py.
+// sample_grammar VOCABULARY: answers requests about JSON schemas, one JSON object a line, for
+// tools/grammar_diff.py.
 //
-//   in    {"schema": ..., "samples": 5, "seed": 1, "texts": ["...", ...]}     or "ebnf" or "regex" in place of "schema"
-//   out   {"error": "..."}  or  {"samples": ["..."], "unfinished": 0, "accepted": [true, ...],
+//   in    {"schema": ..., "samples": 5, "seed": 1, "texts": ["...", ...]}     or "ebnf" or "regex" in place
+//   of "schema" out   {"error": "..."}  or  {"samples": ["..."], "unfinished": 0, "accepted": [true, ...],
 //          "compile_us": 100, "states": 50, "mask_ns": [...]}
 //
-// A sample is what a model that draws tokens at random from the masks would say, with a bias to an end after a while.
-// VOCABULARY is a byte-level tokenizer.json, or a file with the bytes of one token a line, in hexadecimal.
+// A sample is what a model that draws tokens at random from the masks would say, with a bias to an end after
+// a while. VOCABULARY is a byte-level tokenizer.json, or a file with the bytes of one token a line, in
+// hexadecimal.
 #include <chrono>
 #include <iostream>
 #include <random>
@@ -17,7 +19,7 @@
 namespace heed {
 namespace {
 
-constexpr int kLongAnswer = 40;     // tokens; from here on the answer looks for its end
+constexpr int kLongAnswer = 40;  // tokens; from here on the answer looks for its end
 constexpr int kEndlessAnswer = 600;
 
 using Clock = std::chrono::steady_clock;
@@ -123,7 +125,9 @@ int run(const char* path) {
   const TokenTrie trie(std::move(*tokens));
   for (std::string line; std::getline(std::cin, line);) {
     const Result<OrderedJson> request = parse_ordered_json(line, "request");
-    std::cout << to_text(request.ok() ? answer(*request, trie) : OrderedJson{{"error", request.error().message}}) << "\n";
+    std::cout << to_text(request.ok() ? answer(*request, trie)
+                                      : OrderedJson{{"error", request.error().message}})
+              << "\n";
   }
   return 0;
 }
