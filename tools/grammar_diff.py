@@ -9,6 +9,7 @@ vocabulary is missing.
 """
 import argparse
 import json
+import os
 import pathlib
 import random
 import string
@@ -16,7 +17,9 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.extend(str(p) for p in (ROOT / ".venv" / "lib").glob("python*/site-packages"))
+VENV = ROOT / ".venv"
+if (VENV / "bin" / "python").exists() and pathlib.Path(sys.prefix) != VENV:
+    os.execv(VENV / "bin" / "python", [str(VENV / "bin" / "python"), *sys.argv])
 try:
     import jsonschema
 except ImportError:
