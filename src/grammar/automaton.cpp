@@ -26,7 +26,7 @@ class Closure {
  public:
   explicit Closure(const Automaton& automaton) : automaton_(automaton), seen_(automaton.states.size(), 0) {}
 
-  StateSet of(StateSet states, bool at_begin, bool at_end, Budget& budget) {
+  StateSet of(const StateSet& states, bool at_begin, bool at_end, Budget& budget) {
     ++search_;
     StateSet result;
     for (const int32_t state : states) visit(state, result);
@@ -110,7 +110,7 @@ class Determinizer {
     }
     sweep(number, chars);
     for (auto& [rule, targets] : calls) {
-      const int32_t target = number_of(closure_.of(std::move(targets), false, false, budget_), false);
+      const int32_t target = number_of(closure_.of(targets, false, false, budget_), false);
       result_.connect(number, {EdgeKind::kCall, rule, rule, target});
     }
   }
@@ -132,7 +132,7 @@ class Determinizer {
         targets.push_back(edge.target);
       }
       budget_.add_steps(static_cast<int64_t>(active.size()));
-      const int32_t target = number_of(closure_.of(std::move(targets), false, false, budget_), false);
+      const int32_t target = number_of(closure_.of(targets, false, false, budget_), false);
       append_merged(result_.states[static_cast<size_t>(number)].edges, {EdgeKind::kChars, lo, hi, target});
       std::erase_if(active, [&](const AutomatonEdge& edge) { return edge.hi <= hi; });
       lo = hi + 1;

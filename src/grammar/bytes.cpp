@@ -114,7 +114,7 @@ class RuleSpeller {
 
   // Sequences that share their first `depth` bytes: appends an edge for each range of the next byte.
   void spell_trie(std::vector<Spelling>& spellings, int depth, std::vector<ByteEdge>& edges) {
-    const size_t place = static_cast<size_t>(depth);
+    const auto place = static_cast<size_t>(depth);
     std::stable_sort(spellings.begin(), spellings.end(), [&](const Spelling& a, const Spelling& b) {
       return a.bytes.lo[place] < b.bytes.lo[place];
     });
@@ -187,7 +187,7 @@ std::vector<int32_t> ByteTables::needs() const {
   std::vector<std::vector<Backward>> backward(n);
   std::vector<std::vector<int32_t>> ready(1);  // states by need
   for (size_t i = 0; i < n; ++i) {
-    const int32_t source = static_cast<int32_t>(i);
+    const auto source = static_cast<int32_t>(i);
     for (const ByteEdge& edge : states_[i].edges)
       backward[static_cast<size_t>(edge.target)].push_back({source, -1});
     for (const RuleCall& c : states_[i].calls)

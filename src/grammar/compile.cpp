@@ -12,7 +12,7 @@ bool accepts_empty(const Automaton& automaton, const std::vector<bool>& nullable
   std::vector<bool> seen(automaton.states.size(), false);
   std::vector<int32_t> open = {0};
   while (!open.empty() && budget.add_steps(1)) {
-    const size_t state = static_cast<size_t>(open.back());
+    const auto state = static_cast<size_t>(open.back());
     open.pop_back();
     if (seen[state]) continue;
     seen[state] = true;

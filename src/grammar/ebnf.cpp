@@ -22,7 +22,7 @@ class EbnfParser {
     while (!text_.done()) {
       if (!begins_name(text_.peek())) return text_.error("expected the name of a rule");
       const std::string name = take_name();
-      const size_t rule = static_cast<size_t>(number_of(name));
+      const auto rule = static_cast<size_t>(number_of(name));
       skip();
       if (!text_.take("::=")) return text_.error("expected ::= behind the name of a rule");
       if (defined_[rule]) return text_.error("rule \"" + name + "\" is defined twice");

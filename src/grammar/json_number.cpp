@@ -72,7 +72,7 @@ bool is_at_most(const std::string& a, const std::string& b) {
 }
 
 // Non-negative integers lo..hi without zeros in front; digits as in Decimal::whole.
-Syntax wholes(std::string lo, std::string hi) {
+Syntax wholes(const std::string& lo, std::string hi) {
   if (hi.size() > kMaxWholeDigits) hi.assign(kMaxWholeDigits, '9');
   std::vector<Syntax> options;
   if (!is_at_most(lo, hi)) return choice({});
@@ -104,7 +104,7 @@ class Fractions {
   // One digit and more, from place i on.
   Syntax from(int i, bool lo_tight, bool hi_tight) const {
     if (i >= max_digits_) return choice({});
-    const size_t place = static_cast<size_t>(i);
+    const auto place = static_cast<size_t>(i);
     if (lo_tight && place >= lo_->size()) lo_tight = false;
     if (!lo_tight && !hi_tight) return digits(1, max_digits_ - i);
     const char first = lo_tight ? (*lo_)[place] : '0';

@@ -111,7 +111,7 @@ void Matcher::walk(const TokenTrie::Trie& trie, std::span<const Recognizer::Item
       const grammar::TableState& state = tables.state(target);
       if (state.is_quiet() && state.need <= tables.state(simple[depth - 1]).need) return true;
     }
-    for (size_t at = static_cast<size_t>(recognizer_.size() - before); at < depth; ++at)
+    for (auto at = static_cast<size_t>(recognizer_.size() - before); at < depth; ++at)
       recognizer_.push(path[at]);
     const bool allowed = recognizer_.push(byte);
     simple[depth] = allowed ? simple_state(recognizer_) : kNotSimple;

@@ -58,7 +58,7 @@ void Recognizer::take(const Item& item, const ByteEdge& edge) {
 }
 
 bool Recognizer::push(uint8_t byte) {
-  const size_t begin = static_cast<size_t>(sets_.back().first_item);
+  const auto begin = static_cast<size_t>(sets_.back().first_item);
   const size_t end = items_.size();
   begin_set();
   for (size_t i = begin; i < end; ++i) {
@@ -104,7 +104,7 @@ void Recognizer::add(int32_t state, int32_t frame, int32_t count) {
     return;
   }
   if (!fits(frames_[static_cast<size_t>(frame)].depth + tables_.state(state).need)) return;
-  const size_t first = static_cast<size_t>(sets_.back().first_item);
+  const auto first = static_cast<size_t>(sets_.back().first_item);
   if (items_.size() - first >= kMaxItems) return;
   const Item item{state, frame, count};
   if (is_new(item)) items_.push_back(item);
@@ -112,7 +112,7 @@ void Recognizer::add(int32_t state, int32_t frame, int32_t count) {
 
 // Whether the newest set lacks an item. A few are looked through; many are found by their hash.
 bool Recognizer::is_new(const Item& item) {
-  const size_t first = static_cast<size_t>(sets_.back().first_item);
+  const auto first = static_cast<size_t>(sets_.back().first_item);
   if (items_.size() - first < kFewItems) {
     return std::find(items_.begin() + static_cast<int64_t>(first), items_.end(), item) == items_.end();
   }
@@ -137,7 +137,7 @@ bool Recognizer::is_new(const Item& item) {
 
 // Completes and calls until nothing new turns up; then items that no byte can move are dropped.
 void Recognizer::close_set() {
-  const size_t first = static_cast<size_t>(sets_.back().first_item);
+  const auto first = static_cast<size_t>(sets_.back().first_item);
   bool has_ends = false;
   for (size_t i = first; i < items_.size(); ++i) {
     const Item item = items_[i];
@@ -194,7 +194,7 @@ void Recognizer::enter(int32_t frame) {
 }
 
 int32_t Recognizer::frame_of(int32_t rule, int32_t depth) {
-  for (size_t i = static_cast<size_t>(sets_.back().first_frame); i < frames_.size(); ++i) {
+  for (auto i = static_cast<size_t>(sets_.back().first_frame); i < frames_.size(); ++i) {
     if (frames_[i].rule == rule) return static_cast<int32_t>(i);
   }
   frames_.push_back({rule, kNone, depth});
@@ -236,7 +236,7 @@ void Recognizer::consult(int32_t frame) {
 // Keeps what the remaining sets reach. Frames and callers only point to older ones or to their own set's, and
 // keep their order, so each set's part stays in one piece.
 void Recognizer::forget_before(int64_t size) {
-  const size_t drop = static_cast<size_t>(size - 1 - first_set_);
+  const auto drop = static_cast<size_t>(size - 1 - first_set_);
   DCHECK(drop < sets_.size());
   std::vector<int32_t> frame_numbers(frames_.size(), kNone);
   std::vector<int32_t> open;
@@ -245,7 +245,7 @@ void Recognizer::forget_before(int64_t size) {
     frame_numbers[static_cast<size_t>(frame)] = 0;
     open.push_back(frame);
   };
-  for (size_t i = static_cast<size_t>(sets_[drop].first_item); i < items_.size(); ++i) reach(items_[i].frame);
+  for (auto i = static_cast<size_t>(sets_[drop].first_item); i < items_.size(); ++i) reach(items_[i].frame);
   std::vector<bool> keep_caller(callers_.size(), false);
   while (!open.empty()) {
     const int32_t frame = open.back();
@@ -281,7 +281,7 @@ void Recognizer::forget_before(int64_t size) {
                                                         new_caller(callers_[i].next)};
   }
   const int32_t first_item = sets_[drop].first_item;
-  for (size_t i = static_cast<size_t>(first_item); i < items_.size(); ++i) {
+  for (auto i = static_cast<size_t>(first_item); i < items_.size(); ++i) {
     items_[i - static_cast<size_t>(first_item)] = {items_[i].state, new_frame(items_[i].frame),
                                                    items_[i].count};
   }

@@ -5,12 +5,12 @@
 namespace heed::grammar {
 namespace {
 
-const CodePointSet kDigits = {{'0', '9'}};
-const CodePointSet kWord = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
-const CodePointSet kSpace = {{'\t', '\r'},     {' ', ' '},       {0xA0, 0xA0},     {0x1680, 0x1680},
-                             {0x2000, 0x200A}, {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F},
-                             {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
-const CodePointSet kLineEnds = {{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}};
+const CodePointSet digit_set = {{'0', '9'}};
+const CodePointSet word_set = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
+const CodePointSet space_set = {{'\t', '\r'},     {' ', ' '},       {0xA0, 0xA0},     {0x1680, 0x1680},
+                                {0x2000, 0x200A}, {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F},
+                                {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
+const CodePointSet line_ends = {{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}};
 
 Syntax of_kind(Syntax::Kind kind) { return Syntax{kind}; }
 
@@ -66,7 +66,7 @@ class RegexParser {
   Result<Syntax> atom(int depth) {
     if (text_.take("(")) return group(depth);
     if (text_.take("[")) return chars(TRY(char_class()));
-    if (text_.take(".")) return chars(complement(kLineEnds));
+    if (text_.take(".")) return chars(complement(line_ends));
     if (text_.take("^")) return of_kind(Syntax::Kind::kBegin);
     if (text_.take("$")) return of_kind(Syntax::Kind::kEnd);
     if (text_.take("\\")) return chars(TRY(escape(false)));
@@ -99,12 +99,12 @@ class RegexParser {
 
   // Behind its backslash. A set of one for a literal.
   Result<CodePointSet> escape(bool in_class) {
-    if (text_.take("d")) return kDigits;
-    if (text_.take("D")) return complement(kDigits);
-    if (text_.take("w")) return kWord;
-    if (text_.take("W")) return complement(kWord);
-    if (text_.take("s")) return kSpace;
-    if (text_.take("S")) return complement(kSpace);
+    if (text_.take("d")) return digit_set;
+    if (text_.take("D")) return complement(digit_set);
+    if (text_.take("w")) return word_set;
+    if (text_.take("W")) return complement(word_set);
+    if (text_.take("s")) return space_set;
+    if (text_.take("S")) return complement(space_set);
     if (text_.peek() == 'p' || text_.peek() == 'P') return text_.refused("Unicode properties (\\p) are");
     if (text_.peek() == 'B' || (text_.peek() == 'b' && !in_class)) {
       return text_.refused("word boundaries (\\b) are");

@@ -114,16 +114,20 @@ Status SchemaCompiler::add_alternative(Automaton& automaton, int end, const Alte
 }
 
 Status SchemaCompiler::add_values(Automaton& automaton, int end, const Alternative& alternative) {
+  std::optional<Automaton> strings;  // what patterns and formats allow, if there are any
+  const bool asks = !alternative.patterns.empty() || !alternative.formats.empty();
+  if (asks && (alternative.types & kStringType)) strings = TRY(string_values(alternative));
   for (const OrderedJson* value : alternative.values) {
     if (builder_.budget().spent()) return {};
-    if (!TRY(allows(alternative, *value))) continue;
+    if (!TRY(allows(alternative, strings, *value))) continue;
     automaton.add_empty(json_.add_value(automaton, 0, *value), end);
   }
   return {};
 }
 
 // Whether a value of an enum satisfies the other keywords beside it.
-Result<bool> SchemaCompiler::allows(const Alternative& alternative, const OrderedJson& value) {
+Result<bool> SchemaCompiler::allows(const Alternative& alternative, const std::optional<Automaton>& strings,
+                                    const OrderedJson& value) {
   const int type = type_of(value);
   if (!(alternative.types & type)) return false;
   if (const std::optional<Decimal> number = decimal_of(value)) {
@@ -137,8 +141,7 @@ Result<bool> SchemaCompiler::allows(const Alternative& alternative, const Ordere
     const auto text = code_points(value.get_ref<const std::string&>());
     if (!text) return false;
     if (ssize(*text) < alternative.min_length || ssize(*text) > alternative.max_length) return false;
-    if (alternative.patterns.empty() && alternative.formats.empty()) return true;
-    return accepts(TRY(string_values(alternative)), *text);
+    return !strings || accepts(*strings, *text);
   }
   const bool has_items = type == kArrayType && (!alternative.arrays.empty() || alternative.min_items > 0 ||
                                                 alternative.max_items < INT32_MAX);
@@ -192,7 +195,7 @@ Status SchemaCompiler::add_strings(Automaton& automaton, int end, const Alternat
   int rule = -1;
   const bool has_known_format =
       std::any_of(alternative.formats.begin(), alternative.formats.end(), [](const SchemaRef& format) {
-        const std::string& name = format.node->get_ref<const std::string&>();
+        const auto& name = format.node->get_ref<const std::string&>();
         return format_pattern(name).has_value() || is_refused_format(name);
       });
   if (!alternative.patterns.empty() || has_known_format) {
@@ -228,7 +231,7 @@ Result<Automaton> SchemaCompiler::string_values(const Alternative& alternative) 
     TRY(narrow(std::move(one)));
   }
   for (const SchemaRef& format : alternative.formats) {
-    const std::string& name = format.node->get_ref<const std::string&>();
+    const auto& name = format.node->get_ref<const std::string&>();
     if (is_refused_format(name)) {
       return schema_error(format.pointer,
                           "this format is not supported; known are " + std::string(kFormatNames));

@@ -42,7 +42,8 @@ class SchemaCompiler {
   Status add_array(Automaton& automaton, int end, const Alternative& alternative);
   Status add_object(Automaton& automaton, int end, const Alternative& alternative);
 
-  Result<bool> allows(const Alternative& alternative, const OrderedJson& value);
+  Result<bool> allows(const Alternative& alternative, const std::optional<Automaton>& strings,
+                      const OrderedJson& value);
   Result<Automaton> string_values(const Alternative& alternative);
   Result<Automaton> matching(const SchemaRef& place, const Syntax& syntax);
   Result<Members> members_of(const Alternative& alternative);

@@ -112,7 +112,7 @@ int type_of(const OrderedJson& value) {
 
 Result<std::vector<Alternative>> SchemaParts::alternatives(const Conjunction& schemas) {
   Path path;
-  for (auto at = schemas.rbegin(); at != schemas.rend(); ++at) path.open.push_back({*at, {}});
+  for (size_t i = schemas.size(); i-- > 0;) path.open.push_back({schemas[i], {}});
   std::vector<Alternative> result;
   TRY(follow(std::move(path), result));
   return result;
@@ -336,7 +336,7 @@ Status SchemaParts::merge_array(const SchemaRef& schema, Alternative& to) {
 
 Result<SchemaRef> SchemaParts::resolve(const SchemaRef& reference) {
   if (!reference.node->is_string()) return schema_error(reference.pointer, "expected a string");
-  const std::string& text = reference.node->get_ref<const std::string&>();
+  const auto& text = reference.node->get_ref<const std::string&>();
   if (const auto known = resolved_.find(text); known != resolved_.end()) return known->second;
   if (text != "#" && !text.starts_with("#/")) {
     return schema_error(reference.pointer, "only references into the same schema (\"#/...\") are supported");
@@ -345,7 +345,7 @@ Result<SchemaRef> SchemaParts::resolve(const SchemaRef& reference) {
   for (size_t begin = 2; begin <= text.size();) {
     const size_t end = std::min(text.find('/', begin), text.size());
     std::string key = text.substr(begin, end - begin);
-    for (size_t i = key.find("%"); i != std::string::npos && i + 2 < key.size(); i = key.find('%', i + 1)) {
+    for (size_t i = key.find('%'); i != std::string::npos && i + 2 < key.size(); i = key.find('%', i + 1)) {
       const std::string code = key.substr(i + 1, 2);
       if (code.find_first_not_of("0123456789abcdefABCDEF") != std::string::npos) continue;
       key.replace(i, 3, 1, static_cast<char>(std::stoi(code, nullptr, 16)));

@@ -67,7 +67,7 @@ int SchemaCompiler::additional_key(const std::vector<Member>& named) {
     size_t at = 0;
     for (const int32_t c : code_points(member.name).value_or(std::vector<int32_t>())) {
       const auto [next, is_new] = children[at].try_emplace(c, static_cast<int32_t>(children.size()));
-      const size_t to = static_cast<size_t>(next->second);
+      const auto to = static_cast<size_t>(next->second);
       if (is_new) {
         children.emplace_back();
         is_name.push_back(false);

@@ -26,7 +26,7 @@ TokenTrie::Trie build(const std::vector<int32_t>& ids, const std::vector<std::st
     const std::string_view token = bytes[static_cast<size_t>(id)];
     size_t common = 0;
     while (common < std::min(last.size(), token.size()) && last[common] == token[common]) ++common;
-    const int32_t next = static_cast<int32_t>(trie.nodes.size());
+    const auto next = static_cast<int32_t>(trie.nodes.size());
     for (; path.size() > common; path.pop_back()) trie.nodes[static_cast<size_t>(path.back())].end = next;
     for (size_t i = common; i < token.size(); ++i) {
       path.push_back(static_cast<int32_t>(trie.nodes.size()));
@@ -36,7 +36,7 @@ TokenTrie::Trie build(const std::vector<int32_t>& ids, const std::vector<std::st
     trie.tokens.push_back(id);
     last = token;
   }
-  const int32_t size = static_cast<int32_t>(trie.nodes.size());
+  const auto size = static_cast<int32_t>(trie.nodes.size());
   for (const int32_t node : path) trie.nodes[static_cast<size_t>(node)].end = size;
   trie.nodes.push_back({0, 0, size, static_cast<int32_t>(trie.tokens.size())});
   return trie;
@@ -44,7 +44,7 @@ TokenTrie::Trie build(const std::vector<int32_t>& ids, const std::vector<std::st
 
 }  // namespace
 
-TokenTrie::TokenTrie(std::vector<std::string> token_bytes, std::vector<int32_t> end_tokens)
+TokenTrie::TokenTrie(std::vector<std::string> token_bytes, const std::vector<int32_t>& end_tokens)
     : token_bytes_(std::move(token_bytes)) {
   for (const int32_t id : end_tokens) {
     if (id < 0 || id >= vocabulary_size()) continue;

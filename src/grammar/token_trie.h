@@ -41,7 +41,7 @@ class TokenTrie {
   // The bytes of each token by id; empty for tokens that never stand for text (special ones), which no
   // grammar allows. `end_tokens` are the ids that end an answer. Tokens of more than kMaxTokenBytes are never
   // allowed.
-  explicit TokenTrie(std::vector<std::string> token_bytes, std::vector<int32_t> end_tokens = {});
+  explicit TokenTrie(std::vector<std::string> token_bytes, const std::vector<int32_t>& end_tokens = {});
   static constexpr int kMaxTokenBytes = 1024;
 
   int vocabulary_size() const { return static_cast<int>(token_bytes_.size()); }
