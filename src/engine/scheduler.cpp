@@ -52,8 +52,9 @@ int Scheduler::cut(const Job& job, int budget) const {
   for (int position = furthest; position > sequence.computed; --position) {
     if (legal(position)) return position;
   }
-  if (budget < limits_.step_tokens) return sequence.computed;  // wait for a step of its own
-  int position = furthest + 1;                                 // an image longer than any step: it runs whole
+  // An image longer than any step runs whole, once it is first in a step.
+  if (!plan_.empty()) return sequence.computed;
+  int position = furthest + 1;  // an image longer than any step: it runs whole
   while (position < end && !legal(position)) ++position;
   return std::min(position, end);
 }
