@@ -80,7 +80,8 @@ Result<Value> Interpreter::import(const OrderedJson& json, int depth) {
       for (const auto& [name, item] : json.items()) {
         if (!is_valid_utf8(name)) return invalid("a name among the variables is not valid UTF-8");
         TRY(runtime_.work());
-        runtime_.set(dict, runtime_.text(name), TRY(import(item, depth + 1)));
+        const Value value = TRY(import(item, depth + 1));
+        runtime_.set(dict, runtime_.text(name), value);
       }
       return dict;
     }

@@ -407,7 +407,8 @@ Status Parser::parse_argument(Node& call) {
     if (call.star_star) return wrong();
     std::string name = take().text;
     take();
-    call.keywords.push_back({std::move(name), TRY(parse_expression())});
+    NodePtr value = TRY(parse_expression());
+    call.keywords.push_back({std::move(name), std::move(value)});
   } else {
     if (call.star || call.star_star || !call.keywords.empty()) return wrong();
     call.arguments.push_back(TRY(parse_expression()));
