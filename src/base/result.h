@@ -109,7 +109,9 @@ using Status = Result<void>;
 }  // namespace heed
 
 // The value of a Result, or return its Error from this function. A statement expression, as g++ and clang
-// know it.
+// know it: on an error, temporaries made earlier in the same full expression are not destroyed. So nothing
+// that owns memory may stand before it there: not `f(std::string(a), TRY(b))`, not `T{std::move(a), TRY(b)}`,
+// but a line of its own.
 #define TRY(expression)                                           \
   __extension__({                                                 \
     auto&& try_result_ = (expression);                            \
