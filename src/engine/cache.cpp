@@ -191,8 +191,8 @@ bool Cache::rewind(Sequence& sequence, int length) {
 void Cache::release(Sequence& sequence) {
   for (std::vector<int>& pages : sequence.pages) {
     // Last blocks first: the beginnings of prefixes are worth keeping longest.
-    for (auto page = pages.rbegin(); page != pages.rend(); ++page) {
-      if (*page >= 0) pool_.give_back(*page);
+    for (; !pages.empty(); pages.pop_back()) {
+      if (pages.back() >= 0) pool_.give_back(pages.back());
     }
   }
   sequence.pages.clear();
