@@ -96,7 +96,7 @@ class Translator {
       Status status = next_piece();
       if (!status.ok()) return std::move(status).error();
     }
-    return guard_trailing_run(std::move(out_));
+    return guard_trailing_run(out_);
   }
 
  private:
