@@ -21,6 +21,8 @@ enum class ErrorCode {
   kUnsupported,  // the input is right, but nothing here can do it
   kNotFound,     // a file or name that does not exist
   kLimit,        // a limit on size, steps, depth or memory was reached
+  kBusy,         // right, but not now: a queue is full
+  kStopped,      // right, but this is shutting down
 };
 
 struct Error {
@@ -38,6 +40,8 @@ inline Error invalid(std::string message) { return {ErrorCode::kInvalid, std::mo
 inline Error unsupported(std::string message) { return {ErrorCode::kUnsupported, std::move(message)}; }
 inline Error not_found(std::string message) { return {ErrorCode::kNotFound, std::move(message)}; }
 inline Error limit_reached(std::string message) { return {ErrorCode::kLimit, std::move(message)}; }
+inline Error busy(std::string message) { return {ErrorCode::kBusy, std::move(message)}; }
+inline Error stopped(std::string message) { return {ErrorCode::kStopped, std::move(message)}; }
 
 template <class T>
 class [[nodiscard]] Result {

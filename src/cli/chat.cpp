@@ -50,7 +50,7 @@ class Chat {
   Status turn(const std::string& line) {
     messages_.push_back({{"role", "user"}, {"content", line}});
     Request request = TRY(resolve(o_.sampling, engine_.checkpoint().generation));
-    request.prompt = TRY(chat_prompt(text_, o_.model.model, messages_));
+    request.prompt = TRY(chat_prompt(text_, messages_));
     interrupted = false;
     const AnswerOptions options{.stops = o_.sampling.stops,
                                 .on_text =

@@ -24,7 +24,7 @@ Result<std::vector<int>> read_prompt(const CompleteOptions& o, const TextSide& t
     return invalid(o.model.model + ": no tokenizer.json or tokenizer.model; give the prompt by --token-ids");
   const std::string prompt = o.prompt_given->count() > 0 ? o.prompt : read_stdin();
   if (!o.chat) return text.tokenizer->encode(prompt);
-  return chat_prompt(text, o.model.model, OrderedJson::array({{{"role", "user"}, {"content", prompt}}}));
+  return chat_prompt(text, OrderedJson::array({{{"role", "user"}, {"content", prompt}}}));
 }
 
 double per_second(int tokens, double seconds) { return seconds > 0 ? tokens / seconds : 0; }

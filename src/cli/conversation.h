@@ -1,28 +1,17 @@
-// Text on both sides of a model: its tokenizer, its chat template, and answers as they are written.
+// Prompts and answers as text, for the command line.
 #pragma once
 #include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/json.h"
 #include "engine/engine.h"
-#include "text/chat_template.h"
-#include "text/tokenizer.h"
+#include "serving/text_side.h"
 
 namespace heed {
 
-// What a checkpoint folder holds for text. A folder without a tokenizer is driven by token ids.
-struct TextSide {
-  std::optional<Tokenizer> tokenizer;
-  std::optional<ChatTemplate> chat_template;
-  OrderedJson template_variables = OrderedJson::object();  // bos_token, eos_token, ...
-};
-Result<TextSide> load_text_side(const std::string& folder);
-
 // The prompt of a conversation: `messages` rendered with a generation prompt, then tokenized.
-Result<std::vector<int>> chat_prompt(const TextSide& text, const std::string& folder,
-                                     const OrderedJson& messages);
+Result<std::vector<int>> chat_prompt(const TextSide& text, const OrderedJson& messages);
 
 // Has the engine answer and hands text on as it becomes certain; stop strings and stop tokens never show.
 struct Answer {

@@ -93,9 +93,9 @@ Result<uint64_t> Engine::submit(Request request) {
   if (r.prompt_logprobs >= 0) live->job.prompt_logits_done = 0;
   r.max_tokens = std::min(r.max_tokens, plan_.run.max_len - live->job.prompt);
   const std::lock_guard lock(mutex_);
-  if (stopping_) return unsupported("the engine is shutting down");
+  if (stopping_) return stopped("the engine is shutting down");
   if (stats_.waiting + static_cast<int>(submitted_.size()) >= max_queue_) {
-    return limit_reached("the queue is full: " + std::to_string(max_queue_) + " requests are waiting");
+    return busy("the queue is full: " + std::to_string(max_queue_) + " requests are waiting");
   }
   const uint64_t id = next_id_++;
   live->id = live->job.id = id;

@@ -55,7 +55,7 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   // From any thread. The id, or why the request is refused: wrong ids or parameters, a prompt that the
-  // context or the cache cannot hold, a full queue (ErrorCode::kLimit).
+  // context or the cache cannot hold, a full queue (ErrorCode::kBusy).
   Result<uint64_t> submit(Request request);
   // From any thread, callbacks included. The request's last event says kCancelled, unless it has ended
   // already.
