@@ -2,6 +2,7 @@
 """The web page in a headless Chromium, against a server that plays a model.
 
   page_test.py [--screenshots FOLDER] [TEST ...]
+  page_test.py --server URL     against a Heed that is running: only what can be said of any model
 """
 import argparse
 import re
@@ -35,7 +36,7 @@ def f(x):
 """
 METRICS = """# HELP heed:num_requests_running Number of requests in model execution batches.
 # TYPE heed:num_requests_running gauge
-heed:num_requests_running{{model_name="m} 1",engine="0"}} {running}
+heed:num_requests_running{{model_name="m}} 1",engine="0"}} {running}
 heed:num_requests_waiting{{model_name="m",engine="0"}} 7
 heed:kv_cache_usage_perc{{model_name="m",engine="0"}} 0.42
 heed:prefix_cache_queries_total{{model_name="m",engine="0"}} 200
@@ -46,9 +47,12 @@ heed:time_to_first_token_seconds_sum{{model_name="m",engine="0"}} {waited}
 heed:time_to_first_token_seconds_count{{model_name="m",engine="0"}} {firsts}
 """
 screenshots = None
+server_url = None
 
 
 class Page(unittest.TestCase):
+    """Against a server that plays a model."""
+
     @classmethod
     def setUpClass(cls):
         cls.server = StubServer()
@@ -109,7 +113,7 @@ class Page(unittest.TestCase):
         self.wait_for_end()
         self.assertEqual(self.answer(), "Half and é☃ half.")
         self.assertEqual(self.browser.text(".turn.user .bubble"), "Hello there")
-        self.assertRegex(self.browser.text(".stats"), r"^40 tokens · \d+ tokens/s · first after \d+ ms · 16 of 20 cached$")
+        self.assertRegex(self.browser.text(".stats"), r"^40 tokens · [\d,]+ tokens/s · first after \d+ ms · 16 of 20 cached$")
         self.assertEqual(self.server.asked, [{
             "model": "stub-model", "messages": [{"role": "user", "content": "Hello there"}], "stream": True,
             "stream_options": {"include_usage": True}}])
@@ -324,11 +328,13 @@ class Page(unittest.TestCase):
         self.say_and_wait()
         self.assertEqual(self.browser.text(".end-note.failed"), "temperature: 9 is not within 0 and 2")
         self.server.refusal = None
-        self.server.script = [content("Half"), BREAK]
+        self.server.script = [content("Half"), HOLD, BREAK]
         self.browser.click("#regenerate")
         self.browser.wait("document.querySelector('.body')?.textContent === 'Half'")
+        self.server.go_on.set()
         self.wait_for_end()
         self.assertEqual(self.browser.text(".end-note.failed"), "The connection broke off.")
+        self.browser.click("#tools-field summary")
         self.browser.fill("#settings [name=tools]", "[{")
         self.say_and_wait("More")
         self.assertRegex(self.browser.text(".turn:last-child .end-note.failed"), r"^Tools: ")
@@ -407,15 +413,65 @@ class Page(unittest.TestCase):
             self.shoot(f"chat_{scheme}")
 
 
+class RealServer(unittest.TestCase):
+    """Against the URL that was given."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.browser = Browser()
+        cls.browser.open(server_url)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.browser.close()
+
+    def tearDown(self):
+        self.assertEqual(self.browser.complaints(), [])
+
+    def test_a_conversation_is_held(self):
+        browser = self.browser
+        browser.wait("document.querySelector('#server-state').dataset.state === 'ready'")
+        self.assertNotEqual(browser.text("#model-name"), "…")
+        for number in range(1, 3):
+            browser.fill("#prompt", "Who's there?")
+            browser.press("Enter")
+            browser.wait(f"document.querySelectorAll('.turn.assistant .stats:not(:empty)').length === {number}")
+            self.assertTrue(browser.text(".turn.assistant:last-child .body").strip())
+            self.assertRegex(browser.text(".turn.assistant:last-child .stats"), r"^[\d,]+ tokens?")
+        self.assertIsNone(browser.text(".end-note.failed"))
+        browser.wait("document.querySelector('#gauge-ttft').textContent !== '–'")
+        if screenshots:
+            browser.screenshot(f"{screenshots}/real.png")
+
+    def test_settings_that_are_refused_are_named(self):
+        self.browser.fill("#settings [name=temperature]", "-1")
+        self.browser.fill("#prompt", "Hi")
+        self.browser.press("Enter")
+        self.browser.wait("document.querySelector('.end-note.failed')?.innerText.includes('temperature')")
+        self.browser.click("#reset-settings")
+
+    def test_stop_ends_an_answer(self):
+        browser = self.browser
+        browser.click("#new-chat")
+        browser.fill("#prompt", "Tell me everything.")
+        browser.press("Enter")
+        browser.press("Escape")
+        browser.wait("document.querySelector('#stop').hidden")
+        browser.wait("document.querySelector('#gauge-running').textContent === '0'")
+
+
 def main():
-    global screenshots
+    global screenshots, server_url
     parser = argparse.ArgumentParser()
     parser.add_argument("--screenshots")
+    parser.add_argument("--server")
     options, rest = parser.parse_known_args()
-    screenshots = options.screenshots
+    screenshots, server_url = options.screenshots, options.server
     if not find_browser():
         print(f"skipped: none of {', '.join(browsers.NAMES)} is installed; run ./setup.sh --test")
         sys.exit(77)
+    if not any(name.startswith(("Page", "RealServer")) for name in rest):
+        rest.append("RealServer" if server_url else "Page")
     unittest.main(argv=[sys.argv[0], *rest], verbosity=2)
 
 

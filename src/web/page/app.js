@@ -38,7 +38,7 @@ async function loadModel() {
     const length = data[0].max_model_len;
     byId("model-name").textContent = model;
     byId("welcome-model").textContent = model;
-    byId("model-length").textContent = length ? `${length.toLocaleString("en")} tokens` : "";
+    byId("model-length").textContent = length ? `${length.toLocaleString("en")} tokens of context` : "";
     document.title = `${model} · Heed`;
   } catch (error) {
     if (error instanceof ApiError && error.status === 401) askForKey();
@@ -144,5 +144,6 @@ document.addEventListener("keydown", (event) => {
 });
 
 showPanel(wide.matches && recall("localStorage", "panel") !== "closed");
+if (matchMedia("(hover: hover)").matches) prompt.focus();  // on a phone this would bring the keyboard up
 loadModel();
 gauges.poll();

@@ -52,12 +52,13 @@ export class Conversation {
       for await (const chunk of streamChat(body, abort.signal)) turn.add(chunk);
     } catch (error) {
       how = abort.signal.aborted ? "stopped" : error;
-      if (!turn.root.isConnected) this.add(turn);
     }
-    if (!this.turns.includes(turn)) return;  // cleared meanwhile
-    turn.finish(how);
+    if (this.abort !== abort) return;  // a new conversation has begun meanwhile
+    if (!this.turns.includes(turn)) this.add(turn);
     this.abort = null;
+    turn.finish(how);
     this.offerActions(turn);
+    this.keepUp();
     this.hooks.onBusy(false);
     this.page.announce.textContent = how instanceof Error ? "" : how === "stopped" ? "Stopped." : "The answer is complete.";
     if (how instanceof ApiError && how.status === 401) this.hooks.onLocked();

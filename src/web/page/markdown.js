@@ -4,6 +4,7 @@
 
 const kMaxDepth = 8;       // of lists and quotes within each other
 const kMaxSpan = 4000;     // characters between the marks of bold or italics
+const kMaxColumns = 100;   // browsers take seconds to lay out a table of thousands
 
 const FENCE = /^ {0,3}(`{3,}|~{3,})\s*([^\s`]*)/;
 const HEADING = /^(#{1,6})\s+(.*)$/;
@@ -98,10 +99,15 @@ function inline(text, depth = 0) {
 
 // ---- Blocks ----
 
+function beginsTable(lines, i) {
+  return lines[i].includes("|") && lines[i].split("|", kMaxColumns + 2).length <= kMaxColumns + 1 &&
+         TABLE_RULE.test(lines[i + 1] ?? "");
+}
+
 function beginsBlock(lines, i) {
   const line = lines[i];
   return FENCE.test(line) || HEADING.test(line) || RULE.test(line) || ITEM.test(line) || QUOTE.test(line) ||
-         (line.includes("|") && TABLE_RULE.test(lines[i + 1] ?? ""));
+         beginsTable(lines, i);
 }
 
 function fenceEnd(lines, first) {
@@ -141,7 +147,7 @@ function blockEnd(lines, first) {
   if (HEADING.test(line) || RULE.test(line)) return first + 1;
   if (ITEM.test(line)) return listEnd(lines, first);
   if (QUOTE.test(line)) return while_((i) => QUOTE.test(lines[i]));
-  if (beginsBlock(lines, first)) return while_((i) => lines[i].includes("|"));
+  if (beginsTable(lines, first)) return while_((i) => lines[i].includes("|"));
   return while_((i) => lines[i].trim() !== "" && !beginsBlock(lines, i));
 }
 
@@ -193,7 +199,8 @@ function list(lines, depth) {
 }
 
 function table(lines) {
-  const cells = (line) => line.trim().replace(/^\|/, "").replace(/\|$/, "").split("|").map((each) => each.trim());
+  const cells = (line) => line.trim().replace(/^\|/, "").replace(/\|$/, "").split("|", kMaxColumns)
+    .map((each) => each.trim());
   const row = (line, name) => element("tr", {}, ...cells(line).map((cell) => element(name, {}, ...inline(cell))));
   return element("div", {class: "table", tabindex: "0"},
                  element("table", {}, element("thead", {}, row(lines[0], "th")),
@@ -211,7 +218,7 @@ function block(source, depth) {
     const inner = lines.map((line) => QUOTE.exec(line)[1]).join("\n");
     return element("blockquote", {}, ...blocks(inner, depth + 1));
   }
-  if (lines.length > 1 && beginsBlock(lines, 0) && TABLE_RULE.test(lines[1])) return table(lines);
+  if (beginsTable(lines, 0)) return table(lines);
   return element("p", {}, ...inline(source));
 }
 

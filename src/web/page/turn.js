@@ -140,7 +140,7 @@ export class AssistantTurn {
     const tokens = this.usage?.completion_tokens;
     if (tokens) parts.push(`${tokens.toLocaleString("en")} token${tokens === 1 ? "" : "s"}`);
     if (tokens > 1 && this.firstAt !== null && now > this.firstAt) {
-      parts.push(`${((tokens - 1) * 1000 / (now - this.firstAt)).toFixed(0)} tokens/s`);
+      parts.push(`${Math.round((tokens - 1) * 1000 / (now - this.firstAt)).toLocaleString("en")} tokens/s`);
     }
     if (this.firstAt !== null) parts.push(`first after ${Math.max(1, this.firstAt - this.began).toFixed(0)} ms`);
     const cached = this.usage?.prompt_tokens_details?.cached_tokens;
