@@ -5,6 +5,7 @@
 #include <new>
 
 #include "cli/commands.h"
+#include "cli/settings.h"
 
 namespace heed {
 namespace {
@@ -26,6 +27,7 @@ int parse_and_run(int argc, char** argv) {
   app.require_subcommand(1);
   const Command commands[] = {add_chat(app), add_complete(app), add_score(app), add_tokenize(app),
                               add_inspect(app)};
+  add_settings(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version
