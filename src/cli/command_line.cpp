@@ -33,6 +33,10 @@ int parse_and_run(int argc, char** argv) {
   } catch (const CLI::Success& success) {  // --help, --version
     app.exit(success);
     return 0;
+  } catch (const CLI::ConfigError& error) {  // "INI was not able to parse serve.name"
+    const std::string text = error.what();
+    print_error("--config: " + text.substr(text.rfind(' ') + 1) + " is not an option (see heed --help)");
+    return 2;
   } catch (const CLI::ParseError& error) {
     print_error(std::string(error.what()) + " (see heed --help)");
     return 2;
