@@ -11,7 +11,7 @@ import unittest
 
 import browser as browsers
 from browser import Browser, find_browser, wait_until
-from stub_server import BREAK, HOLD, StubServer, content
+from stub_server import BREAK, FAIL, HOLD, StubServer, content
 
 HOSTILE = '<img src="x" onerror="window.hacked=1"><script>window.hacked=1</script>'
 MARKDOWN = """# A title
@@ -167,7 +167,9 @@ class Page(unittest.TestCase):
         tool = {"tool_calls": [{"index": 0, "id": "c1", "function": {"name": HOSTILE, "arguments": HOSTILE}}]}
         text = f"{HOSTILE}\n\n- {HOSTILE}\n\n```{HOSTILE}\n{HOSTILE}\n```\n\n`{HOSTILE}` **{HOSTILE}**\n\n" \
                "[a](javascript:window.hacked=1) [b](data:text/html,x) [c](https://x.example/\"onclick=\"window.hacked=1)"
-        self.server.model = "stub-model"
+        self.server.model = HOSTILE
+        self.browser.open(self.server.url)
+        self.browser.wait("document.querySelector('#model-name').textContent.startsWith('<img')")
         self.server.script = [{"reasoning_content": HOSTILE}, content(text), tool]
         self.say_and_wait(HOSTILE)
         self.assertEqual(self.browser.run("document.querySelectorAll('#turns :is(img, script, iframe, style)').length"), 0)
@@ -334,10 +336,21 @@ class Page(unittest.TestCase):
         self.server.go_on.set()
         self.wait_for_end()
         self.assertEqual(self.browser.text(".end-note.failed"), "The connection broke off.")
+        self.server.script = [content("Half"), FAIL]
+        self.browser.click("#regenerate")
+        self.browser.wait("document.querySelector('.end-note.failed')?.innerText === 'The engine has failed'")
         self.browser.click("#tools-field summary")
         self.browser.fill("#settings [name=tools]", "[{")
         self.say_and_wait("More")
         self.assertRegex(self.browser.text(".turn:last-child .end-note.failed"), r"^Tools: ")
+
+    def test_a_server_that_loads_is_waited_for(self):
+        state = "document.querySelector('#server-state').dataset.state"
+        self.server.loading = True
+        self.browser.open(self.server.url)
+        self.browser.wait(f"{state} === 'busy'")
+        self.server.loading = False
+        self.browser.wait(f"{state} === 'ready' && document.querySelector('#model-name').textContent === 'stub-model'")
 
     def test_shift_enter_breaks_the_line(self):
         self.browser.run("document.querySelector('#prompt').focus()")
@@ -393,10 +406,8 @@ class Page(unittest.TestCase):
         self.browser.press("Escape")
         self.assertTrue(self.browser.run("document.querySelector('#panel').inert"))
 
-    def test_looks(self):
-        """Nothing to hold it to but the eye: --screenshots."""
-        if not screenshots:
-            self.skipTest("no --screenshots FOLDER given")
+    def look(self):
+        """Not a test, for there is nothing to hold it to but the eye: --screenshots."""
         for i in range(3):
             self.server.metrics = METRICS.format(running=3 + i % 2, tokens=1000 + 700 * i * i, waited=0.2, firsts=4)
             self.browser.run("new Promise((done) => setTimeout(done, 2100))")
@@ -471,7 +482,7 @@ def main():
         print(f"skipped: none of {', '.join(browsers.NAMES)} is installed; run ./setup.sh --test")
         sys.exit(77)
     if not any(name.startswith(("Page", "RealServer")) for name in rest):
-        rest.append("RealServer" if server_url else "Page")
+        rest += ["RealServer"] if server_url else ["Page", "Page.look"] if screenshots else ["Page"]
     unittest.main(argv=[sys.argv[0], *rest], verbosity=2)
 
 

@@ -3,6 +3,7 @@ import http.server
 import json
 import pathlib
 import re
+import sys
 import threading
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2] / "src" / "web"
@@ -10,6 +11,7 @@ POLICY = "".join(re.findall(r'"([^"]*)"', (SOURCE / "web_files.h").read_text().s
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 HOLD = object()  # in a script: wait until the test lets it go on
 BREAK = object()  # in a script: break the connection off
+FAIL = object()  # in a script: an error in the midst of the stream
 
 
 def content(text):
@@ -25,12 +27,17 @@ class StubServer(http.server.ThreadingHTTPServer):
         self.reset()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exception(), ConnectionError):  # browsers drop connections as they like
+            super().handle_error(request, client_address)
+
     def reset(self):
         self.asked = []  # bodies of the chat requests
         self.script = [content("Hello.")]
         self.finish = "stop"
         self.refusal = None  # (status, message)
         self.key = None
+        self.loading = False
         self.model = "stub-model"
         self.metrics = ""
         self.go_on = threading.Event()
@@ -70,6 +77,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                        [("Content-Security-Policy", POLICY), ("X-Content-Type-Options", "nosniff")])
         elif self.locked():
             pass
+        elif self.server.loading:
+            self.fail(503, "The model is being loaded")
         elif self.path == "/v1/models":
             models = {"object": "list", "data": [{"id": self.server.model, "object": "model", "max_model_len": 2048}]}
             self.reply(200, "application/json", json.dumps(models).encode())
@@ -115,6 +124,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             elif delta is BREAK:
                 self.close_connection = True
                 return
+            elif delta is FAIL:
+                self.event(json.dumps({"error": {"message": "The engine has failed", "code": 500}}))
             else:
                 self.chunk(delta)
         self.chunk({}, self.server.finish)

@@ -7,7 +7,7 @@ import {keep, recall} from "./storage.js";
 
 const byId = (id) => document.getElementById(id);
 const THEMES = {auto: "as the system", light: "light", dark: "dark"};
-const STATES = {connecting: "connecting", ready: "ready", offline: "not reachable", locked: "asks for a key"};
+const STATES = {connecting: "connecting", ready: "ready", busy: "loading or shutting down", offline: "not reachable", locked: "asks for a key"};
 
 let model = "";
 const settings = new Settings(byId("settings"));

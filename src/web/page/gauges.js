@@ -98,7 +98,7 @@ class Gauge {
   }
 }
 
-// onState("ready" | "offline" | "locked"): whether the server answers, and takes our key.
+// onState("ready" | "busy" | "offline" | "locked"): whether the server answers, and takes our key.
 export class Gauges {
   constructor(container, onState) {
     this.gauges = GAUGES.map((definition) => new Gauge(definition));
@@ -117,8 +117,8 @@ export class Gauges {
       this.take(parseMetrics(await response.text()), performance.now());
       this.onState("ready");
     } catch (error) {
-      const locked = error instanceof ApiError && (error.status === 401 || error.status === 403);
-      this.onState(locked ? "locked" : "offline");
+      const states = {401: "locked", 403: "locked", 503: "busy"};
+      this.onState((error instanceof ApiError && states[error.status]) || "offline");
     }
     this.reading = false;
     this.timer = setTimeout(() => this.poll(), kEvery);
