@@ -1,6 +1,7 @@
 #include "api/answer_parts.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 namespace heed {
@@ -77,6 +78,15 @@ void AnswerParts::more(std::string piece, std::vector<TokenLogprob> logprobs,
                    .part = static_cast<int>(parts_.size()) - 1,
                    .piece = std::move(piece),
                    .logprobs = std::move(logprobs)});
+}
+
+std::string tool_call_id(const std::string& prefix, const std::string& stem, int part, bool is_short) {
+  if (!is_short) return prefix + stem + std::to_string(part);
+  constexpr std::string_view kDigits = "0123456789abcdefghijklmnopqrstuvwxyz";
+  constexpr int kStemDigits = 7;
+  const auto base = static_cast<int>(kDigits.size());
+  return stem.substr(0, kStemDigits) + kDigits[static_cast<size_t>(part / base % base)] +
+         kDigits[static_cast<size_t>(part % base)];
 }
 
 }  // namespace heed

@@ -53,4 +53,8 @@ class AnswerParts {
   std::string stop_string_;
 };
 
+// The id of the tool call that is part `part` of the answer that `stem` names, 32 hexadecimal digits:
+// "<prefix><stem><part>", or nine letters and digits, which is all that Mistral's templates take.
+std::string tool_call_id(const std::string& prefix, const std::string& stem, int part, bool is_short);
+
 }  // namespace heed

@@ -30,7 +30,7 @@ void ChatTurns::reasoning(const std::string& text) { turn_of("assistant").reason
 
 void ChatTurns::assistant(const std::string& text) { turn_of("assistant").parts.push_back(text); }
 
-void ChatTurns::tool_call(const std::string& id, const std::string& name, std::string arguments) {
+void ChatTurns::tool_call(const std::string& id, const std::string& name, OrderedJson arguments) {
   call_names_[id] = name;
   turn_of("assistant")
       .tool_calls.push_back({{"id", id},
@@ -61,7 +61,8 @@ OrderedJson ChatTurns::take() {
   for (Message& message : messages_) {
     OrderedJson out = {{"role", message.role}};
     out["content"] = joined(message.parts, message.role == "assistant" ? "" : "\n");
-    if (!message.reasoning.empty()) out["reasoning_content"] = std::move(message.reasoning);
+    // Templates know it by either name.
+    if (!message.reasoning.empty()) out["reasoning"] = out["reasoning_content"] = message.reasoning;
     if (!message.tool_calls.empty()) out["tool_calls"] = std::move(message.tool_calls);
     if (message.role == "tool") {
       out["tool_call_id"] = message.tool_call_id;

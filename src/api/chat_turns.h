@@ -2,7 +2,7 @@
 //
 // What one speaker says in a row is one message; an assistant's reasoning, text and tool calls are one, too.
 // Contents become strings, which every template takes: parts of a user's or the system's joined by line
-// breaks, those of the assistant's as they are.
+// breaks, those of the assistant's as they are. Arguments of tool calls are objects, as templates expect.
 #pragma once
 #include <map>
 #include <string>
@@ -19,7 +19,7 @@ class ChatTurns {
 
   void reasoning(const std::string& text);
   void assistant(const std::string& text);
-  void tool_call(const std::string& id, const std::string& name, std::string arguments);
+  void tool_call(const std::string& id, const std::string& name, OrderedJson arguments);  // an object
   // False: no call before has this id.
   bool tool_result(const std::string& id, std::vector<std::string> parts);
   // What comes next is a message of its own, whoever says it.

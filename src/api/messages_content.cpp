@@ -141,7 +141,7 @@ void read_tool_use(const OrderedJson& value, ChatTurns& turns, const Place& plac
   if (block.id.empty()) return missing(place, "id");
   if (block.name.empty()) return missing(place, "name");
   if (block.input == nullptr) return missing(place, "input");
-  turns.tool_call(block.id, block.name, to_text(*block.input));
+  turns.tool_call(block.id, block.name, *block.input);
 }
 
 void read_assistant_block(const OrderedJson& value, ChatTurns& turns, const Place& place) {

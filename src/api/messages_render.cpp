@@ -76,8 +76,8 @@ std::string begin_message(const std::string& model, const std::string& stem, int
   return event("message_start", {{"message", message}}) + event("ping", OrderedJson::object());
 }
 
-MessagesRenderer::MessagesRenderer(const std::string& model, const std::string& stem)
-    : model_(model), stem_(stem) {}
+MessagesRenderer::MessagesRenderer(const std::string& model, const std::string& stem, bool short_call_ids)
+    : model_(model), stem_(stem), short_call_ids_(short_call_ids) {}
 
 std::string MessagesRenderer::push(ChatDelta delta) {
   std::string out;
@@ -130,8 +130,6 @@ void MessagesRenderer::show(const AnswerStep& step, std::string& out) const {
   }
 }
 
-std::string MessagesRenderer::call_id(int part) const { return "toolu_" + stem_ + std::to_string(part); }
-
 // Clients keep thinking that is signed. Nothing is made of it when it comes back.
 std::string MessagesRenderer::signature(int part) const { return "unsigned_" + stem_ + std::to_string(part); }
 
@@ -148,7 +146,7 @@ OrderedJson MessagesRenderer::block(int part, bool whole) const {
       break;
   }
   return {{"type", "tool_use"},
-          {"id", call_id(part)},
+          {"id", tool_call_id("toolu_", stem_, part, short_call_ids_)},
           {"name", held.name},
           {"input", whole ? input_of(held.text) : OrderedJson::object()}};
 }

@@ -25,8 +25,8 @@ std::string begin_message(const std::string& model, const std::string& stem, int
 
 class MessagesRenderer {
  public:
-  // `stem` tells this answer's ids from all others'.
-  MessagesRenderer(const std::string& model, const std::string& stem);
+  // `stem` tells this answer's ids from all others': 32 hexadecimal digits. `short_call_ids`: tool_call_id().
+  MessagesRenderer(const std::string& model, const std::string& stem, bool short_call_ids);
 
   std::string push(ChatDelta delta);
   std::string finish(const Usage& usage);
@@ -37,7 +37,6 @@ class MessagesRenderer {
 
  private:
   void show(const AnswerStep& step, std::string& out) const;
-  std::string call_id(int part) const;
   std::string signature(int part) const;
   OrderedJson block(int part, bool whole) const;
   const char* stop_reason() const;
@@ -45,6 +44,7 @@ class MessagesRenderer {
 
   std::string model_;
   std::string stem_;
+  bool short_call_ids_;
   AnswerParts parts_;
   OrderedJson usage_;
 };

@@ -13,6 +13,7 @@ namespace {
 
 constexpr int64_t kMaxTokens = INT32_MAX;
 constexpr int64_t kMaxTools = 4096;
+constexpr int64_t kMaxModelBytes = 1024;
 constexpr int64_t kMaxNameBytes = 256;
 constexpr int64_t kMaxStops = 4096;  // the service has a tighter one
 constexpr int64_t kMaxTextBytes = int64_t{1} << 30;
@@ -163,7 +164,7 @@ bool offers(const OrderedJson& tools, const std::string& name) {
   return false;
 }
 
-void read_tool_choice(const Fields& fields, const Place& place) {
+void read_tool_choice(Fields& fields, const Place& place) {
   static const FieldTable<Choice> table({
       field("type", one_of({"auto", "any", "tool", "none"}), &Choice::type),
       field("name", text(kMaxNameBytes, 1), &Choice::name),
@@ -185,8 +186,11 @@ void read_tool_choice(const Fields& fields, const Place& place) {
     if (!offers(chat.tools, choice.name))
       return place.at("name").fail("'tool_choice.name' names none of the tools");
   }
-  if (chat.tool_choice == ToolChoice::kRequired && chat.tools.is_null())
+  const bool forces = chat.tool_choice == ToolChoice::kRequired || chat.tool_choice == ToolChoice::kNamed;
+  if (forces && chat.tools.is_null())
     place.fail("'tool_choice' asks for a tool, and the request has no tools");
+  if (forces && generate(fields).format.kind != OutputFormat::Kind::kText)
+    place.fail("'tool_choice' asks for a tool call and 'output_config.format' for another text");
 }
 
 // Fields that both routes have.

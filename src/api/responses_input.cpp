@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "api/body.h"
 #include "api/chat_turns.h"
 
 namespace heed {
@@ -218,7 +219,11 @@ class Reader {
     if (item.call_id.empty()) return missing(here, "call_id");
     if (item.name.empty()) return missing(here, "name");
     if (!item.arguments) return missing(here, "arguments");
-    turns_.tool_call(item.call_id, item.name, std::move(*item.arguments));
+    const Place inner = here.at("arguments");
+    Result<OrderedJson> arguments = parse_within(*item.arguments, "'" + inner.path() + "'", limits_);
+    if (!arguments.ok()) return inner.fail(arguments.error());
+    if (!arguments->is_object()) return inner.expected(*arguments, "the JSON text of an object");
+    turns_.tool_call(item.call_id, item.name, std::move(arguments).value());
     after_message_ = false;
   }
 
@@ -241,6 +246,7 @@ class Reader {
 
   std::string system_;  // said so far at the start
   ChatTurns turns_;
+  BodyLimits limits_;           // of all arguments together
   bool after_message_ = false;  // the last item was a message of the assistant's
 };
 
@@ -256,8 +262,8 @@ OrderedJson input_items(const OrderedJson& input) {
 OrderedJson messages_of_items(const std::string& instructions, const OrderedJson& previous,
                               const OrderedJson& input, const Place& place) {
   Reader reader(instructions);
-  if (previous.is_array()) reader.read(previous, place);
-  if (!place.failed()) reader.read(input, place);
+  if (previous.is_array()) reader.read(previous, place.at("previous_response_id"));
+  if (!place.failed()) reader.read(input, place.at("input"));
   return reader.messages();
 }
 

@@ -14,9 +14,10 @@ namespace heed {
 // The value of "input" as a list of items: a string becomes a message of the user.
 OrderedJson input_items(const OrderedJson& input);
 
-// The conversation as messages of the chat form: the items of the answer that it goes on from, if any (see
-// ResponseStore), and those of this request, where `place` is. `instructions`, if any, come first, in one
-// system message with the system messages that follow at once: templates know one, and at the start.
+// The conversation as messages of the chat form: `previous`, the items of the answer that it goes on from, if
+// any (responses_store.h), then those of this request. `instructions`, if any, come first, in one system
+// message with the system messages that follow at once: templates know one, and at the start.
+// `place`: of the request.
 OrderedJson messages_of_items(const std::string& instructions, const OrderedJson& previous,
                               const OrderedJson& input, const Place& place);
 

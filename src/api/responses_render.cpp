@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "api/chat_response.h"
 #include "api/sse.h"
 
 namespace heed {
@@ -17,24 +18,10 @@ OrderedJson usage_of(const Usage& usage) {
           {"total_tokens", usage.prompt_tokens + usage.generated_tokens}};
 }
 
-OrderedJson token_of(const TokenLogprob& token) {
-  OrderedJson bytes = OrderedJson::array();
-  for (const char byte : token.bytes) bytes.push_back(static_cast<unsigned char>(byte));
-  return {{"token", token.bytes}, {"bytes", std::move(bytes)}, {"logprob", token.logprob}};
-}
-
-OrderedJson logprob_of(const TokenLogprob& token) {
-  OrderedJson out = token_of(token);
-  OrderedJson top = OrderedJson::array();
-  for (const TokenLogprob& other : token.top) top.push_back(token_of(other));
-  out["top_logprobs"] = std::move(top);
-  return out;
-}
-
 }  // namespace
 
-ResponsesRenderer::ResponsesRenderer(OrderedJson blank, const std::string& stem, bool logprobs)
-    : stem_(stem), id_("resp_" + stem), logprobs_(logprobs), response_(std::move(blank)) {
+ResponsesRenderer::ResponsesRenderer(OrderedJson blank, ResponsesForm form)
+    : form_(std::move(form)), id_("resp_" + form_.stem), response_(std::move(blank)) {
   response_["id"] = id_;
 }
 
@@ -98,7 +85,7 @@ void ResponsesRenderer::emit(const char* type, OrderedJson fields, std::string& 
 }
 
 void ResponsesRenderer::emit_response(const char* type, std::string& out) {
-  if (!silent_) emit(type, {{"response", response_}}, out);
+  if (form_.events) emit(type, {{"response", response_}}, out);
 }
 
 void ResponsesRenderer::show(const AnswerStep& step, std::string& out) {
@@ -116,7 +103,7 @@ void ResponsesRenderer::show(const AnswerStep& step, std::string& out) {
 }
 
 void ResponsesRenderer::open(int part, std::string& out) {
-  if (silent_) return;
+  if (!form_.events) return;
   const AnswerPart& opened = parts_.parts()[part];
   // The delta that opens a part may already have grown it: events begin with an empty one.
   const AnswerPart empty = {.kind = opened.kind, .name = opened.name};
@@ -135,7 +122,7 @@ void ResponsesRenderer::open(int part, std::string& out) {
 }
 
 void ResponsesRenderer::more(const AnswerStep& step, std::string& out) {
-  if (silent_) return;
+  if (!form_.events) return;
   OrderedJson fields = {{"item_id", item_id(step.part)}, {"output_index", step.part}};
   switch (parts_.parts()[step.part].kind) {
     case Kind::kToolCall:
@@ -155,7 +142,7 @@ void ResponsesRenderer::more(const AnswerStep& step, std::string& out) {
 
 void ResponsesRenderer::close(int part, const char* status, std::string& out) {
   OrderedJson closed = item(part, status);
-  if (!silent_) {
+  if (form_.events) {
     const AnswerPart& content = parts_.parts()[part];
     OrderedJson fields = {{"item_id", item_id(part)}, {"output_index", part}};
     if (content.kind == Kind::kToolCall) {
@@ -180,7 +167,7 @@ void ResponsesRenderer::close(int part, const char* status, std::string& out) {
 std::string ResponsesRenderer::item_id(int part) const {
   const Kind kind = parts_.parts()[part].kind;
   const char* prefix = kind == Kind::kReasoning ? "rs_" : kind == Kind::kText ? "msg_" : "fc_";
-  return prefix + stem_ + std::to_string(part);
+  return prefix + form_.stem + std::to_string(part);
 }
 
 OrderedJson ResponsesRenderer::content_of(const AnswerPart& part) const {
@@ -209,7 +196,7 @@ OrderedJson ResponsesRenderer::item(int part, const char* status) const {
     case Kind::kToolCall:
       item["type"] = "function_call";
       item["status"] = status;
-      item["call_id"] = "call_" + stem_ + std::to_string(part);
+      item["call_id"] = tool_call_id("call_", form_.stem, part, form_.short_call_ids);
       item["name"] = held.name;
       item["arguments"] = held.text;
       break;
@@ -218,11 +205,8 @@ OrderedJson ResponsesRenderer::item(int part, const char* status) const {
 }
 
 OrderedJson ResponsesRenderer::logprobs_of(const std::vector<TokenLogprob>& logprobs) const {
-  OrderedJson list = OrderedJson::array();
-  if (logprobs_) {
-    for (const TokenLogprob& token : logprobs) list.push_back(logprob_of(token));
-  }
-  return list;
+  if (form_.logprobs < 0) return OrderedJson::array();
+  return chat_logprobs(logprobs, form_.logprobs, false);
 }
 
 }  // namespace heed

@@ -20,11 +20,18 @@ namespace heed {
 // What ended an answer that did not come to its own end.
 enum class Interruption { kNone, kCancelled, kServer };
 
+struct ResponsesForm {
+  std::string stem;             // tells this answer's ids from all others': 32 hexadecimal digits
+  int logprobs = -1;            // how many of the likeliest are told of besides each token; -1: no tokens
+  bool short_call_ids = false;  // tool_call_id()
+  bool events = true;           // else the object alone is wanted
+};
+
 class ResponsesRenderer {
  public:
   // `blank`: the object with all that the request settles, and every other field in its place
-  // (responses_request.h). `stem` tells this answer's ids from all others'. `logprobs`: show them.
-  ResponsesRenderer(OrderedJson blank, const std::string& stem, bool logprobs);
+  // (responses_request.h).
+  ResponsesRenderer(OrderedJson blank, ResponsesForm form);
 
   // Server-sent events, each as its bytes on the wire. In this order:
   std::string begin();
@@ -35,8 +42,6 @@ class ResponsesRenderer {
   // As it stands: the items finished so far.
   const OrderedJson& response() const { return response_; }
   const std::string& id() const { return id_; }
-  // Turns events off: only the object is wanted.
-  void silence() { silent_ = true; }
 
  private:
   void emit(const char* type, OrderedJson fields, std::string& out);
@@ -51,10 +56,8 @@ class ResponsesRenderer {
   OrderedJson content_of(const AnswerPart& part) const;
   void settle(const Usage& usage, Interruption interruption, int64_t now);
 
-  std::string stem_;
+  ResponsesForm form_;
   std::string id_;
-  bool logprobs_;
-  bool silent_ = false;
   int64_t sequence_ = 0;
   AnswerParts parts_;
   OrderedJson response_;

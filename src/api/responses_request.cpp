@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "api/chat_request.h"
 #include "api/responses_input.h"
 
 namespace heed {
@@ -14,6 +15,7 @@ namespace {
 
 constexpr int64_t kMaxTokens = INT32_MAX;
 constexpr int64_t kMaxTools = 4096;
+constexpr int64_t kMaxModelBytes = 1024;
 constexpr int64_t kMaxNameBytes = 256;
 constexpr int64_t kMaxTextBytes = int64_t{1} << 30;  // the body has a limit of its own
 constexpr int64_t kMaxTopLogprobs = 20;
@@ -28,9 +30,12 @@ struct Fields {
   const OrderedJson* tools = nullptr;
   const OrderedJson* tool_choice = nullptr;
   const OrderedJson* metadata = nullptr;
-  OrderedJson temperature, top_p, text_format, effort, user, safety_identifier, prompt_cache_key;
+  const OrderedJson* template_variables = nullptr;
+  SamplingFields sampling;
+  OrderedJson text_format, effort, user, safety_identifier, prompt_cache_key;
   std::optional<int64_t> max_tokens;
   int64_t top_logprobs = 0;
+  bool logprobs = false;
   std::string truncation = "disabled";
   std::string verbosity;
 };
@@ -39,21 +44,11 @@ GenerateRequest& generate(Fields& fields) { return fields.out->chat.generate; }
 
 using Take = void (*)(Fields&, const OrderedJson&, const Place&);
 
-void take_temperature(Fields& fields, const OrderedJson& value, const Place&) {
-  fields.temperature = value;
-  generate(fields).sampling.temperature = value.get<float>();
-}
-
-void take_top_p(Fields& fields, const OrderedJson& value, const Place&) {
-  fields.top_p = value;
-  generate(fields).sampling.top_p = value.get<float>();
-}
-
 void take_include(Fields& fields, const OrderedJson& value, const Place& place) {
   const FieldShape shape = one_of({"message.output_text.logprobs", "reasoning.encrypted_content"});
   if (!check_elements(shape, value, place)) return;
   for (const OrderedJson& name : value) {
-    if (name == "message.output_text.logprobs") fields.out->logprobs = true;
+    if (name == "message.output_text.logprobs") fields.logprobs = true;
   }
 }
 
@@ -86,10 +81,6 @@ void take_reasoning(Fields& fields, const OrderedJson& value, const Place& place
   read_fields(value, table, reasoning, place);
   if (place.failed() || reasoning.effort.empty()) return;
   fields.effort = reasoning.effort;
-  OrderedJson& variables = fields.out->chat.template_variables;
-  variables["reasoning_effort"] = reasoning.effort;
-  // The names that templates know: Qwen's, and DeepSeek's and Granite's.
-  for (const char* name : {"enable_thinking", "thinking"}) variables[name] = reasoning.effort != "none";
 }
 
 struct Format {
@@ -252,14 +243,12 @@ void take_own(Fields& fields, const OrderedJson& value, const Place&) {
   fields.out->*member = value.get<T>();
 }
 
-const FieldTable<Fields>& table() {
-  static const FieldTable<Fields> rows({
-      field("model", text(kMaxNameBytes, 1), take_own<std::string, &ResponsesRequest::model>),
+FieldTable<Fields> own_rows() {
+  return std::vector<Field<Fields>>({
+      field("model", text(kMaxModelBytes, 1), take_own<std::string, &ResponsesRequest::model>),
       field("input", other(), &Fields::input),
       field("instructions", text(kMaxTextBytes), take_own<std::string, &ResponsesRequest::instructions>),
       field("max_output_tokens", integer(1, kMaxTokens), &Fields::max_tokens),
-      field("temperature", number(0, 2), take_temperature),
-      field("top_p", number_above(0, 1), take_top_p),
       field("tools", other(), &Fields::tools),
       field("tool_choice", other(), &Fields::tool_choice),
       field("parallel_tool_calls", boolean(),
@@ -268,6 +257,7 @@ const FieldTable<Fields>& table() {
             })),
       field("text", object(), take_text),
       field("reasoning", object(), take_reasoning),
+      field("chat_template_kwargs", object(), &Fields::template_variables),
       field("stream", boolean(), take_own<bool, &ResponsesRequest::stream>),
       field("stream_options", object(), take_stream_options),
       field("store", boolean(), take_own<bool, &ResponsesRequest::store>),
@@ -294,7 +284,31 @@ const FieldTable<Fields>& table() {
       refused("image", "there are no images here"),
       refused("access_programs", "there are none here"),
   });
+}
+
+// As chat completions have them.
+FieldTable<SamplingFields> sampling_rows(const ModelBounds& bounds) {
+  std::vector<Field<SamplingFields>> rows;
+  const FieldTable<SamplingFields> all = sampling_table(bounds);
+  for (const char* name : {"temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty",
+                           "frequency_penalty", "seed", "min_tokens", "stop", "stop_token_ids", "ignore_eos",
+                           "include_stop_str_in_output", "skip_special_tokens", "logit_bias",
+                           "allowed_token_ids", "bad_words", "cache_salt", "priority"}) {
+    const Field<SamplingFields>* row = all.find(name);
+    CHECK(row != nullptr, name);
+    rows.push_back(*row);
+  }
   return rows;
+}
+
+void set_effort(const Fields& fields) {
+  if (fields.effort.is_null()) return;
+  OrderedJson& variables = fields.out->chat.template_variables;
+  variables["reasoning_effort"] = fields.effort;
+  if (fields.effort != "none") return;
+  // The names that templates know: Qwen's, and DeepSeek's and Granite's.
+  for (const char* name : {"enable_thinking", "thinking"})
+    if (!variables.contains(name)) variables[name] = false;
 }
 
 // The shortest decimal that is this float.
@@ -312,7 +326,6 @@ OrderedJson or_null(const std::string& text) {
 
 OrderedJson blank_response(const Fields& fields, OrderedJson tools) {
   const ResponsesRequest& request = *fields.out;
-  const Sampling& sampling = request.chat.generate.sampling;
   OrderedJson format = {{"type", "text"}};
   if (!fields.text_format.is_null()) format = fields.text_format;
   OrderedJson max_tokens;
@@ -337,13 +350,12 @@ OrderedJson blank_response(const Fields& fields, OrderedJson tools) {
           {"safety_identifier", fields.safety_identifier},
           {"service_tier", "default"},
           {"store", request.store},
-          {"temperature",
-           fields.temperature.is_null() ? OrderedJson(shortest(sampling.temperature)) : fields.temperature},
+          {"temperature", nullptr},
           {"text", {{"format", format}}},
           {"tool_choice", fields.tool_choice == nullptr ? OrderedJson("auto") : *fields.tool_choice},
           {"tools", std::move(tools)},
           {"top_logprobs", fields.top_logprobs},
-          {"top_p", fields.top_p.is_null() ? OrderedJson(shortest(sampling.top_p)) : fields.top_p},
+          {"top_p", nullptr},
           {"truncation", fields.truncation},
           {"usage", nullptr},
           {"user", fields.user},
@@ -352,9 +364,19 @@ OrderedJson blank_response(const Fields& fields, OrderedJson tools) {
 
 }  // namespace
 
-void read_responses_request(const OrderedJson& body, ResponsesRequest& request, const Place& place) {
+struct ResponsesParser::Rows {
+  FieldTable<Fields> table;
+};
+
+ResponsesParser::ResponsesParser(const ModelBounds& bounds) {
+  FieldTable<Fields> table = own_rows();
+  table.embed(&Fields::sampling, sampling_rows(bounds));
+  rows_ = std::make_shared<const Rows>(Rows{std::move(table)});
+}
+
+void ResponsesParser::read(const OrderedJson& body, ResponsesRequest& request, const Place& place) const {
   Fields fields{.out = &request};
-  read_fields(body, table(), fields, place);
+  read_fields(body, rows_->table, fields, place);
   if (place.failed()) return;
   if (request.model.empty()) return place.at("model").fail("'model' is required");
   if (fields.input == nullptr && request.previous_response_id.empty())
@@ -368,13 +390,31 @@ void read_responses_request(const OrderedJson& body, ResponsesRequest& request, 
   ChatRequest& chat = request.chat;
   if (fields.max_tokens) chat.generate.max_tokens = static_cast<int>(*fields.max_tokens);
   request.truncate = fields.truncation == "auto";
-  request.logprobs = request.logprobs || fields.top_logprobs > 0;
-  if (request.logprobs) chat.generate.logprobs = static_cast<int>(fields.top_logprobs);
+  if (fields.logprobs || fields.top_logprobs > 0)
+    chat.generate.logprobs = static_cast<int>(fields.top_logprobs);
   OrderedJson tools = read_tools(fields, place.at("tools"));
   if (place.failed()) return;
   if (fields.tool_choice != nullptr) read_tool_choice(fields, place.at("tool_choice"));
+  const bool forces = chat.tool_choice == ToolChoice::kRequired || chat.tool_choice == ToolChoice::kNamed;
+  if (forces && chat.generate.format.kind != OutputFormat::Kind::kText)
+    place.at("tool_choice").fail("'tool_choice' asks for a tool call and 'text.format' for another text");
+  if (fields.template_variables != nullptr && !place.failed())
+    chat.template_variables =
+        read_template_variables(*fields.template_variables, place.at("chat_template_kwargs"));
   if (place.failed()) return;
+  set_effort(fields);
   request.blank = blank_response(fields, std::move(tools));
+  request.sampling = std::move(fields.sampling);
+}
+
+void set_sampling(ResponsesRequest& request, GenerateRequest generate) {
+  GenerateRequest& own = request.chat.generate;
+  generate.max_tokens = own.max_tokens;
+  generate.logprobs = own.logprobs;
+  generate.format = std::move(own.format);
+  own = std::move(generate);
+  request.blank["temperature"] = shortest(own.sampling.temperature);
+  request.blank["top_p"] = shortest(own.sampling.top_p);
 }
 
 bool drop_oldest(OrderedJson& messages, const std::function<bool(const OrderedJson&)>& fits) {

@@ -5,14 +5,16 @@
 //   reasoning.effort              shown to the chat template; "none" switches its thinking off
 //   include                       reasoning.encrypted_content adds nothing: the reasoning itself is not
 //   hidden truncation                    "auto" drops the oldest messages of a conversation that is too long
-// Further fields, as in chat completions: the other sampling fields, cache_salt, priority,
-// chat_template_kwargs.
+// Further fields, as in chat completions: the other fields about sampling and stopping, cache_salt,
+// priority, chat_template_kwargs.
 // Source: the types of the openai Python package, 3.52.
 #pragma once
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "api/fields.h"
+#include "api/sampling_fields.h"
 #include "serving/answer.h"
 
 namespace heed {
@@ -22,16 +24,26 @@ struct ResponsesRequest {
   bool stream = false;
   bool store = true;
   bool truncate = false;
-  bool logprobs = false;
   std::string previous_response_id;
   std::string instructions;
   OrderedJson input = OrderedJson::array();  // items
-  ChatRequest chat;                          // but for the messages: messages_of_items()
+  SamplingFields sampling;                   // of it, those about sampling and stopping
+  ChatRequest chat;                          // but for messages (messages_of_items()) and sampling
   OrderedJson blank;  // the response object, before there is an answer; id and created_at are still to come
 };
 
-// `request` comes with the model's own defaults for sampling.
-void read_responses_request(const OrderedJson& body, ResponsesRequest& request, const Place& place);
+class ResponsesParser {
+ public:
+  explicit ResponsesParser(const ModelBounds& bounds);
+  void read(const OrderedJson& body, ResponsesRequest& request, const Place& place) const;
+
+ private:
+  struct Rows;
+  std::shared_ptr<const Rows> rows_;
+};
+
+// `generate` is what `request.sampling` comes to with the model's defaults; the blank response shows it.
+void set_sampling(ResponsesRequest& request, GenerateRequest generate);
 
 // Drops the oldest messages behind the system's, whole turns at a time, until `fits`. At least the last turn
 // of the user's stays. False: that does not fit either.

@@ -16,7 +16,7 @@ struct Rendered {
 };
 
 Rendered render(const std::vector<ChatDelta>& deltas) {
-  MessagesRenderer renderer("bard", "0f");
+  MessagesRenderer renderer("bard", "0f", false);
   std::string stream = begin_message("bard", "0f", kUsage.prompt_tokens);
   for (const ChatDelta& delta : deltas) stream += renderer.push(delta);
   stream += renderer.finish(kUsage);

@@ -63,14 +63,15 @@ TEST(MessagesRequest, blocks_become_messages_of_a_chat) {
         {"type": "tool_result", "tool_use_id": "t2", "is_error": true,
          "content": [{"type": "text", "text": "lost"}]},
         {"type": "text", "text": "go on"}]}]})");
-  EXPECT_EQ(messages(r),
-            R"([{"role":"system","content":"A.\nB."},{"role":"user","content":"one\ntwo"},)"
-            R"({"role":"assistant","content":"Let me see.","reasoning_content":"hm","tool_calls":[)"
-            R"({"id":"t1","type":"function","function":{"name":"f","arguments":"{\"x\":[1,null]}"}},)"
-            R"({"id":"t2","type":"function","function":{"name":"g","arguments":"{}"}}]},)"
-            R"({"role":"tool","content":"one","tool_call_id":"t1","name":"f"},)"
-            R"({"role":"tool","content":"Error: lost","tool_call_id":"t2","name":"g"},)"
-            R"({"role":"user","content":"go on"}])");
+  EXPECT_EQ(
+      messages(r),
+      R"([{"role":"system","content":"A.\nB."},{"role":"user","content":"one\ntwo"},)"
+      R"({"role":"assistant","content":"Let me see.","reasoning_content":"hm","reasoning":"hm","tool_calls":[)"
+      R"({"id":"t1","type":"function","function":{"name":"f","arguments":{"x":[1,null]}}},)"
+      R"({"id":"t2","type":"function","function":{"name":"g","arguments":{}}}]},)"
+      R"({"role":"tool","content":"one","tool_call_id":"t1","name":"f"},)"
+      R"({"role":"tool","content":"Error: lost","tool_call_id":"t2","name":"g"},)"
+      R"({"role":"user","content":"go on"}])");
 }
 
 TEST(MessagesRequest, messages_of_one_speaker_in_a_row_are_one_turn) {

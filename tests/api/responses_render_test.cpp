@@ -29,8 +29,8 @@ struct Rendered {
 };
 
 Rendered render(const std::vector<ChatDelta>& deltas, Interruption interruption = Interruption::kNone,
-                bool logprobs = false) {
-  ResponsesRenderer renderer(blank(), "0f", logprobs);
+                int logprobs = -1) {
+  ResponsesRenderer renderer(blank(), {.stem = "0f", .logprobs = logprobs});
   std::string stream = renderer.begin();
   for (const ChatDelta& delta : deltas) stream += renderer.push(delta);
   stream += renderer.finish(kUsage, interruption, kNow);
@@ -143,7 +143,7 @@ ChatDelta with_logprob(ChatDelta delta, const std::string& token, float logprob)
 TEST(ResponsesRender, logprobs_are_those_of_the_text) {
   const Rendered r = render({with_logprob(reasoning_delta("hm"), "hm", -1), with_logprob({}, "\xc3", -3),
                              with_logprob(content_delta("é"), "\xa9", -0.5F), end_delta(EndReason::kStop)},
-                            Interruption::kNone, true);
+                            Interruption::kNone, 1);
   const OrderedJson& logprobs = r.response["output"][1]["content"][0]["logprobs"];
   ASSERT_EQ(logprobs.size(), 2U) << "that of a token whose text came later too, that of reasoning not";
   EXPECT_EQ(logprobs[0]["bytes"], OrderedJson::array({0xc3}));
@@ -152,11 +152,10 @@ TEST(ResponsesRender, logprobs_are_those_of_the_text) {
   EXPECT_EQ(output_from(r.events), r.response["output"]);
 }
 
-TEST(ResponsesRender, a_silenced_one_has_the_same_object) {
+TEST(ResponsesRender, one_without_events_has_the_same_object) {
   const std::vector<ChatDelta> deltas = {reasoning_delta("a"), content_delta("b"), call_delta(0, "f", "{}"),
                                          end_delta(EndReason::kToolCalls)};
-  ResponsesRenderer silent(blank(), "0f", false);
-  silent.silence();
+  ResponsesRenderer silent(blank(), {.stem = "0f", .events = false});
   std::string stream = silent.begin();
   for (const ChatDelta& delta : deltas) stream += silent.push(delta);
   stream += silent.finish(kUsage, Interruption::kNone, kNow);

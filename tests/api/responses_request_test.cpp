@@ -13,14 +13,19 @@ struct Read {
   std::optional<ApiError> error;
 };
 
+const ResponsesParser& parser() {
+  static const ResponsesParser parser({.vocabulary = 4096, .max_len = 2048});
+  return parser;
+}
+
 // With the messages filled in.
 Read read(const std::string& body, const OrderedJson& previous = nullptr) {
   Read result;
   const Place place(result.error);
-  read_responses_request(parse_ordered_json(body, "the test's body").value(), result.request, place);
+  parser().read(parse_ordered_json(body, "the test's body").value(), result.request, place);
   if (!result.error)
     result.request.chat.messages =
-        messages_of_items(result.request.instructions, previous, result.request.input, place.at("input"));
+        messages_of_items(result.request.instructions, previous, result.request.input, place);
   return result;
 }
 
@@ -60,15 +65,16 @@ TEST(ResponsesRequest, items_become_messages_of_a_chat) {
     {"type": "function_call_output", "call_id": "call_1", "output": "one"},
     {"type": "function_call_output", "call_id": "call_2", "output": [{"type": "input_text", "text": "two"}]},
     {"role": "user", "content": "go on"}]})");
-  EXPECT_EQ(messages(r),
-            R"([{"role":"system","content":"Rules."},)"
-            R"({"role":"user","content":"a\nb"},)"
-            R"({"role":"assistant","content":"Let me see.","reasoning_content":"hm","tool_calls":[)"
-            R"({"id":"call_1","type":"function","function":{"name":"f","arguments":"{\"x\":1}"}},)"
-            R"({"id":"call_2","type":"function","function":{"name":"g","arguments":"{}"}}]},)"
-            R"({"role":"tool","content":"one","tool_call_id":"call_1","name":"f"},)"
-            R"({"role":"tool","content":"two","tool_call_id":"call_2","name":"g"},)"
-            R"({"role":"user","content":"go on"}])");
+  EXPECT_EQ(
+      messages(r),
+      R"([{"role":"system","content":"Rules."},)"
+      R"({"role":"user","content":"a\nb"},)"
+      R"({"role":"assistant","content":"Let me see.","reasoning_content":"hm","reasoning":"hm","tool_calls":[)"
+      R"({"id":"call_1","type":"function","function":{"name":"f","arguments":{"x":1}}},)"
+      R"({"id":"call_2","type":"function","function":{"name":"g","arguments":{}}}]},)"
+      R"({"role":"tool","content":"one","tool_call_id":"call_1","name":"f"},)"
+      R"({"role":"tool","content":"two","tool_call_id":"call_2","name":"g"},)"
+      R"({"role":"user","content":"go on"}])");
 }
 
 TEST(ResponsesRequest, instructions_and_leading_system_messages_are_one) {
@@ -92,12 +98,18 @@ TEST(ResponsesRequest, earlier_items_come_before_the_input) {
 }
 
 TEST(ResponsesRequest, sampling_and_limits_are_taken) {
-  const Read r = read_with(R"("max_output_tokens": 7, "temperature": 0.25, "top_p": 0.5, "stream": true,
+  const Read r =
+      read_with(R"("max_output_tokens": 7, "temperature": 0.25, "top_p": 0.5, "stream": true, "seed": 4,
+    "stop": "a", "cache_salt": "s", "chat_template_kwargs": {"v": 1},
     "store": false, "truncation": "auto", "top_logprobs": 3, "parallel_tool_calls": false)");
   ASSERT_FALSE(r.error) << r.error->message;
   EXPECT_EQ(r.request.chat.generate.max_tokens, 7);
-  EXPECT_EQ(r.request.chat.generate.sampling.temperature, 0.25F);
-  EXPECT_EQ(r.request.chat.generate.sampling.top_p, 0.5F);
+  EXPECT_EQ(r.request.sampling.temperature, 0.25F);
+  EXPECT_EQ(r.request.sampling.top_p, 0.5F);
+  EXPECT_EQ(r.request.sampling.seed, 4U);
+  EXPECT_EQ(r.request.sampling.stops, (std::vector<std::string>{"a"}));
+  EXPECT_EQ(r.request.sampling.cache_salt, "s");
+  EXPECT_EQ(r.request.chat.template_variables["v"], 1);
   EXPECT_EQ(r.request.chat.generate.logprobs, 3);
   EXPECT_TRUE(r.request.stream);
   EXPECT_FALSE(r.request.store);
@@ -150,7 +162,7 @@ TEST(ResponsesRequest, effort_reaches_the_template) {
   const OrderedJson variables =
       read_with(R"("reasoning": {"effort": "low", "summary": "auto"})").request.chat.template_variables;
   EXPECT_EQ(variables["reasoning_effort"], "low");
-  EXPECT_EQ(variables["enable_thinking"], true);
+  EXPECT_FALSE(variables.contains("enable_thinking")) << "the template decides";
   EXPECT_EQ(
       read_with(R"("reasoning": {"effort": "none"})").request.chat.template_variables["enable_thinking"],
       false);
@@ -165,16 +177,24 @@ TEST(ResponsesRequest, the_blank_response_shows_what_was_asked) {
   EXPECT_EQ(blank["object"], "response");
   EXPECT_EQ(blank["metadata"]["k"], "v");
   EXPECT_EQ(blank["user"], "u");
-  EXPECT_EQ(to_text(blank["temperature"]), "0.7");
   EXPECT_EQ(blank["max_output_tokens"], 5);
   EXPECT_EQ(blank["store"], true);
   EXPECT_EQ(blank["text"]["format"]["type"], "text");
   EXPECT_EQ(blank["truncation"], "disabled");
-  ResponsesRequest with_defaults;
-  with_defaults.chat.generate.sampling.temperature = 0.6F;
-  std::optional<ApiError> error;
-  read_responses_request(OrderedJson{{"model", "m"}, {"input", "hi"}}, with_defaults, Place(error));
-  EXPECT_EQ(to_text(with_defaults.blank["temperature"]), "0.6") << "the model's own, as it is written";
+}
+
+TEST(ResponsesRequest, sampling_is_set_without_losing_the_rest) {
+  ResponsesRequest request =
+      read_with(R"("max_output_tokens": 5, "text": {"format": {"type": "json_object"}})").request;
+  GenerateRequest generate;
+  generate.sampling.temperature = 0.6F;
+  generate.stops = {"x"};
+  set_sampling(request, generate);
+  EXPECT_EQ(to_text(request.blank["temperature"]), "0.6") << "as it is written";
+  EXPECT_EQ(to_text(request.blank["top_p"]), "1.0");
+  EXPECT_EQ(request.chat.generate.max_tokens, 5);
+  EXPECT_EQ(request.chat.generate.format.kind, OutputFormat::Kind::kJsonObject);
+  EXPECT_EQ(request.chat.generate.stops, generate.stops);
 }
 
 TEST(ResponsesRequest, fields_that_are_not_done_are_refused_by_name) {
@@ -206,13 +226,17 @@ TEST(ResponsesRequest, mistakes_are_named_where_they_are) {
   EXPECT_EQ(items(R"([{"type": "function_call_output", "call_id": "c", "output": "x"}])"),
             "input[0].call_id");
   EXPECT_EQ(items(R"([{"type": "function_call", "call_id": "c", "name": "f"}])"), "input[0].arguments");
+  EXPECT_EQ(items(R"([{"type": "function_call", "call_id": "c", "name": "f", "arguments": "{"}])"),
+            "input[0].arguments");
+  EXPECT_EQ(items(R"([{"type": "function_call", "call_id": "c", "name": "f", "arguments": "[]"}])"),
+            "input[0].arguments");
   EXPECT_EQ(items(R"([{"type": "reasoning", "summary": [], "encrypted_content": "x"}])"),
             "input[0].encrypted_content");
   EXPECT_EQ(items("[]"), "input");
   EXPECT_EQ(items("3"), "input");
   EXPECT_EQ(param_of(read(R"({"input": "hi"})")), "model");
   EXPECT_EQ(param_of(read(R"({"model": "m"})")), "input");
-  EXPECT_EQ(param_of(read_with(R"("temperature": 2.5)")), "temperature");
+  EXPECT_EQ(param_of(read_with(R"("temperature": -1)")), "temperature");
   EXPECT_EQ(param_of(read_with(R"("max_output_tokens": 0)")), "max_output_tokens");
   EXPECT_EQ(param_of(read_with(R"("metadata": {"k": 1})")), "metadata.k");
 }
