@@ -20,7 +20,7 @@ Rendered render(const std::vector<ChatDelta>& deltas) {
   std::string stream = begin_message("bard", "0f", kUsage.prompt_tokens);
   for (const ChatDelta& delta : deltas) stream += renderer.push(delta);
   stream += renderer.finish(kUsage);
-  return {events_of(stream), renderer.message()};
+  return {named_events_of(stream), renderer.message()};
 }
 
 TEST(MessagesRender, a_text_comes_in_the_order_of_anthropic) {
@@ -143,7 +143,7 @@ TEST(MessagesRender, errors_have_the_form_and_types_of_anthropic) {
   EXPECT_EQ(type(not_found("x")), "404 not_found_error");
   EXPECT_EQ(type(busy("x")), "529 overloaded_error");
   EXPECT_EQ(type(stopped("x")), "503 overloaded_error");
-  const auto events = events_of(messages_error_event(stopped_error()));
+  const auto events = named_events_of(messages_error_event(stopped_error()));
   ASSERT_EQ(events.size(), 1U);
   EXPECT_EQ(events[0].name, "error");
   EXPECT_EQ(events[0].data["error"]["type"], "overloaded_error");

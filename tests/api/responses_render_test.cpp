@@ -35,7 +35,7 @@ Rendered render(const std::vector<ChatDelta>& deltas, Interruption interruption 
   for (const ChatDelta& delta : deltas) stream += renderer.push(delta);
   stream += renderer.finish(kUsage, interruption, kNow);
   // As it is on the wire: of tokens that are no whole characters, too.
-  return {events_of(stream), parse_ordered_json(to_text(renderer.response()), "it").value()};
+  return {named_events_of(stream), parse_ordered_json(to_text(renderer.response()), "it").value()};
 }
 
 TEST(ResponsesRender, a_text_comes_in_the_order_of_openai) {

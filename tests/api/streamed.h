@@ -26,7 +26,7 @@ struct NamedEvent {
 };
 
 // Server-sent events as the bytes of a stream hold them; anything else in it is a failure.
-inline std::vector<NamedEvent> events_of(const std::string& stream) {
+inline std::vector<NamedEvent> named_events_of(const std::string& stream) {
   std::vector<NamedEvent> events;
   size_t at = 0;
   while (at < stream.size()) {
