@@ -129,7 +129,7 @@ Result<Ticket> Service::start(GenerateRequest request, const std::shared_ptr<Com
     requests.push_back(engine_request(request, generation_defaults(), max_model_len(), choice));
     if (grammar) requests.back().constraint = parts_->structured->constrain(grammar, begin_behind);
   }
-  Ticket ticket;
+  Ticket ticket{.prompt_tokens = static_cast<int>(request.prompt.size())};
   ticket.requests = TRY(parts_->text_thread->submit(*parts_->engine, std::move(requests), answers));
   parts_->metrics->observe_request(request.n);
   return ticket;
