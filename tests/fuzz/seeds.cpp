@@ -113,7 +113,7 @@ void write_api_seeds(const std::filesystem::path& folder) {
   for (size_t i = 0; i < completions.size(); ++i)
     write(folder / ("completion" + std::to_string(i)),
           "\1" + std::string(1, static_cast<char>(i)) + completions[i]);
-  write(folder / "tokenize", std::string("\2\0{\"prompt\":\"To be\",\"return_token_strs\":true}", 46));
+  write(folder / "tokenize", std::string("\2\0{\"prompt\":\"To be\",\"return_token_strs\":true}", 45));
   write(folder / "detokenize", std::string("\3\0{\"tokens\":[5,6]}", 18));
 }
 
