@@ -5,12 +5,15 @@
 
 namespace heed {
 
-inline std::unique_ptr<Service> serve_bard(int max_queue = 4096) {
+inline std::unique_ptr<Service> serve_bard(int max_queue = 4096, const std::string& tool_parser = "auto",
+                                           const std::string& reasoning_parser = "auto") {
   Checkpoint checkpoint = open_checkpoint(std::string(HEED_SOURCE_DIR) + "/models/bard").value();
   ServiceOptions options;
   options.model_name = "bard";
   options.engine.runner.threads = 2;
   options.engine.max_queue = max_queue;
+  options.tool_parser = tool_parser;
+  options.reasoning_parser = reasoning_parser;
   return Service::open(std::move(checkpoint), options).value();
 }
 
