@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "base/checked.h"
@@ -18,6 +19,8 @@ struct Engine::Live {
   bool reported = false;  // an event has been sent
   int sampled = -1;       // of this step
   Event event;            // of this step
+  std::chrono::steady_clock::time_point submitted = std::chrono::steady_clock::now();
+  std::optional<double> waited;  // seconds, until its first step
 };
 
 Engine::Engine(EnginePlan plan, std::unique_ptr<Runner> runner, const EngineOptions& options)
@@ -189,6 +192,7 @@ void Engine::finish(Live& live, Finish reason, Event event) {
   event.request = live.id;
   event.finish = reason;
   event.cached_tokens = live.job.cached_tokens;
+  event.waited = live.waited;
   if (!live.reported) event.prompt_logprobs = std::move(live.prompt_logprobs);
   if (live.request.on_event) live.request.on_event(event);
   live_.erase(live.id);
@@ -201,6 +205,9 @@ void Engine::step(const std::vector<Scheduler::Item>& items) {
   const uint64_t prompt_tokens_before = counters_.prompt_tokens;
   for (const Scheduler::Item& item : items) {
     Live& live = *live_.at(item.job->id);
+    if (!live.waited) {
+      live.waited = std::chrono::duration<double>(std::chrono::steady_clock::now() - live.submitted).count();
+    }
     Sequence& sequence = item.job->sequence;
     const int end = sequence.computed + item.count;
     const bool samples = end == static_cast<int>(sequence.tokens.size());
@@ -280,6 +287,7 @@ void Engine::sample_rows(std::vector<Live*>& sampling, const Tensor& logits,
     }
     event.request = live->id;
     event.cached_tokens = live->job.cached_tokens;
+    event.waited = live->waited;
     if (!live->reported) event.prompt_logprobs = std::move(live->prompt_logprobs);
     live->reported = true;
     if (r.on_event) r.on_event(event);

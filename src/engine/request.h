@@ -39,6 +39,7 @@ struct Event {
                                                       // from the second on, itself and then the likeliest
   std::optional<Finish> finish;                       // set on the last event
   int cached_tokens = 0;                              // of the prompt, found in the prefix cache
+  std::optional<double> waited;  // seconds from submit() to its first step, once it had one
 };
 
 struct Request {
