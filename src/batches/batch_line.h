@@ -26,8 +26,9 @@ struct LineError {
 };
 
 struct LineRules {
-  std::vector<std::string> endpoints;  // accepted as "url"
-  std::optional<int> priority;         // put into bodies that say none
+  // Accepted as "url".
+  std::vector<std::string> endpoints = {"/v1/chat/completions", "/v1/completions", "/v1/responses"};
+  std::optional<int> priority;  // put into bodies that say none
 };
 
 // A line that is, or with an error is not, a request.

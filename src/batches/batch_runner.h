@@ -37,7 +37,7 @@ struct BatchJob {
   std::string output;
   std::string errors;  // empty: everything goes to `output`
   std::string id_tag;  // in the results' ids (batch_line.h)
-  LineRules rules = {.endpoints = {"/v1/chat/completions", "/v1/completions", "/v1/responses"}};
+  LineRules rules;
   InputLimits limits;
   std::map<std::string, std::string> headers = {{"content-type", "application/json"}};  // of every request
   int concurrency = 64;                                                                 // requests under way

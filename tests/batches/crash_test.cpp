@@ -1,6 +1,5 @@
 // What is left of a job after kill -9, a power failure, a full disk, and what the next run makes of it.
 #include <gtest/gtest.h>
-#include <sched.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -11,6 +10,7 @@
 
 #include "batches/batch_runner.h"
 #include "batches/result_file.h"
+#include "tests/batches/child_process.h"
 #include "tests/batches/fake_handler.h"
 
 namespace heed {
@@ -53,15 +53,6 @@ void expect_each_once(const BatchJob& job, int count) {
   }
   EXPECT_EQ(refused["batch_line_" + std::to_string(count + 1)], 1);
   EXPECT_EQ(std::ssize(done) + std::ssize(refused), count + 1);
-}
-
-// The exit status of a child that runs `body`, or minus the signal that killed it.
-int in_child(const std::function<int()>& body) {
-  const pid_t child = ::fork();
-  if (child == 0) ::_exit(body());
-  int status = 0;
-  CHECK(::waitpid(child, &status, 0) == child);
-  return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
 }
 
 TEST(Crash, a_job_killed_again_and_again_has_every_result_once) {
@@ -207,17 +198,6 @@ TEST(Crash, a_write_that_fails_half_way_leaves_whole_lines_and_the_job_can_be_ta
   ThreadedHandler handler(2);
   ASSERT_TRUE(run_batch(job, handler).ok());
   expect_each_once(job, 200);
-}
-
-// A file system of our own at `path`, seen by this process alone; false where that is not allowed.
-bool mount_small_disk(const std::string& path) {
-  const std::string user = "0 " + std::to_string(::getuid()) + " 1";
-  const std::string group = "0 " + std::to_string(::getgid()) + " 1";
-  if (::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return false;
-  write_bytes("/proc/self/setgroups", "deny");
-  write_bytes("/proc/self/uid_map", user);
-  write_bytes("/proc/self/gid_map", group);
-  return ::mount("none", path.c_str(), "tmpfs", 0, "size=128k") == 0;
 }
 
 TEST(Crash, a_full_disk_ends_the_job_with_whole_files_and_room_lets_it_finish) {
