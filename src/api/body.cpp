@@ -45,15 +45,20 @@ class Sizing {
 
 }  // namespace
 
-Result<OrderedJson> parse_body(std::string_view text, const BodyLimits& limits) {
-  if (text.empty()) return invalid("the body is empty; a JSON object is expected");
+Result<OrderedJson> parse_within(std::string_view text, const std::string& what, BodyLimits& limits) {
   const Size size = Sizing().measure(text);
-  if (size.values > limits.max_values)
-    return limit_reached("the body holds more than " + std::to_string(limits.max_values) + " JSON values");
-  if (size.work > limits.max_work)
-    return limit_reached("the body has JSON objects with too many members; about " + std::to_string(10'000) +
-                         " in all are accepted");
-  OrderedJson body = TRY(parse_ordered_json(text, "the body", limits.max_depth));
+  limits.max_values -= size.values;
+  limits.max_work -= size.work;
+  if (limits.max_values < 0)
+    return limit_reached(what + ": more than " + std::to_string(BodyLimits().max_values) + " JSON values");
+  if (limits.max_work < 0)
+    return limit_reached(what + ": JSON objects with too many members; about 10000 in all are accepted");
+  return parse_ordered_json(text, what, limits.max_depth);
+}
+
+Result<OrderedJson> parse_body(std::string_view text, BodyLimits limits) {
+  if (text.empty()) return invalid("the body is empty; a JSON object is expected");
+  OrderedJson body = TRY(parse_within(text, "the body", limits));
   if (!body.is_object()) return invalid("the body is not a JSON object");
   return body;
 }

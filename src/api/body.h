@@ -1,5 +1,6 @@
 // The JSON body of a request.
 #pragma once
+#include <string>
 #include <string_view>
 
 #include "base/json.h"
@@ -16,6 +17,9 @@ struct BodyLimits {
 };
 
 // Any bytes are safe. Errors are one line for the client.
-Result<OrderedJson> parse_body(std::string_view text, const BodyLimits& limits = {});
+Result<OrderedJson> parse_body(std::string_view text, BodyLimits limits = {});
+// Any JSON value that `what` holds as a text. Takes what it needs from the limits, for the next one to have
+// less.
+Result<OrderedJson> parse_within(std::string_view text, const std::string& what, BodyLimits& limits);
 
 }  // namespace heed

@@ -7,9 +7,10 @@ OrderedJson or_null(const std::string& text) {
   return text.empty() ? OrderedJson(nullptr) : OrderedJson(text);
 }
 
-// The engine and the service say of a prompt that is too long what "the context holds".
+// The words of the engine and the service for a prompt or an answer that is too long.
 bool is_about_context(const Error& error) {
-  return error.code == ErrorCode::kLimit && error.message.find("the context holds") != std::string::npos;
+  const auto says = [&](const char* words) { return error.message.find(words) != std::string::npos; };
+  return error.code == ErrorCode::kLimit && (says("the context holds") || says("maximum context length"));
 }
 
 }  // namespace

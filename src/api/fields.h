@@ -116,6 +116,10 @@ class FieldTable {
       if (row.shape.kind != FieldKind::kRefused) all += (all.empty() ? "" : ", ") + row.name;
     return all;
   }
+  FieldTable& append(const FieldTable& more) {
+    rows_.insert(rows_.end(), more.rows_.begin(), more.rows_.end());
+    return *this;
+  }
   // Adds the rows of a part of T.
   template <class Part>
   FieldTable& embed(Part T::*part, const FieldTable<Part>& table) {
@@ -166,6 +170,12 @@ Field<T> field(std::string name, FieldShape shape, M T::*member) {
 template <class T>
 Field<T> field(std::string name, FieldShape shape, void (*take)(T&, const OrderedJson&, const Place&)) {
   return {std::move(name), std::move(shape), take};
+}
+
+// For takers that hold something, such as a limit: field<T>(name, shape, taker).
+template <class T>
+Field<T> field(std::string name, FieldShape shape, typename Field<T>::Take take) {
+  return {std::move(name), std::move(shape), std::move(take)};
 }
 
 // Rows without a T of their own.

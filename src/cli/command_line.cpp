@@ -5,6 +5,7 @@
 #include <new>
 
 #include "cli/commands.h"
+#include "cli/settings.h"
 
 namespace heed {
 namespace {
@@ -26,11 +27,16 @@ int parse_and_run(int argc, char** argv) {
   app.require_subcommand(1);
   const Command commands[] = {add_chat(app), add_complete(app), add_score(app), add_tokenize(app),
                               add_inspect(app)};
+  add_settings(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version
     app.exit(success);
     return 0;
+  } catch (const CLI::ConfigError& error) {  // "INI was not able to parse serve.name"
+    const std::string text = error.what();
+    print_error("--config: " + text.substr(text.rfind(' ') + 1) + " is not an option (see heed --help)");
+    return 2;
   } catch (const CLI::ParseError& error) {
     print_error(std::string(error.what()) + " (see heed --help)");
     return 2;

@@ -12,8 +12,10 @@ class ServiceTest : public testing::Test {
   static void TearDownTestSuite() { service_.reset(); }
 
   static GenerateRequest request(const std::string& prompt, int max_tokens) {
-    return {
-        .prompt = service_->encode(prompt).value(), .sampling = {.temperature = 0}, .max_tokens = max_tokens};
+    return {.prompt = service_->encode(prompt).value(),
+            .sampling = {.temperature = 0},
+            .max_tokens = max_tokens,
+            .ignore_eos = true};
   }
   static inline std::unique_ptr<Service> service_;
 };
@@ -95,6 +97,7 @@ TEST_F(ServiceTest, logprobs_come_one_a_token_with_the_likeliest_in_order) {
 
 TEST_F(ServiceTest, answers_keep_to_their_format_at_any_temperature) {
   GenerateRequest asking = request("Say something.", 400);
+  asking.ignore_eos = false;
   asking.sampling.temperature = 1.5;
   asking.has_seed = true;
   int ended = 0;
