@@ -43,7 +43,7 @@ TEST(Multipart, what_is_no_such_form_is_refused_with_a_reason) {
   EXPECT_EQ(error(good + "--xYz--"), "");
   EXPECT_EQ(error("--xYz--"), "");
   EXPECT_EQ(error(good + "--xYz"), "form: a boundary is not followed by a line break");
-  EXPECT_EQ(error(good), "form: a boundary is not followed by a line break");
+  EXPECT_EQ(error(good), "form: the last boundary is missing");
   EXPECT_EQ(error("preamble\r\n" + good + "--xYz--"), "form: the body does not begin with its boundary");
   EXPECT_EQ(error(good + "--xYz--\r\nepilogue"), "form: bytes behind the last boundary");
   EXPECT_EQ(error(""), "form: the body does not begin with its boundary");
