@@ -1,10 +1,9 @@
 // Routes that tell about the server: /v1/models, /version, /load, /metrics.
 #include "api/openai.h"
+#include "base/version.h"
 
 namespace heed {
 namespace {
-
-constexpr const char* kVersion = "0.1.0";
 
 OrderedJson model_object(const Service& service) {
   return {{"id", service.model_name()},

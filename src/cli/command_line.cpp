@@ -4,13 +4,12 @@
 #include <exception>
 #include <new>
 
+#include "base/version.h"
 #include "cli/commands.h"
 #include "cli/settings.h"
 
 namespace heed {
 namespace {
-
-constexpr const char* kVersion = "heed 0.1.0";
 
 // One line whatever a library put into its message.
 void print_error(std::string message) {
@@ -23,10 +22,10 @@ void print_error(std::string message) {
 
 int parse_and_run(int argc, char** argv) {
   CLI::App app("Heed: serve open-weight language models from Hugging Face checkpoints.", "heed");
-  app.set_version_flag("--version", kVersion);
+  app.set_version_flag("--version", std::string("heed ") + kVersion);
   app.require_subcommand(1);
-  const Command commands[] = {add_chat(app), add_complete(app), add_score(app), add_tokenize(app),
-                              add_inspect(app)};
+  const Command commands[] = {add_chat(app),     add_complete(app), add_score(app),
+                              add_tokenize(app), add_inspect(app),  add_serve(app)};
   add_settings(app);
   try {
     app.parse(argc, argv);
