@@ -167,6 +167,8 @@ Result<std::unique_ptr<BatchService>> BatchService::open(const std::string& fold
   return std::unique_ptr<BatchService>(new BatchService(std::move(parts)));
 }
 
+void BatchService::stop() { parts_->worker.reset(); }
+
 bool BatchService::post(int64_t bytes, std::function<void()> task) {
   return parts_->tasks->post(bytes, std::move(task));
 }

@@ -60,9 +60,11 @@ class BatchService {
   using Log = std::function<void(const std::string& line)>;
   static Result<std::unique_ptr<BatchService>> open(const std::string& folder, ApiHandler& api,
                                                     const BatchLimits& limits = {}, Log log = nullptr);
-  // Stops: requests under way are cancelled, and are run again after the next start. To be done before the
-  // server's own requests are stopped, as answers that end early must not be taken for results.
-  ~BatchService();
+  ~BatchService();  // stop()s
+
+  // Stops working: requests under way are cancelled, and run again after the next start. To be done before
+  // the model's service ends requests by itself, as answers cut short must not be taken for results.
+  void stop();
 
   Answer upload(const std::vector<FormPart>& form);
   Answer list_files(const Parameters& query);
