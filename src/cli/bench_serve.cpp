@@ -361,7 +361,11 @@ void add_dataset_options(CLI::App& app, BenchOptions& o) {
 void add_traffic_options(CLI::App& app, BenchOptions& o) {
   app.add_option("--request-rate", o.load.request_rate,
                  "Requests per second; inf: all at once, or as many as --max-concurrency lets run")
-      ->check(CLI::PositiveNumber)
+      ->check([](const std::string& text) {
+        char* end = nullptr;
+        const double rate = std::strtod(text.c_str(), &end);
+        return *end == '\0' && rate > 0 ? std::string() : "a number above 0, or inf, is expected";
+      })
       ->capture_default_str();
   app.add_option("--burstiness", o.load.burstiness, "1: Poisson arrivals; less: burstier; more: more even")
       ->check(CLI::Range(0.001, 1e6))
