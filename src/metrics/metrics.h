@@ -18,6 +18,8 @@
 
 namespace heed {
 
+inline constexpr const char* kMetricsContentType = "text/plain; version=0.0.4; charset=utf-8";
+
 using Labels = std::vector<std::pair<std::string, std::string>>;
 
 class Counter {

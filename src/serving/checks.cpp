@@ -12,7 +12,7 @@ Status within(const char* field, int64_t value, int64_t least, int64_t most) {
 }  // namespace
 
 Status check(const OutputFormat& format, const ServiceLimits& limits) {
-  int64_t bytes = static_cast<int64_t>(format.text.size());
+  auto bytes = static_cast<int64_t>(format.text.size());
   for (const std::string& choice : format.choices) bytes += static_cast<int64_t>(choice.size());
   if (format.kind == OutputFormat::Kind::kJsonSchema)
     bytes = static_cast<int64_t>(to_text(format.schema).size());

@@ -82,8 +82,8 @@ Result<std::unique_ptr<Service>> Service::open(Checkpoint checkpoint, const Serv
 }
 
 Result<Ticket> Service::generate(GenerateRequest request, std::unique_ptr<AnswerListener> listener) {
-  std::shared_ptr<CompiledGrammar> grammar = TRY(compile(request.format));
-  return start(std::move(request), std::move(grammar), "", std::move(listener));
+  const std::shared_ptr<CompiledGrammar> grammar = TRY(compile(request.format));
+  return start(std::move(request), grammar, "", std::move(listener));
 }
 
 Result<Ticket> Service::chat(ChatRequest request, std::unique_ptr<ChatListener> listener) {
@@ -102,8 +102,7 @@ Result<Ticket> Service::chat(ChatRequest request, std::unique_ptr<ChatListener> 
   if (!request.parse_reasoning) dialect.reasoning = nullptr;
   auto answers =
       std::make_unique<ChatAnswers>(dialect, prompt.parser, request.generate.n, std::move(listener));
-  return start(std::move(request.generate), std::move(grammar), prompt.grammar_begins_behind,
-               std::move(answers));
+  return start(std::move(request.generate), grammar, prompt.grammar_begins_behind, std::move(answers));
 }
 
 Result<std::shared_ptr<CompiledGrammar>> Service::compile(const OutputFormat& format) {
@@ -113,7 +112,7 @@ Result<std::shared_ptr<CompiledGrammar>> Service::compile(const OutputFormat& fo
   return parts_->structured->compile(format);
 }
 
-Result<Ticket> Service::start(GenerateRequest request, std::shared_ptr<CompiledGrammar> grammar,
+Result<Ticket> Service::start(GenerateRequest request, const std::shared_ptr<CompiledGrammar>& grammar,
                               const std::string& begin_behind, std::unique_ptr<AnswerListener> listener) {
   TRY(check(request, parts_->limits, max_model_len()));
   if (!request.has_seed) request.sampling.seed = random_seed();

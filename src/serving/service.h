@@ -85,7 +85,7 @@ class Service {
   struct Parts;
   explicit Service(std::unique_ptr<Parts> parts);
   Result<std::shared_ptr<CompiledGrammar>> compile(const OutputFormat& format);
-  Result<Ticket> start(GenerateRequest request, std::shared_ptr<CompiledGrammar> grammar,
+  Result<Ticket> start(GenerateRequest request, const std::shared_ptr<CompiledGrammar>& grammar,
                        const std::string& begin_behind, std::unique_ptr<AnswerListener> listener);
 
   std::unique_ptr<Parts> parts_;

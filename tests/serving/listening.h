@@ -1,5 +1,6 @@
 // Listeners that keep what they hear, for tests of a Service on the bundled model.
 #pragma once
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <future>

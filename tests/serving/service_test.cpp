@@ -12,8 +12,10 @@ class ServiceTest : public testing::Test {
   static void TearDownTestSuite() { service_.reset(); }
 
   static GenerateRequest request(const std::string& prompt, int max_tokens) {
-    return {
-        .prompt = service_->encode(prompt).value(), .sampling = {.temperature = 0}, .max_tokens = max_tokens};
+    return {.prompt = service_->encode(prompt).value(),
+            .sampling = {.temperature = 0},
+            .max_tokens = max_tokens,
+            .ignore_eos = true};
   }
   static inline std::unique_ptr<Service> service_;
 };
@@ -95,6 +97,7 @@ TEST_F(ServiceTest, logprobs_come_one_a_token_with_the_likeliest_in_order) {
 
 TEST_F(ServiceTest, answers_keep_to_their_format_at_any_temperature) {
   GenerateRequest asking = request("Say something.", 400);
+  asking.ignore_eos = false;
   asking.sampling.temperature = 1.5;
   asking.has_seed = true;
   int ended = 0;
@@ -214,6 +217,7 @@ TEST_F(ServiceTest, metrics_count_what_was_answered) {
     EXPECT_NE(at, std::string::npos) << series;
     return at == std::string::npos ? -1 : std::stod(text.substr(text.find(' ', at) + 1));
   };
+  service_->engine().drain();  // the tests before have been counted
   const double before = value("heed:generation_tokens_total{");
   ASSERT_TRUE(hear(*service_, request("Count me", 7)).ok());
   service_->engine().drain();
