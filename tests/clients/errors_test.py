@@ -136,7 +136,7 @@ class Keys(ServerCase):
 
 
 class SmallQueue(ServerCase):
-    options = ("--max-num-seqs", "1", "--max-queue", "2")
+    options = ("--max-num-seqs", "1", "--max-queued-requests", "2")
 
     def test_a_full_queue_says_429_and_when_to_come_again(self):
         def ask(_):

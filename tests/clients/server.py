@@ -171,9 +171,14 @@ def heed(*arguments, stdin=None):
     return subprocess.run([HEED, *arguments], check=True, capture_output=True, text=True, input=stdin).stdout
 
 
-def main():
-    """Runs a module's tests; 77 (skipped) where this heed cannot serve."""
+def main_or_skip(run):
+    """Exits with run()'s status; with 77 (skipped) where this heed cannot serve."""
     if subprocess.run([HEED, "serve", "--help"], capture_output=True).returncode != 0:
         print(f"skipped: {HEED} has no `serve`")
         sys.exit(77)
-    unittest.main(verbosity=2)
+    sys.exit(run())
+
+
+def main():
+    """Runs a module's tests."""
+    main_or_skip(lambda: unittest.main(verbosity=2))

@@ -104,7 +104,7 @@ class Structured(ServerCase):
             {"$ref": "#/$defs/nothing"}, {"$ref": "#"}, {"type": "no such type"}, {"type": "object", "properties": 3},
             {"enum": []}, {"allOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"allOf": [{"$ref": "#/$defs/a"}]}}},
             {"anyOf": [{"enum": [f"{i}-{j}" for j in range(300)]} for i in range(300)]}, nested,
-            {"$ref": "https://example.com/schema.json"}, {"type": "integer", "minimum": 1e400}]
+            {"$ref": "https://example.com/schema.json"}, {"type": "integer", "minimum": 1e308}]
         for schema in hostile:
             with self.subTest(schema=json.dumps(schema)[:80]):
                 try:
