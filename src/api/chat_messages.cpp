@@ -169,7 +169,10 @@ OrderedJson read_message(const OrderedJson& value, bool knows_developer, BodyLim
   if (message.name) result["name"] = *message.name;
   if (message.tool_call_id) result["tool_call_id"] = *message.tool_call_id;
   const auto& thoughts = message.reasoning ? message.reasoning : message.reasoning_content;
-  if (thoughts) result["reasoning"] = result["reasoning_content"] = *thoughts;
+  if (thoughts) {
+    result["reasoning"] = *thoughts;
+    result["reasoning_content"] = *thoughts;
+  }
   if (message.tool_calls == nullptr || message.tool_calls->empty()) return result;
   const Place calls_place = place.at("tool_calls");
   OrderedJson calls = OrderedJson::array();

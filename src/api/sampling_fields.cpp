@@ -168,7 +168,8 @@ FieldTable<SamplingFields> sampling_table(const ModelBounds& bounds) {
       field<S>("logit_bias", object(), logit_bias),
       field<S>("allowed_token_ids", list(bounds.vocabulary, 1),
                ids_taker(&S::allowed_ids, bounds, bounds.vocabulary)),
-      field("bad_words", list(limits.max_bad_words), &take_bad_words),
+      // A word can be two sequences: with a space in front, too.
+      field("bad_words", list(limits.max_bad_words / 2), &take_bad_words),
       field("prompt_logprobs", integer(0, limits.max_logprobs), &S::prompt_logprobs),
       field("priority", integer(std::numeric_limits<int>::min(), kMaxInt), &S::priority),
       field("cache_salt", text(1024, 1), &S::cache_salt),

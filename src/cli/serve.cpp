@@ -2,9 +2,11 @@
 #include <cstdio>
 #include <ctime>
 
+#include "api/messages_routes.h"
 #include "api/openai.h"
-#include "api/pages.h"
+#include "api/responses_routes.h"
 #include "api/router.h"
+#include "api/web_routes.h"
 #include "cli/commands.h"
 #include "cli/report.h"
 #include "server/server.h"
@@ -74,6 +76,7 @@ Status serve(ServeOptions o) {
   const ShutdownSignals signals;
   StartUpReport report;
   Api api;
+  add_web_routes(api);
   if (!o.quiet) o.server.log = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
   const auto server = TRY(Server::start(o.server, api));
   report.phase("listen");
@@ -84,7 +87,8 @@ Status serve(ServeOptions o) {
   const auto service = TRY(Service::open(std::move(checkpoint), o.service, progress_bar()));
   report.phase("load model");
   add_openai_routes(api, *service);
-  add_page_routes(api);
+  add_responses_routes(api, *service);
+  add_messages_routes(api, *service);
   api.set_state(Api::State::kReady);
   report.phase("routes");
   report.print(*service, url_of(o.server, server->port()));

@@ -84,8 +84,12 @@ Result<Dialect> choose_dialect(std::string_view chat_template, const std::string
   return dialect;
 }
 
-std::string_view name_of(const ToolForm* form) { return form == nullptr ? "none" : form->name; }
-std::string_view name_of(const ReasoningForm* form) { return form == nullptr ? "none" : form->name; }
+std::string_view name_of(const ToolForm* form) {
+  return form == nullptr ? std::string_view("none") : form->name;
+}
+std::string_view name_of(const ReasoningForm* form) {
+  return form == nullptr ? std::string_view("none") : form->name;
+}
 
 bool needs_special_tokens(const Dialect& dialect) {
   return (dialect.tools != nullptr && dialect.tools->is_special) ||

@@ -25,6 +25,7 @@ Engine::Engine(EnginePlan plan, std::unique_ptr<Runner> runner, const EngineOpti
       runner_(std::move(runner)),
       scheduler_(runner_->cache(), {.step_tokens = plan_.run.step_tokens, .sequences = plan_.sequences}),
       max_queue_(options.max_queue),
+      on_step_(options.on_step),
       thread_([this] { run(); }) {}
 
 Engine::~Engine() {
@@ -197,6 +198,7 @@ void Engine::finish(Live& live, Finish reason, Event event) {
 void Engine::step(const std::vector<Scheduler::Item>& items) {
   std::vector<Scheduled> scheduled;
   std::vector<Live*> lives;
+  const uint64_t prompt_tokens_before = counters_.prompt_tokens;
   for (const Scheduler::Item& item : items) {
     Live& live = *live_.at(item.job->id);
     Sequence& sequence = item.job->sequence;
@@ -239,6 +241,9 @@ void Engine::step(const std::vector<Scheduler::Item>& items) {
     if (count == 0 || sequence.computed < static_cast<int>(sequence.tokens.size())) continue;
     sampling.push_back(&live);
     rows.push_back(row - 1);
+  }
+  if (on_step_) {
+    on_step_(static_cast<int64_t>(counters_.prompt_tokens - prompt_tokens_before) + std::ssize(sampling));
   }
   sample_rows(sampling, logits, rows);
 }

@@ -8,6 +8,7 @@
 #pragma once
 #include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -28,6 +29,8 @@ struct EngineOptions {
   int max_queue = 4096;     // waiting at a time; more are refused
   bool prefix_caching = true;
   int64_t cache_bytes = 0;  // --kv-cache-memory; 0: see plan_engine
+  // Hears of each step, on the engine's thread: tokens computed of prompts and tokens sampled, together.
+  std::function<void(int64_t tokens)> on_step = nullptr;
 };
 
 // What the options come to for this checkpoint; binding: nothing grows beyond it later.
@@ -88,6 +91,7 @@ class Engine {
   std::unique_ptr<Runner> runner_;
   Scheduler scheduler_;
   int max_queue_;
+  std::function<void(int64_t tokens)> on_step_;
 
   std::unordered_map<uint64_t, std::unique_ptr<Live>> live_;  // the engine thread's
   uint64_t next_arrival_ = 0;

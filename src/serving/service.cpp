@@ -3,6 +3,7 @@
 #include <chrono>
 #include <random>
 
+#include "metrics/process_metrics.h"
 #include "serving/answers.h"
 #include "serving/chat.h"
 #include "serving/checks.h"
@@ -19,6 +20,7 @@ struct Service::Parts {
   Dialect dialect;
   std::unique_ptr<Registry> registry = std::make_unique<Registry>();
   std::unique_ptr<ServingMetrics> metrics;
+  std::unique_ptr<ProcessMetrics> process_metrics = std::make_unique<ProcessMetrics>(*registry);
   std::unique_ptr<StructuredOutput> structured;  // null: no tokenizer, so no grammars
   std::unique_ptr<TextThread> text_thread;
   std::unique_ptr<Engine> engine;  // first to go: its last events still find the text thread
@@ -71,7 +73,10 @@ Result<std::unique_ptr<Service>> Service::open(Checkpoint checkpoint, const Serv
         std::make_unique<StructuredOutput>(*parts->text.tokenizer, checkpoint.generation.eos_ids);
   }
   parts->text_thread = std::make_unique<TextThread>();
-  parts->engine = TRY(Engine::start(std::move(checkpoint), options.engine, progress));
+  EngineOptions engine = options.engine;
+  // No step runs before a request is submitted, when all parts are there.
+  engine.on_step = [&parts = *parts](int64_t tokens) { parts.metrics->observe_iteration(tokens); };
+  parts->engine = TRY(Engine::start(std::move(checkpoint), engine, progress));
   const RunPlan& run = parts->engine->plan().run;
   const ServingMetrics::Model model{.name = parts->model_name,
                                     .max_len = run.max_len,
@@ -124,7 +129,7 @@ Result<Ticket> Service::start(GenerateRequest request, const std::shared_ptr<Com
     requests.push_back(engine_request(request, generation_defaults(), max_model_len(), choice));
     if (grammar) requests.back().constraint = parts_->structured->constrain(grammar, begin_behind);
   }
-  Ticket ticket;
+  Ticket ticket{.prompt_tokens = static_cast<int>(request.prompt.size())};
   ticket.requests = TRY(parts_->text_thread->submit(*parts_->engine, std::move(requests), answers));
   parts_->metrics->observe_request(request.n);
   return ticket;
@@ -180,6 +185,7 @@ std::string Service::expose_metrics() {
                            .generation_tokens = stats.generated_tokens,
                            .prefix_queries = stats.prefix_queries,
                            .prefix_hits = stats.prefix_hits});
+  parts_->process_metrics->update();
   return parts_->registry->expose();
 }
 

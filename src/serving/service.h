@@ -39,6 +39,7 @@ struct CompiledGrammar;
 // Requests under way.
 struct Ticket {
   std::vector<uint64_t> requests;
+  int prompt_tokens = 0;
 };
 
 class Service {

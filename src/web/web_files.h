@@ -1,6 +1,6 @@
 // The page that a server shows at "/": a chat with the model, and live gauges. Its files under src/web/page/
-// are compiled in (cmake/web.cmake); it fetches nothing from elsewhere, and holds no secret, so it may be
-// served to anyone: the page asks for the API key itself when the server answers 401.
+// are compiled in (cmake/web.cmake); it fetches nothing from elsewhere and holds no secret. Where the server
+// wants a key the page asks for it, unless the browser already has (HTTP Basic).
 #pragma once
 #include <span>
 #include <string_view>

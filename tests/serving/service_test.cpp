@@ -222,6 +222,11 @@ TEST_F(ServiceTest, metrics_count_what_was_answered) {
   ASSERT_TRUE(hear(*service_, request("Count me", 7)).ok());
   service_->engine().drain();
   EXPECT_EQ(value("heed:generation_tokens_total{") - before, 7);
+  EXPECT_GE(value("heed:iteration_tokens_total_count{"), 7);
+  // All prompts so far and all that was sampled went through a step.
+  EXPECT_EQ(value("heed:iteration_tokens_total_sum{"),
+            value("heed:prompt_tokens_total{") + value("heed:generation_tokens_total{"));
+  EXPECT_GT(value("process_resident_memory_bytes "), 1 << 20);
   EXPECT_EQ(value("heed:num_requests_running{"), 0);
 }
 
