@@ -4,12 +4,12 @@
 #include <exception>
 #include <new>
 
+#include "base/version.h"
 #include "cli/commands.h"
+#include "cli/settings.h"
 
 namespace heed {
 namespace {
-
-constexpr const char* kVersion = "heed 0.1.0";
 
 // One line whatever a library put into its message.
 void print_error(std::string message) {
@@ -22,15 +22,20 @@ void print_error(std::string message) {
 
 int parse_and_run(int argc, char** argv) {
   CLI::App app("Heed: serve open-weight language models from Hugging Face checkpoints.", "heed");
-  app.set_version_flag("--version", kVersion);
+  app.set_version_flag("--version", std::string("heed ") + kVersion);
   app.require_subcommand(1);
-  const Command commands[] = {add_chat(app), add_complete(app), add_score(app), add_tokenize(app),
-                              add_inspect(app)};
+  const Command commands[] = {add_chat(app),     add_complete(app), add_score(app),
+                              add_tokenize(app), add_inspect(app),  add_serve(app)};
+  add_settings(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version
     app.exit(success);
     return 0;
+  } catch (const CLI::ConfigError& error) {  // "INI was not able to parse serve.name"
+    const std::string text = error.what();
+    print_error("--config: " + text.substr(text.rfind(' ') + 1) + " is not an option (see heed --help)");
+    return 2;
   } catch (const CLI::ParseError& error) {
     print_error(std::string(error.what()) + " (see heed --help)");
     return 2;

@@ -3,7 +3,7 @@
 #include <chrono>
 #include <future>
 
-#include "text/stop_strings.h"
+#include "serving/answer_text.h"
 
 namespace heed {
 
@@ -18,19 +18,13 @@ namespace {
 // Turns a request's events into an Answer, on the engine's thread.
 class Listener {
  public:
-  Listener(Engine& engine, const TextSide& text, const AnswerOptions& options)
-      : engine_(engine), options_(options), stops_(options.stops) {
-    if (text.tokenizer) decoder_.emplace(*text.tokenizer);
-  }
+  Listener(Engine& engine, AnswerText text, const AnswerOptions& options)
+      : engine_(engine), options_(options), text_(std::move(text)) {}
 
   void hear(const Event& event) {
-    if (event.id >= 0 && !over_) take(event);
+    take(text_.hear(event), event.request);
     if (!event.finish) return;
-    if (!over_) result_.finish = *event.finish;
     result_.cached_tokens = event.cached_tokens;
-    if (decoder_) show(stops_.push(decoder_->finish()));
-    show(stops_.finish());
-    if (stops_.stopped()) result_.finish = Finish::kStop;
     done_.set_value(std::move(result_));
   }
 
@@ -39,30 +33,24 @@ class Listener {
  private:
   using Clock = std::chrono::steady_clock;
 
-  void take(const Event& event) {
-    const auto seconds = std::chrono::duration<double>(Clock::now() - start_).count();
-    if (result_.ids.empty()) result_.prefill_seconds = seconds;
-    result_.decode_seconds = seconds - result_.prefill_seconds;
-    result_.ids.push_back(event.id);
-    if (!event.is_stop && decoder_) show(stops_.push(decoder_->push(event.id)));
+  void take(const AnswerDelta& delta, uint64_t request) {
+    if (!delta.ids.empty()) {
+      const auto seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+      if (result_.ids.empty()) result_.prefill_seconds = seconds;
+      result_.decode_seconds = seconds - result_.prefill_seconds;
+    }
+    result_.ids.insert(result_.ids.end(), delta.ids.begin(), delta.ids.end());
+    result_.text += delta.text;
+    if (!delta.text.empty() && options_.on_text) options_.on_text(delta.text);
+    if (delta.end) result_.finish = *delta.end == EndReason::kLength ? Finish::kLength : Finish::kStop;
     const bool cancelled = options_.cancelled && options_.cancelled();
-    if (!stops_.stopped() && !cancelled) return;
-    over_ = true;
-    result_.finish = stops_.stopped() ? Finish::kStop : Finish::kCancelled;
-    engine_.cancel(event.request);
-  }
-
-  void show(const std::string& piece) {
-    result_.text += piece;
-    if (!piece.empty() && options_.on_text) options_.on_text(piece);
+    if (text_.stopped() || cancelled) engine_.cancel(request);
   }
 
   Engine& engine_;
   const AnswerOptions& options_;
-  StopStrings stops_;
-  std::optional<StreamDecoder> decoder_;
+  AnswerText text_;
   Clock::time_point start_ = Clock::now();
-  bool over_ = false;  // a stop string or the caller has ended the answer
   Answer result_;
   std::promise<Answer> done_;
 };
@@ -70,7 +58,9 @@ class Listener {
 }  // namespace
 
 Result<Answer> answer(Engine& engine, const TextSide& text, Request request, const AnswerOptions& options) {
-  Listener listener(engine, text, options);
+  const Tokenizer* tokenizer = text.tokenizer ? &*text.tokenizer : nullptr;
+  AnswerText answer_text(tokenizer, {.prompt = request.prompt, .stops = options.stops}, 0);
+  Listener listener(engine, std::move(answer_text), options);
   std::future<Answer> result = listener.result();
   request.on_event = [&listener](const Event& event) { listener.hear(event); };
   TRY(engine.submit(std::move(request)));

@@ -17,7 +17,7 @@ Result<std::vector<int>> chat_prompt(const TextSide& text, const OrderedJson& me
 struct Answer {
   std::vector<int> ids;  // the new tokens, a stop token included
   std::string text;
-  Finish finish = Finish::kLength;  // kStop for a stop string too
+  Finish finish = Finish::kLength;  // kStop for a stop string or Ctrl-C too
   int cached_tokens = 0;            // of the prompt
   double prefill_seconds = 0;       // until the first token
   double decode_seconds = 0;        // from the first token to the last

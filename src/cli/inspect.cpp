@@ -2,6 +2,7 @@
 
 #include "attention/rows.h"
 #include "cli/commands.h"
+#include "cli/report.h"
 
 namespace heed {
 namespace {
@@ -9,16 +10,6 @@ namespace {
 struct InspectOptions {
   ModelOptions model;
 };
-
-std::string size_text(int64_t bytes) {
-  char text[32];
-  const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  int unit = 0;
-  auto value = static_cast<double>(bytes);
-  while (value >= 1024 && unit < 4) value /= 1024, ++unit;
-  std::snprintf(text, sizeof(text), unit == 0 ? "%.0f %s" : "%.2f %s", value, units[unit]);
-  return text;
-}
 
 // "0-3, 6": ascending layer numbers with runs folded.
 std::string ranges(const std::vector<int>& layers) {

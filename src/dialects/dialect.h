@@ -1,5 +1,15 @@
 // How a family of models writes tool calls and reasoning into its text, and how to read them out again while
 // they are written.
+//
+//   what may be part of a marker   is held back until it is certain; markers are never content
+//   what is no call after all      becomes content unchanged: unknown syntax, no name, limits (call_reader.h)
+//   a call, once its name and the  is one for good: its arguments go on as they come, and end where the text
+//   arguments' beginning are there does, or with the first byte that cannot belong to it; the rest is content
+//   arguments                      JSON text: in forms that write JSON the model's own, else translated
+//
+// Line breaks at both ends of the reasoning, and between it and the content, belong to neither. Whitespace at
+// the end of the content counts if more text follows, or if the answer has no calls; content that follows
+// calls loses its leading line breaks where there was none before.
 #pragma once
 #include <memory>
 #include <string>
@@ -42,6 +52,9 @@ std::string_view reasoning_end(const Dialect& dialect);
 struct MessageParserOptions {
   bool tools = false;                // the request offers tools; else tool calls stay text
   bool begins_in_reasoning = false;  // see begins_in_reasoning()
+  // OpenAI's "tools" array: the types of arguments in forms that write them as bare text, and the names that
+  // calls without any marker may have. Null: nothing is known of them.
+  OrderedJson tool_list = nullptr;
 };
 
 // Reads one answer. What all deltas say, put together, does not depend on how the text was cut into pushes.
@@ -63,8 +76,11 @@ class MessageParser {
 
 enum class ToolChoice { kNone, kAuto, kRequired, kNamed };
 
-// Texts that call one of the tools (OpenAI's "tools" array), in the dialect's own form: exactly one call for
-// kNamed or where `parallel` is false, else one or more. Arguments satisfy the tool's "parameters" schema.
+// Texts that call one of the tools (OpenAI's "tools" array), in the dialect's own form, without one as a JSON
+// array of {"name", "parameters"}: exactly one call for kNamed or where `parallel` is false, else one or
+// more. Arguments satisfy the tool's "parameters" schema; where the form's own notation cannot say what a
+// schema asks for, they are written as JSON, which the parser reads as well. Texts begin behind the
+// reasoning.
 Result<Grammar> tool_grammar(const Dialect& dialect, const OrderedJson& tools, ToolChoice choice,
                              const std::string& name, bool parallel, const GrammarLimits& limits = {});
 

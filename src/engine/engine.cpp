@@ -1,7 +1,6 @@
 #include "engine/engine.h"
 
 #include <algorithm>
-#include <bit>
 #include <chrono>
 #include <cmath>
 
@@ -47,6 +46,7 @@ Engine::Engine(EnginePlan plan, std::unique_ptr<Runner> runner, const EngineOpti
       runner_(std::move(runner)),
       scheduler_(runner_->cache(), {.step_tokens = plan_.run.step_tokens, .sequences = plan_.sequences}),
       max_queue_(options.max_queue),
+      on_step_(options.on_step),
       thread_([this] { run(); }) {}
 
 Engine::~Engine() {
@@ -224,13 +224,12 @@ void Engine::finish(LiveRequest& live, Finish reason, Event event) {
 
 void Engine::step(const std::vector<Scheduler::Item>& items) {
   const Clock::time_point now = Clock::now();
+  const uint64_t prompt_tokens_before = counters_.prompt_tokens;
   scheduled_.clear();
-  uint64_t tokens = 0;
   for (const Scheduler::Item& item : items) {
     Job& job = *item.job;
     const int computed = job.sequence.computed;
     scheduled_.push_back({.sequence = &job.sequence, .count = item.count, .logit_count = item.logit_count});
-    tokens += static_cast<uint64_t>(item.count);
     if (job.request->scheduled == Clock::time_point()) job.request->scheduled = now;
     if (computed < job.prompt) {
       counters_.prompt_tokens += static_cast<uint64_t>(std::min(item.count, job.prompt - computed));
@@ -238,7 +237,6 @@ void Engine::step(const std::vector<Scheduler::Item>& items) {
   }
   const Tensor logits = runner_->step(scheduled_);
   ++counters_.steps;
-  ++counters_.step_tokens[std::min<size_t>(std::bit_width(tokens - 1), counters_.step_tokens.size() - 1)];
 
   sampling_.clear();
   sampling_rows_.clear();
@@ -253,6 +251,9 @@ void Engine::step(const std::vector<Scheduler::Item>& items) {
     if (sequence.computed < static_cast<int>(sequence.tokens.size())) continue;
     sampling_.push_back(&live);
     sampling_rows_.push_back(row - 1);
+  }
+  if (on_step_) {
+    on_step_(static_cast<int64_t>(counters_.prompt_tokens - prompt_tokens_before) + std::ssize(sampling_));
   }
   sample_rows(logits);
 }

@@ -6,9 +6,9 @@
 // request, on how its prompt is cut, or on whether it was preempted: kernels sum in a fixed order, and a draw
 // depends on (seed, position) only.
 #pragma once
-#include <array>
 #include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -29,6 +29,8 @@ struct EngineOptions {
   int max_queue = 4096;     // waiting at a time; more are refused
   bool prefix_caching = true;
   int64_t cache_bytes = 0;  // --kv-cache-memory; 0: see plan_engine
+  // Hears of each step, on the engine's thread: tokens computed of prompts and tokens sampled, together.
+  std::function<void(int64_t tokens)> on_step = nullptr;
 };
 
 // What the options come to for this checkpoint; binding: nothing grows beyond it later.
@@ -45,8 +47,6 @@ struct EngineStats {
   uint64_t steps = 0, preemptions = 0;
   uint64_t prompt_tokens = 0, generated_tokens = 0;  // computed; sampled
   uint64_t prefix_queries = 0, prefix_hits = 0;      // prompt tokens looked up; found
-  // Steps by the tokens they ran: step_tokens[i] had more than 2^(i - 1) and at most 2^i.
-  std::array<uint64_t, 22> step_tokens{};
 };
 
 class Engine {
@@ -92,6 +92,7 @@ class Engine {
   std::unique_ptr<Runner> runner_;
   Scheduler scheduler_;
   int max_queue_;
+  std::function<void(int64_t tokens)> on_step_;
 
   std::unordered_map<uint64_t, std::unique_ptr<LiveRequest>> live_;  // the engine thread's
   uint64_t next_arrival_ = 0;

@@ -55,22 +55,25 @@ Automaton lengths(int64_t min, int64_t max, Budget& budget) {
 }  // namespace
 
 Result<Grammar> compile_json_schema(const OrderedJson& schema, const GrammarLimits& limits) {
-  return SchemaCompiler(schema, limits).compile();
-}
-
-Result<Grammar> SchemaCompiler::compile() {
-  TRY(check_size(schema_, builder_.budget()));
-  TRY(builder_.within_limits());
-  const int root = TRY(rule_for({{&schema_, ""}}));
-  while (!todo_.empty()) {
-    const auto [rule, schemas] = std::move(todo_.front());
-    todo_.pop_front();
-    TRY(define(rule, schemas));
-    TRY(builder_.within_limits());
-  }
-  Result<Grammar> grammar = builder_.finish(root);
+  GrammarBuilder builder(limits);
+  JsonRules json(builder);
+  const int root = TRY(SchemaCompiler(schema, builder, json).add({{&schema, ""}}));
+  Result<Grammar> grammar = builder.finish(root);
   if (!grammar.ok()) return std::move(grammar).error().within("schema");
   return grammar;
+}
+
+Result<int> SchemaCompiler::add(const Conjunction& schemas) {
+  if (!std::exchange(is_checked_, true)) TRY(check_size(schema_, builder_.budget()));
+  TRY(builder_.within_limits());
+  const int rule = TRY(rule_for(schemas));
+  while (!todo_.empty()) {
+    const auto [next, conjunction] = std::move(todo_.front());
+    todo_.pop_front();
+    TRY(define(next, conjunction));
+    TRY(builder_.within_limits());
+  }
+  return rule;
 }
 
 Result<int> SchemaCompiler::rule_for(const Conjunction& schemas) {

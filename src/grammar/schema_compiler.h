@@ -12,14 +12,17 @@ namespace heed::grammar {
 
 class SchemaCompiler {
  public:
-  SchemaCompiler(const OrderedJson& schema, const GrammarLimits& limits)
+  // Adds rules to a grammar that others may add to as well. The schema is kept by reference; `$ref` is looked
+  // up in it.
+  SchemaCompiler(const OrderedJson& schema, GrammarBuilder& builder, JsonRules& json)
       : schema_(schema),
-        limits_(limits),
-        builder_(limits),
-        json_(builder_),
-        parts_(schema, limits.max_properties, builder_.budget()) {}
+        limits_(builder.limits()),
+        builder_(builder),
+        json_(json),
+        parts_(schema, limits_.max_properties, builder_.budget()) {}
 
-  Result<Grammar> compile();
+  // The rule for what satisfies all of these, parts of the schema or others that refer to nothing.
+  Result<int> add(const Conjunction& schemas);
 
  private:
   struct Member {  // of an object, as all parts that constrain it say it
@@ -51,10 +54,11 @@ class SchemaCompiler {
   Result<Conjunction> item_schemas(const Alternative& alternative, size_t index, bool& is_possible);
 
   const OrderedJson& schema_;
-  GrammarLimits limits_;
-  GrammarBuilder builder_;
-  JsonRules json_;
+  const GrammarLimits& limits_;
+  GrammarBuilder& builder_;
+  JsonRules& json_;
   SchemaParts parts_;
+  bool is_checked_ = false;  // its size and depth
   std::map<std::vector<const OrderedJson*>, int> rules_;
   std::deque<std::pair<int, Conjunction>> todo_;
 };

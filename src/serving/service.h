@@ -34,9 +34,12 @@ struct ServiceLimits {
   int64_t max_schema_bytes = 256 << 10;
 };
 
+struct CompiledGrammar;
+
 // Requests under way.
 struct Ticket {
   std::vector<uint64_t> requests;
+  int prompt_tokens = 0;
 };
 
 class Service {
@@ -57,7 +60,7 @@ class Service {
   Result<std::vector<int>> encode(const std::string& text, bool add_special = true) const;
   std::string decode(std::span<const int> ids, bool skip_special = false) const;
   // Raw bytes of a token's text; not necessarily whole characters.
-  const std::string& token_bytes(int id) const;
+  std::string token_bytes(int id) const;
 
   // Refuses new requests with kStopped; those under way go on.
   void refuse_new();
@@ -82,6 +85,10 @@ class Service {
  private:
   struct Parts;
   explicit Service(std::unique_ptr<Parts> parts);
+  Result<std::shared_ptr<CompiledGrammar>> compile(const OutputFormat& format);
+  Result<Ticket> start(GenerateRequest request, const std::shared_ptr<CompiledGrammar>& grammar,
+                       const std::string& begin_behind, std::unique_ptr<AnswerListener> listener);
+
   std::unique_ptr<Parts> parts_;
 };
 

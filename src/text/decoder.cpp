@@ -114,6 +114,45 @@ void Decoder::plan() {
   }
 }
 
+namespace {
+
+// What a step makes of one token that neither begins nor ends a text.
+struct BytesWithinText {
+  std::string bytes;
+
+  std::string operator()(const JoinWithSpaces&) const { return " " + bytes; }
+  std::string operator()(const ByteLevelDecoder&) const { return bytes_of_token(bytes).value_or(bytes); }
+  std::string operator()(const ByteFallback&) const {
+    const std::optional<char> byte = byte_of_token(bytes);
+    return byte ? std::string(1, *byte) : bytes;
+  }
+  std::string operator()(const Replace& replace) const {
+    if (!is_valid_utf8(bytes)) return bytes;
+    std::string text;
+    return append_replaced(text, bytes, replace.pattern, replace.content).ok() ? text : bytes;
+  }
+  std::string operator()(const MetaspaceDecoder& metaspace) const {
+    return replaced(bytes, metaspace.replacement, " ");
+  }
+  std::string operator()(const WordPieceDecoder& pieces) const {
+    return bytes.starts_with(pieces.prefix) ? bytes.substr(pieces.prefix.size()) : " " + bytes;
+  }
+  std::string operator()(const BpeDecoder& bpe) const { return replaced(bytes, bpe.suffix, " "); }
+  std::string operator()(const CtcDecoder& ctc) const { return replaced(bytes, ctc.delimiter, " "); }
+  template <class Other>
+  std::string operator()(const Other&) const {
+    return bytes;
+  }
+};
+
+}  // namespace
+
+std::string Decoder::bytes_within_text(std::string_view token) const {
+  std::string bytes(token);
+  for (const PlannedStep& step : steps_) bytes = std::visit(BytesWithinText{bytes}, step.what);
+  return bytes;
+}
+
 // What a step does with the next token.
 struct DecoderStream::Take {
   DecoderStream& stream;

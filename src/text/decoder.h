@@ -49,6 +49,9 @@ class Decoder {
   // `json` null: tokens joined with spaces. `place` names it in errors.
   static Result<Decoder> of(const Json& json, const std::string& place);
 
+  // The bytes that a token stands for in the midst of a text; not necessarily whole characters.
+  std::string bytes_within_text(std::string_view token) const;
+
  private:
   friend class DecoderStream;
   void plan();

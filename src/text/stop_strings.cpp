@@ -10,12 +10,16 @@ StopStrings::StopStrings(std::vector<std::string> stops) : stops_(std::move(stop
 }
 
 std::string StopStrings::push(std::string_view text) {
-  if (stopped_) return "";
+  if (stopped()) return "";
   held_ += text;
   size_t first = std::string::npos;
-  for (const std::string& stop : stops_) first = std::min(first, held_.find(stop));
+  for (size_t i = 0; i < stops_.size(); ++i) {
+    const size_t found = held_.find(stops_[i]);
+    if (found >= first) continue;
+    first = found;
+    matched_ = static_cast<int>(i);
+  }
   if (first != std::string::npos) {
-    stopped_ = true;
     std::string shown = held_.substr(0, first);
     held_.clear();
     return shown;

@@ -16,12 +16,16 @@ class StopStrings {
   std::string push(std::string_view text);
   // No more text comes: what was held back, unless a stop string was found.
   std::string finish();
-  bool stopped() const { return stopped_; }
+  bool stopped() const { return matched_ >= 0; }
+  // The one found, of those that begin first the one given first; empty if none was.
+  std::string_view matched() const {
+    return stopped() ? std::string_view(stops_[static_cast<size_t>(matched_)]) : "";
+  }
 
  private:
   std::vector<std::string> stops_;
   std::string held_;
-  bool stopped_ = false;
+  int matched_ = -1;
 };
 
 }  // namespace heed

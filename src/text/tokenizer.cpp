@@ -149,6 +149,12 @@ bool Tokenizer::is_special(int id) const {
   return token && parts_->added.is_special(*token);
 }
 
+std::string Tokenizer::bytes_of(int id) const {
+  const std::optional<std::string_view> token = parts_->token(id);
+  if (!token) return "";
+  return parts_->added.is_special(*token) ? std::string(*token) : parts_->decoder.bytes_within_text(*token);
+}
+
 StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, bool skip_special)
     : parts_(tokenizer.parts_.get()),
       skip_special_(skip_special),

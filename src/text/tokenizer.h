@@ -46,6 +46,9 @@ class Tokenizer {
   std::optional<int> id_of(std::string_view token) const;  // of the vocabulary or an added token
   std::string_view token_of(int id) const;                 // its text as in the vocabulary; empty if unknown
   bool is_special(int id) const;
+  // The bytes that a token stands for in the midst of a text, not necessarily whole characters; the text of a
+  // special token; empty if unknown.
+  std::string bytes_of(int id) const;
 
  private:
   friend class StreamDecoder;

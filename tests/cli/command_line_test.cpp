@@ -29,15 +29,20 @@ std::string temporary(const std::string& name) {
       .string();
 }
 
-// Runs `heed ARGUMENTS` in a shell, with `input` on standard input.
-Ran heed(const std::string& arguments, const std::string& input = "") {
+// Runs `VARIABLES heed ARGUMENTS` in a shell, with `input` on standard input.
+Ran heed_with(const std::string& variables, const std::string& arguments, const std::string& input = "") {
   const std::string in = temporary("in"), out = temporary("out"), err = temporary("err");
   EXPECT_TRUE(write_file(in, input).ok());
-  const std::string command = kHeed + " " + arguments + " <" + in + " >" + out + " 2>" + err;
+  const std::string command =
+      variables + " " + kHeed + " " + arguments + " <" + in + " >" + out + " 2>" + err;
   const int status = std::system(command.c_str());  // NOLINT(cert-env33-c)
   Ran ran{WIFEXITED(status) ? WEXITSTATUS(status) : -1, *read_file(out), *read_file(err)};
   for (const std::string& file : {in, out, err}) std::filesystem::remove(file);
   return ran;
+}
+
+Ran heed(const std::string& arguments, const std::string& input = "") {
+  return heed_with("", arguments, input);
 }
 
 Json json_of(const Ran& ran) {
@@ -59,6 +64,28 @@ TEST(CommandLine, help_and_version_answer_and_exit_with_0) {
     EXPECT_NE(help.out.find(command), std::string::npos);
     EXPECT_EQ(heed(std::string(command) + " --help").status, 0);
   }
+}
+
+TEST(CommandLine, options_come_from_a_file_and_from_the_environment_too) {
+  const std::string file = temporary("settings.toml");
+  const auto tokens = [&](const std::string& before, const std::string& options) {
+    const Ran ran =
+        heed_with(before, "complete " + kBard + " 'To be' --json --ignore-eos --temperature 0 " + options);
+    return json_of(ran).at("usage").at("completion_tokens").get<int>();
+  };
+  ASSERT_TRUE(write_file(file, "max-tokens = 4\n").ok());
+  EXPECT_EQ(tokens("HEED_MAX_TOKENS=3", ""), 3);
+  EXPECT_EQ(tokens("HEED_MAX_TOKENS=3", "--config " + file), 4);
+  EXPECT_EQ(tokens("HEED_MAX_TOKENS=3", "--max-tokens 5 --config " + file), 5);
+  ASSERT_TRUE(write_file(file, "[complete]\nmax-tokens = 6\n").ok());
+  EXPECT_EQ(tokens("", "--config " + file), 6);
+
+  ASSERT_TRUE(write_file(file, "max-tokenz = 4\n").ok());
+  const Ran wrong = heed("complete " + kBard + " x --config " + file);
+  EXPECT_EQ(wrong.status, 2);
+  EXPECT_NE(wrong.err.find("max-tokenz"), std::string::npos) << wrong.err;
+  EXPECT_NE(heed_with("HEED_MAX_TOKENS=many", "complete " + kBard + " x").status, 0);
+  std::filesystem::remove(file);
 }
 
 TEST(CommandLine, wrong_usage_exits_with_2_and_one_line) {

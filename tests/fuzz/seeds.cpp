@@ -90,6 +90,33 @@ void write_sentencepiece_seeds(const std::filesystem::path& folder) {
         pieces + all_byte_pieces() + proto_bytes(2, proto_number(3, 2) + proto_number(35, 1)));
 }
 
+// Two bytes that choose the route and how the client leaves, then a body.
+void write_api_seeds(const std::filesystem::path& folder) {
+  const std::string user = R"("messages":[{"role":"user","content":"Who?"}])";
+  const std::string tool =
+      R"({"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"a":{"type":"integer"}}}}})";
+  const std::vector<std::string> chats = {
+      "{" + user + R"(,"stream":true,"n":2,"logprobs":true,"top_logprobs":2,"seed":1})",
+      "{" + user + R"(,"tools":[)" + tool + R"(],"tool_choice":"required","parallel_tool_calls":false})",
+      "{" + user +
+          R"(,"response_format":{"type":"json_schema","json_schema":{"name":"x","schema":{"type":"object"}}}})",
+      R"({"messages":[{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":[{"type":"text","text":"x"}]}]})",
+      "{" + user + R"(,"chat_template_kwargs":{"a":1},"reasoning_effort":"low","stop":["a","b"]})"};
+  const std::vector<std::string> completions = {
+      R"({"prompt":"To be","echo":true,"logprobs":1,"max_tokens":0})",
+      R"({"prompt":[[5,6],[7]],"stream":true,"stream_options":{"include_usage":true},"n":2})",
+      R"({"prompt":["a","b"],"logit_bias":{"5":-100},"bad_words":["a"],"allowed_token_ids":[5,6],"min_tokens":2})",
+      R"({"prompt":"x","guided_regex":"(ab)+c?","temperature":1.5,"top_k":3,"top_p":0.5,"min_p":0.1})",
+      R"({"prompt":"x","structured_outputs":{"choice":["yes","no"]},"stop_token_ids":[9],"prompt_logprobs":1})"};
+  for (size_t i = 0; i < chats.size(); ++i)
+    write(folder / ("chat" + std::to_string(i)), std::string(1, '\0') + static_cast<char>(i) + chats[i]);
+  for (size_t i = 0; i < completions.size(); ++i)
+    write(folder / ("completion" + std::to_string(i)),
+          "\1" + std::string(1, static_cast<char>(i)) + completions[i]);
+  write(folder / "tokenize", std::string("\2\0{\"prompt\":\"To be\",\"return_token_strs\":true}", 46));
+  write(folder / "detokenize", std::string("\3\0{\"tokens\":[5,6]}", 18));
+}
+
 }  // namespace
 }  // namespace heed
 
@@ -102,5 +129,6 @@ int main(int argc, char** argv) {
   heed::write_safetensors_seeds(heed::folder_of(root, "fuzz_safetensors"));
   heed::write_gguf_seeds(heed::folder_of(root, "fuzz_gguf"), heed::folder_of(root, "fuzz_tokenizer_json"));
   heed::write_sentencepiece_seeds(heed::folder_of(root, "fuzz_sentencepiece"));
+  heed::write_api_seeds(heed::folder_of(root, "fuzz_api"));
   return 0;
 }

@@ -19,6 +19,13 @@ TEST(StopStrings, text_before_the_stop_is_shown_and_nothing_after) {
   EXPECT_EQ(stops.finish(), "");
 }
 
+TEST(StopStrings, of_several_the_one_that_begins_first_is_named) {
+  StopStrings stops({"later", "cab", "ca"});
+  EXPECT_EQ(stops.matched(), "");
+  EXPECT_EQ(stops.push("a cab later"), "a ");
+  EXPECT_EQ(stops.matched(), "cab");
+}
+
 TEST(StopStrings, held_back_text_is_shown_when_the_stream_ends) {
   StopStrings stops({"</s>"});
   EXPECT_EQ(stops.push("a </"), "a ");

@@ -1,0 +1,101 @@
+// The route /v1/chat/completions.
+#include "api/chat_request.h"
+#include "api/chat_response.h"
+#include "api/ongoing.h"
+#include "api/openai.h"
+
+namespace heed {
+namespace {
+
+class Streaming : public ChatListener {
+ public:
+  Streaming(ChatForm form, std::shared_ptr<Ongoing> ongoing)
+      : stream_(std::move(form)), ongoing_(std::move(ongoing)) {}
+  void on_delta(ChatDelta delta) override {
+    std::string events = stream_.push(std::move(delta));
+    if (!events.empty()) ongoing_->write(std::move(events));
+  }
+  void on_end(const Usage& usage) override {
+    ongoing_->write(stream_.end(usage));
+    ongoing_->end();
+  }
+
+ private:
+  ChatStream stream_;
+  std::shared_ptr<Ongoing> ongoing_;
+};
+
+class Collecting : public ChatListener {
+ public:
+  Collecting(ChatForm form, std::shared_ptr<Ongoing> ongoing)
+      : whole_(std::move(form)), ongoing_(std::move(ongoing)) {}
+  void on_delta(ChatDelta delta) override { whole_.push(std::move(delta)); }
+  void on_end(const Usage& usage) override {
+    if (whole_.was_cancelled()) return ongoing_->reply_error(stopped_error());
+    ongoing_->reply(200, to_text(whole_.body(usage)));
+  }
+
+ private:
+  ChatWhole whole_;
+  std::shared_ptr<Ongoing> ongoing_;
+};
+
+ChatForm form_of(const ChatFields& fields, const ApiRequest& http, const Service& service) {
+  const SamplingFields& sampling = fields.sampling;
+  const char* object = sampling.stream ? "chat.completion.chunk" : "chat.completion";
+  return {.head = answer_head("chatcmpl-", object, http, sampling, service),
+          .n = sampling.n,
+          .logprobs = fields.logprobs,
+          .top_logprobs = fields.top_logprobs.value_or(0),
+          .prompt_logprobs = sampling.prompt_logprobs.value_or(-1),
+          .include_reasoning = fields.include_reasoning,
+          .tokens_as_ids = sampling.tokens_as_ids,
+          .return_token_ids = sampling.return_token_ids,
+          .short_call_ids = name_of(service.dialect().tools) == "mistral",
+          .include_usage = sampling.include_usage,
+          .continuous_usage = sampling.include_usage && sampling.continuous_usage};
+}
+
+std::shared_ptr<Exchange> answer(Service& service, const FieldTable<ChatFields>& table, Call call) {
+  std::optional<ApiError> error;
+  ChatCompletionRequest request = read_chat(call.body, table, service, error);
+  if (error) return reply_error(*call.responder, *error), nullptr;
+  ChatForm form = form_of(request.fields, call.request, service);
+  if (form.return_token_ids || form.continuous_usage) {
+    Result<std::vector<int>> ids = service.chat_tokens(request.chat);
+    if (!ids.ok()) return reply_error(*call.responder, api_error(ids.error())), nullptr;
+    form.prompt_ids = *std::move(ids);
+  }
+  const bool streams = request.fields.sampling.stream;
+  auto ongoing = std::make_shared<Ongoing>(service, call.responder, streams);
+  std::unique_ptr<ChatListener> listener;
+  if (streams) {
+    listener = std::make_unique<Streaming>(std::move(form), ongoing);
+  } else {
+    listener = std::make_unique<Collecting>(std::move(form), ongoing);
+  }
+  Result<Ticket> ticket = service.chat(std::move(request.chat), std::move(listener));
+  if (!ticket.ok()) return ongoing->fail(api_error(ticket.error())), nullptr;
+  ongoing->add(*ticket);
+  ongoing->submitted();
+  return ongoing;
+}
+
+}  // namespace
+
+void add_chat_routes(Api& api, Service& service) {
+  const auto table = std::make_shared<const FieldTable<ChatFields>>(chat_table(bounds_of(service)));
+  api.add({.method = "POST",
+           .pattern = "/v1/chat/completions",
+           .body = BodyKind::kJson,
+           .handler = [&service, table](Call call) { return answer(service, *table, std::move(call)); }});
+}
+
+void add_openai_routes(Api& api, Service& service) {
+  add_model_routes(api, service);
+  add_tokenizer_routes(api, service);
+  add_completion_routes(api, service);
+  add_chat_routes(api, service);
+}
+
+}  // namespace heed

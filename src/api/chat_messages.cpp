@@ -1,0 +1,288 @@
+#include "api/chat_messages.h"
+
+#include <algorithm>
+
+#include "api/body.h"
+
+namespace heed {
+namespace {
+
+constexpr int64_t kMaxMessages = 10'000;
+constexpr int64_t kMaxParts = 10'000;
+constexpr int64_t kMaxCalls = 1'000;
+constexpr int64_t kMaxTools = 1'000;
+constexpr int64_t kMaxNameBytes = 256;
+constexpr int64_t kMaxTextBytes = int64_t{1} << 30;  // the body's limit comes first
+
+struct Message {
+  std::string role;
+  const OrderedJson* content = nullptr;
+  const OrderedJson* tool_calls = nullptr;
+  std::optional<std::string> name, tool_call_id, reasoning, reasoning_content;
+};
+
+const FieldTable<Message>& message_table() {
+  static const FieldTable<Message> table({
+      field("role", one_of({"system", "developer", "user", "assistant", "tool"}), &Message::role),
+      field("content", other(), &Message::content),
+      field("name", text(kMaxNameBytes), &Message::name),
+      field("tool_calls", list(kMaxCalls), &Message::tool_calls),
+      field("tool_call_id", text(kMaxNameBytes), &Message::tool_call_id),
+      field("reasoning", text(kMaxTextBytes), &Message::reasoning),
+      field("reasoning_content", text(kMaxTextBytes), &Message::reasoning_content),
+      harmless("refusal"),
+      refused("annotations", "messages are text", OrderedJson::array()),
+      refused("audio", "messages are text"),
+      refused("function_call", "it is deprecated; give 'tool_calls'"),
+      refused("prefix", "set 'continue_final_message' of the request", false),
+  });
+  return table;
+}
+
+struct Part {
+  std::string type;
+  std::optional<std::string> text, refusal;
+};
+
+std::string read_part(const OrderedJson& value, const Place& place) {
+  static const FieldTable<Part> table({
+      field("type", text(kMaxNameBytes), &Part::type),
+      field("text", text(kMaxTextBytes), &Part::text),
+      field("refusal", text(kMaxTextBytes), &Part::refusal),
+      harmless("annotations"),
+      harmless("cache_control"),
+      harmless("prompt_cache_breakpoint"),
+  });
+  if (!value.is_object()) return place.expected(value, "an object"), "";
+  const auto type = value.find("type");
+  if (type == value.end() || !type->is_string()) {
+    place.at("type").fail("'" + place.path() + ".type' is required: \"text\"");
+    return "";
+  }
+  const auto& kind = type->get_ref<const std::string&>();
+  const bool is_text = kind == "text" || kind == "input_text" || kind == "output_text";
+  if (!is_text && kind != "refusal") {
+    place.at("type").fail("'" + place.path() + "' is of type " + in_words(*type) +
+                              "; this model reads text, and parts of type \"text\" are accepted",
+                          "unsupported_content");
+    return "";
+  }
+  Part part;
+  read_fields(value, table, part, place);
+  const std::optional<std::string>& said = is_text ? part.text : part.refusal;
+  if (!said) place.fail("'" + place.path() + "." + (is_text ? "text" : "refusal") + "' is required");
+  return said.value_or("");
+}
+
+std::string read_content(const OrderedJson& value, const Place& place) {
+  if (value.is_string()) return value.get<std::string>();
+  if (!value.is_array()) return place.expected(value, "a string or a list of text parts"), "";
+  if (!check_shape(list(kMaxParts), value, place)) return "";
+  std::string all;
+  int64_t index = 0;
+  for (const OrderedJson& part : value) {
+    if (index > 0) all += '\n';
+    all += read_part(part, place.at(index++));
+    if (place.failed()) return "";
+  }
+  return all;
+}
+
+struct Function {
+  std::string name;
+  const OrderedJson* arguments = nullptr;
+};
+struct Call {
+  std::optional<std::string> id, type;
+  const OrderedJson* function = nullptr;
+};
+
+OrderedJson read_arguments(const OrderedJson* value, BodyLimits& limits, const Place& place) {
+  if (value == nullptr) return OrderedJson::object();
+  if (value->is_object()) return *value;
+  if (!value->is_string()) return place.expected(*value, "an object's JSON text"), nullptr;
+  const auto& text = value->get_ref<const std::string&>();
+  if (text.empty()) return OrderedJson::object();
+  Result<OrderedJson> parsed = parse_within(text, "'" + place.path() + "'", limits);
+  if (!parsed.ok()) return place.fail(parsed.error()), nullptr;
+  if (!parsed->is_object()) return place.expected(*parsed, "the JSON text of an object"), nullptr;
+  return *std::move(parsed);
+}
+
+OrderedJson read_call(const OrderedJson& value, BodyLimits& limits, const Place& place) {
+  static const FieldTable<Call> call_table({
+      field("id", text(kMaxNameBytes), &Call::id),
+      field("type", one_of({"function"}), &Call::type),
+      field("function", object(), &Call::function),
+      harmless("index"),
+  });
+  static const FieldTable<Function> function_table({
+      field("name", text(kMaxNameBytes, 1), &Function::name),
+      field("arguments", other(), &Function::arguments),
+  });
+  Call call;
+  read_fields(value, call_table, call, place);
+  if (place.failed()) return nullptr;
+  const Place inner = place.at("function");
+  if (call.function == nullptr) return inner.fail("'" + inner.path() + "' is required"), nullptr;
+  Function function;
+  read_fields(*call.function, function_table, function, inner);
+  if (place.failed()) return nullptr;
+  if (function.name.empty()) return inner.fail("'" + inner.path() + ".name' is required"), nullptr;
+  OrderedJson arguments = read_arguments(function.arguments, limits, inner.at("arguments"));
+  OrderedJson result = OrderedJson::object();
+  if (call.id) result["id"] = *call.id;
+  result["type"] = "function";
+  result["function"] = {{"name", function.name}, {"arguments", std::move(arguments)}};
+  return result;
+}
+
+// What a role may not say, or must.
+void check_role(const Message& message, const Place& place) {
+  if (message.role.empty()) return place.at("role").fail("'" + place.path() + ".role' is required");
+  if (message.tool_calls != nullptr && !message.tool_calls->empty() && message.role != "assistant") {
+    return place.at("tool_calls")
+        .fail("'" + place.path() +
+              ".tool_calls' belongs to messages of the role "
+              "\"assistant\"");
+  }
+  if (message.tool_call_id && message.role != "tool") {
+    return place.at("tool_call_id")
+        .fail("'" + place.path() +
+              ".tool_call_id' belongs to messages of the role "
+              "\"tool\"");
+  }
+  if (message.content == nullptr && message.role != "assistant")
+    place.at("content").fail("'" + place.path() + ".content' is required");
+}
+
+OrderedJson read_message(const OrderedJson& value, bool knows_developer, BodyLimits& limits,
+                         const Place& place) {
+  Message message;
+  read_fields(value, message_table(), message, place);
+  if (place.failed()) return nullptr;
+  check_role(message, place);
+  if (place.failed()) return nullptr;
+  const bool is_system = message.role == "developer" && !knows_developer;
+  OrderedJson result{{"role", is_system ? "system" : message.role}};
+  result["content"] = message.content != nullptr ? read_content(*message.content, place.at("content")) : "";
+  if (message.name) result["name"] = *message.name;
+  if (message.tool_call_id) result["tool_call_id"] = *message.tool_call_id;
+  const auto& thoughts = message.reasoning ? message.reasoning : message.reasoning_content;
+  if (thoughts) {
+    result["reasoning"] = *thoughts;
+    result["reasoning_content"] = *thoughts;
+  }
+  if (message.tool_calls == nullptr || message.tool_calls->empty()) return result;
+  const Place calls_place = place.at("tool_calls");
+  OrderedJson calls = OrderedJson::array();
+  for (const OrderedJson& call : *message.tool_calls) {
+    calls.push_back(read_call(call, limits, calls_place.at(std::ssize(calls))));
+    if (place.failed()) return nullptr;
+  }
+  result["tool_calls"] = std::move(calls);
+  return result;
+}
+
+struct Tool {
+  std::string type;
+  const OrderedJson* function = nullptr;
+};
+struct ToolFunction {
+  std::string name;
+  const OrderedJson* parameters = nullptr;
+  bool strict = false;
+};
+
+void check_tool(const OrderedJson& value, const Place& place) {
+  static const FieldTable<Tool> tool_table({
+      field("type", one_of({"function"}), &Tool::type),
+      field("function", object(), &Tool::function),
+      refused("defer_loading", "all tools are shown to the model", false),
+  });
+  static const FieldTable<ToolFunction> function_table({
+      field("name", text(kMaxNameBytes, 1), &ToolFunction::name),
+      harmless("description"),
+      field("parameters", object(), &ToolFunction::parameters),
+      field("strict", boolean(), &ToolFunction::strict),
+  });
+  Tool tool;
+  read_fields(value, tool_table, tool, place);
+  if (place.failed()) return;
+  const Place inner = place.at("function");
+  if (tool.function == nullptr) return inner.fail("'" + inner.path() + "' is required");
+  ToolFunction function;
+  read_fields(*tool.function, function_table, function, inner);
+  if (!place.failed() && function.name.empty())
+    inner.at("name").fail("'" + inner.path() + ".name' is required");
+}
+
+struct Named {
+  std::string type;
+  const OrderedJson* function = nullptr;
+};
+
+bool has_tool(const OrderedJson& tools, const std::string& name) {
+  return std::any_of(tools.begin(), tools.end(),
+                     [&](const OrderedJson& tool) { return tool["function"]["name"] == name; });
+}
+
+}  // namespace
+
+OrderedJson read_messages(const OrderedJson& value, bool knows_developer, const Place& place) {
+  if (!check_shape(list(kMaxMessages, 1), value, place)) return nullptr;
+  BodyLimits limits;  // of all arguments together
+  OrderedJson messages = OrderedJson::array();
+  for (const OrderedJson& message : value) {
+    messages.push_back(read_message(message, knows_developer, limits, place.at(std::ssize(messages))));
+    if (place.failed()) return nullptr;
+  }
+  return messages;
+}
+
+void check_tools(const OrderedJson& value, const Place& place) {
+  if (!check_shape(list(kMaxTools), value, place)) return;
+  int64_t index = 0;
+  for (const OrderedJson& tool : value) {
+    check_tool(tool, place.at(index++));
+    if (place.failed()) return;
+  }
+}
+
+ChosenTool read_tool_choice(const OrderedJson& value, const OrderedJson* tools, const Place& place) {
+  constexpr const char* kForms =
+      R"("none", "auto", "required" or {"type": "function", "function": {"name": ...}})";
+  ChosenTool chosen;
+  if (value.is_string()) {
+    const auto& word = value.get_ref<const std::string&>();
+    if (word != "none" && word != "auto" && word != "required") return place.expected(value, kForms), chosen;
+    if (word == "none") chosen.choice = ToolChoice::kNone;
+    if (word == "required") chosen.choice = ToolChoice::kRequired;
+  } else {
+    static const FieldTable<Named> named_table({
+        field("type", one_of({"function"}), &Named::type),
+        field("function", object(), &Named::function),
+    });
+    static const FieldTable<Function> function_table({
+        field("name", text(kMaxNameBytes, 1), &Function::name),
+    });
+    if (!value.is_object()) return place.expected(value, kForms), chosen;
+    Named named;
+    read_fields(value, named_table, named, place);
+    if (place.failed()) return chosen;
+    if (named.function == nullptr) return place.expected(value, kForms), chosen;
+    Function function;
+    read_fields(*named.function, function_table, function, place.at("function"));
+    chosen = {.choice = ToolChoice::kNamed, .name = function.name};
+  }
+  const bool needs_tools = chosen.choice == ToolChoice::kRequired || chosen.choice == ToolChoice::kNamed;
+  if (place.failed() || !needs_tools) return chosen;
+  if (tools == nullptr || tools->empty()) {
+    place.fail("'tool_choice' asks for a tool, and 'tools' offers none");
+  } else if (chosen.choice == ToolChoice::kNamed && !has_tool(*tools, chosen.name)) {
+    place.fail("'tool_choice' names " + in_words(chosen.name) + ", which is not among 'tools'");
+  }
+  return chosen;
+}
+
+}  // namespace heed

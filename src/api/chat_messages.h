@@ -1,0 +1,26 @@
+// The messages and tools of a chat request: checked, and put into the form that chat templates read.
+//
+// Contents become strings, text parts joined by line breaks (as vLLM does); arguments of tool calls become
+// objects; "developer" becomes "system" where the template does not know it. What is not text is refused.
+#pragma once
+#include <string>
+
+#include "api/fields.h"
+#include "base/json.h"
+#include "dialects/dialect.h"
+
+namespace heed {
+
+OrderedJson read_messages(const OrderedJson& value, bool knows_developer, const Place& place);
+
+// A list of {"type": "function", "function": {"name", "description", "parameters", "strict"}}.
+void check_tools(const OrderedJson& value, const Place& place);
+
+struct ChosenTool {
+  ToolChoice choice = ToolChoice::kAuto;
+  std::string name;  // kNamed
+};
+// `tools` null: none are offered.
+ChosenTool read_tool_choice(const OrderedJson& value, const OrderedJson* tools, const Place& place);
+
+}  // namespace heed

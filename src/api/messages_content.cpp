@@ -1,0 +1,215 @@
+#include "api/messages_content.h"
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace heed {
+namespace {
+
+constexpr int64_t kMaxTextBytes = int64_t{1} << 30;  // the body has a limit of its own
+constexpr int64_t kMaxMessages = 100'000;
+constexpr int64_t kMaxBlocks = 100'000;
+constexpr int64_t kMaxNameBytes = 256;
+
+// All fields of all kinds of blocks.
+struct Block {
+  std::string type;
+  std::optional<std::string> text;  // or thinking
+  std::string id;                   // or tool_use_id
+  std::string name;
+  const OrderedJson* input = nullptr;
+  const OrderedJson* content = nullptr;
+  bool is_error = false;
+};
+
+const FieldTable<Block>& text_table() {
+  static const FieldTable<Block> table({
+      field("type", one_of({"text"}), &Block::type),
+      field("text", text(kMaxTextBytes), &Block::text),
+      harmless("cache_control"),
+      refused("citations", "answers cite nothing", OrderedJson::array()),
+      harmless("parsed_output"),
+  });
+  return table;
+}
+
+const FieldTable<Block>& thinking_table() {
+  static const FieldTable<Block> table({
+      field("type", one_of({"thinking"}), &Block::type),
+      field("thinking", text(kMaxTextBytes), &Block::text),
+      harmless("signature"),
+  });
+  return table;
+}
+
+const FieldTable<Block>& tool_use_table() {
+  static const FieldTable<Block> table({
+      field("type", one_of({"tool_use"}), &Block::type),
+      field("id", text(kMaxNameBytes, 1), &Block::id),
+      field("name", text(kMaxNameBytes, 1), &Block::name),
+      field("input", object(), &Block::input),
+      harmless("cache_control"),
+      refused("caller", "only the model itself calls tools here", {{"type", "direct"}}),
+      refused("toolset_name", "there are no toolsets here"),
+  });
+  return table;
+}
+
+const FieldTable<Block>& tool_result_table() {
+  static const FieldTable<Block> table({
+      field("type", one_of({"tool_result"}), &Block::type),
+      field("tool_use_id", text(kMaxNameBytes, 1), &Block::id),
+      field("content", other(), &Block::content),
+      field("is_error", boolean(), &Block::is_error),
+      harmless("cache_control"),
+      refused("toolset_name", "there are no toolsets here"),
+  });
+  return table;
+}
+
+void missing(const Place& place, const char* name) {
+  place.at(name).fail("'" + place.at(name).path() + "' is required");
+}
+
+std::string type_of(const OrderedJson& block) {
+  if (!block.is_object() || !block.contains("type") || !block["type"].is_string()) return "";
+  return block["type"].get<std::string>();
+}
+
+void refuse_type(const std::string& type, const char* accepted, const Place& place) {
+  if (type == "image" || type == "document") {
+    return place.at("type").fail("blocks of type '" + type + "' are not supported: only text is");
+  }
+  place.at("type").expected(type, accepted);
+}
+
+// A string, or blocks all of which are text.
+std::vector<std::string> read_texts(const OrderedJson& content, const Place& place) {
+  if (content.is_string()) return {content.get<std::string>()};
+  std::vector<std::string> parts;
+  if (!check_shape(list(kMaxBlocks), content, place)) return parts;
+  int64_t index = 0;
+  for (const OrderedJson& value : content) {
+    const Place here = place.at(index++);
+    const std::string type = type_of(value);
+    if (value.is_object() && type != "text") {
+      refuse_type(type, "\"text\"", here);
+      return parts;
+    }
+    Block block;
+    read_fields(value, text_table(), block, here);
+    if (!block.text && !place.failed()) missing(here, "text");
+    if (place.failed()) return parts;
+    parts.push_back(*std::move(block.text));
+  }
+  return parts;
+}
+
+void read_tool_result(const OrderedJson& value, ChatTurns& turns, const Place& place) {
+  Block block;
+  read_fields(value, tool_result_table(), block, place);
+  if (place.failed()) return;
+  if (block.id.empty()) return missing(place, "tool_use_id");
+  std::vector<std::string> parts;
+  if (block.content != nullptr) parts = read_texts(*block.content, place.at("content"));
+  if (place.failed()) return;
+  if (block.is_error) {
+    if (parts.empty()) parts.emplace_back();
+    parts.front().insert(0, "Error: ");
+  }
+  if (!turns.tool_result(block.id, std::move(parts)))
+    place.at("tool_use_id").fail("no tool_use before it has the id '" + block.id + "'");
+}
+
+void read_user_block(const OrderedJson& value, ChatTurns& turns, const Place& place) {
+  const std::string type = type_of(value);
+  if (type == "tool_result") return read_tool_result(value, turns, place);
+  if (value.is_object() && type != "text") return refuse_type(type, "\"text\" or \"tool_result\"", place);
+  Block block;
+  read_fields(value, text_table(), block, place);
+  if (place.failed()) return;
+  if (!block.text) return missing(place, "text");
+  turns.user({*std::move(block.text)});
+}
+
+void read_tool_use(const OrderedJson& value, ChatTurns& turns, const Place& place) {
+  Block block;
+  read_fields(value, tool_use_table(), block, place);
+  if (place.failed()) return;
+  if (block.id.empty()) return missing(place, "id");
+  if (block.name.empty()) return missing(place, "name");
+  if (block.input == nullptr) return missing(place, "input");
+  turns.tool_call(block.id, block.name, *block.input);
+}
+
+void read_assistant_block(const OrderedJson& value, ChatTurns& turns, const Place& place) {
+  const std::string type = type_of(value);
+  if (type == "tool_use") return read_tool_use(value, turns, place);
+  const bool thinking = type == "thinking";
+  if (value.is_object() && type != "text" && !thinking)
+    return refuse_type(type, "\"text\", \"thinking\" or \"tool_use\"", place);
+  Block block;
+  read_fields(value, thinking ? thinking_table() : text_table(), block, place);
+  if (place.failed()) return;
+  if (!block.text) return missing(place, type.c_str());
+  if (thinking) {
+    turns.reasoning(*block.text);
+  } else {
+    turns.assistant(*block.text);
+  }
+}
+
+struct Message {
+  std::string role;
+  const OrderedJson* content = nullptr;
+};
+
+void read_message(const OrderedJson& value, ChatTurns& turns, const Place& place) {
+  static const FieldTable<Message> table({
+      field("role", one_of({"user", "assistant", "system"}), &Message::role),
+      field("content", other(), &Message::content),
+  });
+  Message message;
+  read_fields(value, table, message, place);
+  if (place.failed()) return;
+  if (message.role.empty()) return missing(place, "role");
+  if (message.content == nullptr) return missing(place, "content");
+  const Place here = place.at("content");
+  const OrderedJson& content = *message.content;
+  if (message.role == "system") return turns.system(read_texts(content, here));
+  const bool is_user = message.role == "user";
+  if (content.is_string()) {
+    if (is_user) return turns.user({content.get<std::string>()});
+    return turns.assistant(content.get<std::string>());
+  }
+  if (!check_shape(list(kMaxBlocks, 1), content, here)) return;
+  int64_t index = 0;
+  for (const OrderedJson& block : content) {
+    (is_user ? read_user_block : read_assistant_block)(block, turns, here.at(index++));
+    if (here.failed()) return;
+  }
+}
+
+}  // namespace
+
+void read_conversation(const OrderedJson& system, const OrderedJson& messages, ChatTurns& turns,
+                       const Place& place) {
+  if (!system.is_null()) {
+    std::vector<std::string> parts = read_texts(system, place.at("system"));
+    if (place.failed()) return;
+    if (!parts.empty()) turns.system(std::move(parts));
+  }
+  const Place here = place.at("messages");
+  if (!check_shape(list(kMaxMessages, 1), messages, here)) return;
+  int64_t index = 0;
+  for (const OrderedJson& message : messages) {
+    read_message(message, turns, here.at(index++));
+    if (place.failed()) return;
+  }
+  if (turns.ends_with_tool_call())
+    here.fail("the last message calls a tool; a message with its 'tool_result' is expected to follow");
+}
+
+}  // namespace heed

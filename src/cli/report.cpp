@@ -1,0 +1,64 @@
+#include "cli/report.h"
+
+#include <cstdio>
+
+namespace heed {
+
+void StartUpReport::phase(std::string name) {
+  const Clock::time_point now = Clock::now();
+  phases_.emplace_back(std::move(name), std::chrono::duration<double>(now - last_).count());
+  last_ = now;
+}
+
+std::string size_text(int64_t bytes) {
+  char text[32];
+  const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  int unit = 0;
+  auto value = static_cast<double>(bytes);
+  while (value >= 1024 && unit < 4) value /= 1024, ++unit;
+  std::snprintf(text, sizeof(text), unit == 0 ? "%.0f %s" : "%.2f %s", value, units[unit]);
+  return text;
+}
+
+void StartUpReport::print(const Service& service, const std::string& url) const {
+  const Engine& engine = service.engine();
+  const EnginePlan& plan = engine.plan();
+  const RunPlan& run = plan.run;
+  const int64_t tokens = run.pages * run.layout.groups.front().block_tokens;
+  std::string text;
+  const auto line = [&](const std::string& name, const std::string& value) {
+    text += "  " + name + std::string(12 - std::min<size_t>(name.size(), 11), ' ') + value + "\n";
+  };
+  text = "heed: serving " + service.model_name() + "\n";
+  line("model", engine.checkpoint().architecture + ", " + std::to_string(engine.spec().layers.size()) +
+                    " layers, vocabulary " + std::to_string(engine.spec().vocab));
+  line("arithmetic", std::string(name_of(run.compute)) + " on " + std::string(run.choice.kernels->name) +
+                         " (" + run.choice.kernels->isa + "), attention " +
+                         std::string(run.choice.attention.front()->name));
+  line("context",
+       std::to_string(run.max_len) + " tokens, up to " + std::to_string(run.step_tokens) + " in a step");
+  line("weights", size_text(run.weight_bytes) + ", " + size_text(run.owned_bytes) + " of them converted");
+  line("cache", size_text(run.cache_bytes) + ": " + std::to_string(run.pages) + " pages, " +
+                    std::to_string(tokens) + " tokens of one group");
+  line("sequences", std::to_string(plan.sequences) + " at a time, " + std::to_string(plan.full_sequences) +
+                        " of them of full length");
+  line("chat", service.text().chat_template
+                   ? "template, tool calls: " + std::string(name_of(service.dialect().tools)) +
+                         ", reasoning: " + std::string(name_of(service.dialect().reasoning))
+                   : "no template");
+  std::string times;
+  double total = 0;
+  for (const auto& [name, seconds] : phases_) {
+    char one[96];
+    std::snprintf(one, sizeof(one), "%s%s %.1f ms", times.empty() ? "" : ", ", name.c_str(), seconds * 1e3);
+    times += one;
+    total += seconds;
+  }
+  char sum[48];
+  std::snprintf(sum, sizeof(sum), " = %.1f ms", total * 1e3);
+  line("start", times + sum);
+  line("ready", url);
+  std::fputs(text.c_str(), stderr);
+}
+
+}  // namespace heed

@@ -1,0 +1,4 @@
+# The web page in a headless Chromium, where ./setup.sh --test has installed one.
+add_test(NAME web.the_page_works_in_a_browser
+  COMMAND ${CMAKE_SOURCE_DIR}/tools/run_oracle.sh ${CMAKE_SOURCE_DIR}/tests/web/page_test.py)
+set_tests_properties(web.the_page_works_in_a_browser PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)

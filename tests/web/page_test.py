@@ -1,0 +1,490 @@
+#!/usr/bin/env python3
+"""The web page in a headless Chromium, against a server that plays a model.
+
+  page_test.py [--screenshots FOLDER] [TEST ...]
+  page_test.py --server URL     against a Heed that is running: only what can be said of any model
+"""
+import argparse
+import re
+import sys
+import unittest
+
+import browser as browsers
+from browser import Browser, find_browser, wait_until
+from stub_server import BREAK, FAIL, HOLD, StubServer, content
+
+HOSTILE = '<img src="x" onerror="window.hacked=1"><script>window.hacked=1</script>'
+MARKDOWN = """# A title
+
+Some **bold**, *italic* and `code *as is*` text, 2 * 3 * 4, snake_case_name and a [link](https://example.org/a?b=c).
+
+1. one
+2. two
+   - inner **item**
+   - another
+
+```python
+def f(x):
+\treturn x < 3 and "<b>"
+```
+
+| a | b |
+|---|---|
+| 1 | **2** |
+
+> quoted
+"""
+METRICS = """# HELP heed:num_requests_running Number of requests in model execution batches.
+# TYPE heed:num_requests_running gauge
+heed:num_requests_running{{model_name="m}} 1",engine="0"}} {running}
+heed:num_requests_waiting{{model_name="m",engine="0"}} 7
+heed:kv_cache_usage_perc{{model_name="m",engine="0"}} 0.42
+heed:prefix_cache_queries_total{{model_name="m",engine="0"}} 200
+heed:prefix_cache_hits_total{{model_name="m",engine="0"}} 50
+heed:generation_tokens_total{{model_name="m",engine="0"}} {tokens}
+heed:time_to_first_token_seconds_bucket{{model_name="m",engine="0",le="+Inf"}} 4
+heed:time_to_first_token_seconds_sum{{model_name="m",engine="0"}} {waited}
+heed:time_to_first_token_seconds_count{{model_name="m",engine="0"}} {firsts}
+"""
+screenshots = None
+server_url = None
+
+
+class Page(unittest.TestCase):
+    """Against a server that plays a model."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = StubServer()
+        cls.browser = Browser()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.browser.close()
+        cls.server.shutdown()
+        cls.server.server_close()
+
+    def setUp(self):
+        self.server.reset()
+        self.server.metrics = METRICS.format(running=3, tokens=1000, waited=0.2, firsts=4)
+        self.browser.size(1280, 860)
+        self.browser.prefer("light")
+        self.browser.open(self.server.url)
+        self.browser.run("localStorage.clear(), sessionStorage.clear()")
+        self.browser.events.clear()
+        self.browser.open(self.server.url)
+        self.browser.wait("document.querySelector('#model-name').textContent === 'stub-model'")
+
+    def tearDown(self):
+        self.server.go_on.set()
+        self.assertEqual(self.browser.complaints(), [])
+        elsewhere = [url for url in self.browser.requested() if not url.startswith((self.server.url, "about:", "data:"))]
+        self.assertEqual(elsewhere, [])
+        self.assertIsNone(self.browser.run("window.hacked ?? null"))
+
+    def shoot(self, name):
+        if screenshots:
+            self.browser.screenshot(f"{screenshots}/{name}.png")
+
+    def say(self, text):
+        self.browser.run("document.querySelector('#prompt').focus()")
+        self.browser.type(text)
+        self.browser.press("Enter")
+
+    def say_and_wait(self, text="Hi"):
+        self.say(text)
+        self.wait_for_end()
+
+    def wait_for_end(self):
+        self.browser.wait("document.querySelector('.turn.assistant:last-child .stats') && "
+                          "!document.querySelector('.streaming') && document.querySelector('#stop').hidden")
+
+    def answer(self):
+        return self.browser.text(".turn.assistant:last-child .body")
+
+    def test_an_answer_streams_in(self):
+        self.server.script = [content("Half"), HOLD, content(" and é☃ half.")]
+        self.say("Hello there")
+        self.browser.wait("document.querySelector('.turn.assistant .body')?.textContent === 'Half'")
+        self.assertTrue(self.browser.run("document.querySelector('#send').hidden"))
+        self.assertEqual(self.browser.run("document.querySelector('#prompt').value"), "")
+        self.say("Not now")  # while it answers, nothing more is sent
+        self.server.go_on.set()
+        self.wait_for_end()
+        self.assertEqual(self.answer(), "Half and é☃ half.")
+        self.assertEqual(self.browser.text(".turn.user .bubble"), "Hello there")
+        self.assertRegex(self.browser.text(".stats"), r"^40 tokens · [\d,]+ tokens/s · first after \d+ ms · 16 of 20 cached$")
+        self.assertEqual(self.server.asked, [{
+            "model": "stub-model", "messages": [{"role": "user", "content": "Hello there"}], "stream": True,
+            "stream_options": {"include_usage": True}}])
+
+    def test_the_conversation_goes_on(self):
+        self.server.script = [content("First.")]
+        self.say_and_wait("One")
+        self.say_and_wait("Two")
+        self.assertEqual(self.server.asked[1]["messages"], [
+            {"role": "user", "content": "One"}, {"role": "assistant", "content": "First."},
+            {"role": "user", "content": "Two"}])
+        self.assertEqual(self.browser.run("document.querySelectorAll('#regenerate').length"), 1)
+
+    def test_stop_ends_the_answer_and_keeps_what_came(self):
+        for how in ["button", "escape"]:
+            self.server.client_left.clear()
+            self.server.script = [content("Endless"), HOLD]
+            self.say("Go on")
+            self.browser.wait("document.querySelector('.streaming .body')?.textContent === 'Endless'")
+            if how == "button":
+                self.browser.click("#stop")
+            else:
+                self.browser.press("Escape")
+            self.assertTrue(self.server.client_left.wait(browsers.DEADLINE), "the server did not notice")
+            self.wait_for_end()
+            self.assertEqual(self.answer(), "Endless")
+            self.assertEqual(self.browser.text(".turn.assistant:last-child .end-note"), "Stopped.")
+        self.server.script = [content("Fine.")]
+        self.say_and_wait("Next")
+        self.assertEqual(self.server.asked[-1]["messages"][1], {"role": "assistant", "content": "Endless"})
+
+    def test_settings_reach_the_request_and_are_kept(self):
+        given = {"temperature": 0.7, "top_p": 0.9, "top_k": 40, "min_p": 0.05, "max_tokens": 99, "seed": 7,
+                 "presence_penalty": 0.5, "frequency_penalty": -0.5, "repetition_penalty": 1.1}
+        self.browser.fill("#settings [name=system]", "Be brief.")
+        for name, value in given.items():
+            self.browser.fill(f"#settings [name={name}]", str(value))
+        self.shoot("settings")
+        self.browser.open(self.server.url)
+        self.browser.wait("document.querySelector('#model-name').textContent === 'stub-model'")
+        self.say_and_wait()
+        asked = self.server.asked[0]
+        self.assertEqual({name: asked[name] for name in given}, given)
+        self.assertEqual(asked["messages"][0], {"role": "system", "content": "Be brief."})
+        self.browser.click("#reset-settings")
+        self.say_and_wait()
+        self.assertEqual(set(self.server.asked[1]), {"model", "messages", "stream", "stream_options"})
+        self.assertEqual(self.server.asked[1]["messages"][0]["role"], "user")
+
+    def test_html_in_what_the_model_says_is_text(self):
+        tool = {"tool_calls": [{"index": 0, "id": "c1", "function": {"name": HOSTILE, "arguments": HOSTILE}}]}
+        text = f"{HOSTILE}\n\n- {HOSTILE}\n\n```{HOSTILE}\n{HOSTILE}\n```\n\n`{HOSTILE}` **{HOSTILE}**\n\n" \
+               "[a](javascript:window.hacked=1) [b](data:text/html,x) [c](https://x.example/\"onclick=\"window.hacked=1)"
+        self.server.model = HOSTILE
+        self.browser.open(self.server.url)
+        self.browser.wait("document.querySelector('#model-name').textContent.startsWith('<img')")
+        self.server.script = [{"reasoning_content": HOSTILE}, content(text), tool]
+        self.say_and_wait(HOSTILE)
+        self.assertEqual(self.browser.run("document.querySelectorAll('#turns :is(img, script, iframe, style)').length"), 0)
+        self.assertIn(HOSTILE, self.browser.run("document.querySelector('.turn.assistant .body p').textContent"))
+        self.assertIn(HOSTILE, self.browser.run("document.querySelector('.bubble').textContent"))
+        links = self.browser.run("[...document.querySelectorAll('#turns a')].map((a) => a.getAttribute('href'))")
+        self.assertTrue(all(link.startswith("https://") for link in links), links)
+        self.assertEqual(self.browser.run("document.querySelectorAll('#turns [onclick], #turns [onerror]').length"), 0)
+        self.server.refusal = (400, HOSTILE)
+        self.say_and_wait()
+        self.assertEqual(self.browser.text(".end-note.failed"), HOSTILE)
+
+    def test_markdown_is_drawn(self):
+        self.server.script = [content(part) for part in re.findall(r"(?s).{1,7}", MARKDOWN)]
+        self.say_and_wait()
+        look = lambda selector: self.browser.run(f"[...document.querySelectorAll('.body {selector}')].map((e) => e.textContent)")
+        self.assertEqual(look("h3"), ["A title"])
+        self.assertEqual(look("strong"), ["bold", "item", "2"])
+        self.assertEqual(look("em"), ["italic"])
+        self.assertEqual(look("p > code"), ["code *as is*"])
+        self.assertEqual(look("ol > li > ul > li"), ["inner item", "another"])
+        self.assertEqual(look("pre"), ['def f(x):\n\treturn x < 3 and "<b>"'])
+        self.assertEqual(look("figcaption span"), ["python"])
+        self.assertEqual(look("td"), ["1", "2"])
+        self.assertEqual(look("blockquote"), ["quoted"])
+        self.assertIn("2 * 3 * 4, snake_case_name and a link", look("p")[0])
+        self.assertEqual(self.browser.run("document.querySelector('.body a').href"), "https://example.org/a?b=c")
+        self.shoot("markdown")
+
+    def test_hostile_markdown_does_not_hang_the_page(self):
+        for text in ["**a " * 20000, "- " * 5000 + "x", "> " * 5000, "`" * 9999 + "a" * 9999, "[" * 20000, "|a" * 9999 + "\n|-|",
+                     "*a _b " * 9000, "\n".join("  " * i + "- x" for i in range(300))]:
+            self.server.script = [content(text)]
+            self.say_and_wait()
+            self.browser.click("#new-chat")
+
+    def test_reasoning_is_shown_and_folds_when_the_answer_begins(self):
+        self.server.script = [{"reasoning_content": "Let me "}, {"reasoning_content": "think."}, HOLD, content("Yes.")]
+        self.say("Is it so?")
+        self.browser.wait("document.querySelector('.thoughts')?.open")
+        self.browser.wait("document.querySelector('.thoughts-text').textContent === 'Let me think.'")
+        self.server.go_on.set()
+        self.wait_for_end()
+        self.assertFalse(self.browser.run("document.querySelector('.thoughts').open"))
+        self.assertEqual(self.browser.text(".thoughts summary"), "Thoughts")
+        self.assertEqual(self.answer(), "Yes.")
+        self.browser.click(".thoughts summary")
+        self.assertEqual(self.browser.text(".thoughts-text"), "Let me think.")
+        self.shoot("reasoning")
+        self.say_and_wait("And?")
+        self.assertEqual(self.server.asked[1]["messages"][1], {"role": "assistant", "content": "Yes."})
+
+    def test_tool_calls_are_shown_and_answered(self):
+        call = lambda **fields: {"tool_calls": [{"index": 0, **fields}]}
+        self.server.script = [call(id="call_7", type="function", function={"name": "weather", "arguments": ""}),
+                              call(function={"arguments": '{"city": '}), call(function={"arguments": '"Oslo"}'})]
+        self.server.finish = "tool_calls"
+        tools = '[{"type":"function","function":{"name":"weather","parameters":{"type":"object"}}}]'
+        self.browser.click("#tools-field summary")
+        self.browser.fill("#settings [name=tools]", tools)
+        self.say_and_wait("Weather?")
+        self.assertEqual(self.server.asked[0]["tools"][0]["function"]["name"], "weather")
+        self.assertEqual(self.browser.text(".tool strong"), "weather")
+        self.assertEqual(self.browser.text(".tool code"), '{\n  "city": "Oslo"\n}')
+        self.browser.fill(".tool-result textarea", "rain")
+        self.shoot("tools")
+        self.server.script = [content("It rains.")]
+        self.server.finish = "stop"
+        self.browser.click("#send-results")
+        self.browser.wait("document.querySelectorAll('.turn.assistant').length === 2")
+        self.wait_for_end()
+        self.assertEqual(self.answer(), "It rains.")
+        self.assertEqual(self.server.asked[1]["messages"][1:], [
+            {"role": "assistant", "content": None, "tool_calls": [
+                {"id": "call_7", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}]},
+            {"role": "tool", "tool_call_id": "call_7", "content": "rain"}])
+
+    def test_regenerate_asks_the_same_again(self):
+        self.say_and_wait("Tell")
+        self.server.script = [content("Another.")]
+        self.browser.click("#regenerate")
+        self.browser.wait("document.querySelector('.body')?.textContent === 'Another.'")
+        self.wait_for_end()
+        self.assertEqual(self.server.asked[0], self.server.asked[1])
+        self.assertEqual(self.browser.run("document.querySelectorAll('.turn').length"), 2)
+
+    def test_a_new_chat_begins_anew_even_while_answering(self):
+        self.server.script = [content("Long"), HOLD]
+        self.say("One")
+        self.browser.wait("document.querySelector('.streaming .body')?.textContent === 'Long'")
+        self.browser.click("#new-chat")
+        self.assertTrue(self.server.client_left.wait(browsers.DEADLINE))
+        self.assertFalse(self.browser.run("document.querySelector('#welcome').hidden"))
+        self.server.script = [content("Fresh.")]
+        self.say_and_wait("Two")
+        self.assertEqual(self.server.asked[1]["messages"], [{"role": "user", "content": "Two"}])
+        self.assertEqual(self.browser.run("document.querySelectorAll('.turn').length"), 2)
+
+    def test_light_and_dark_follow_the_system_and_the_switch(self):
+        colours = lambda: self.browser.run("[getComputedStyle(document.body).backgroundColor, "
+                                           "getComputedStyle(document.body).color]")
+        light = colours()
+        self.browser.prefer("dark")
+        dark = colours()
+        self.assertTrue(light[0] != dark[0] and light[1] != dark[1], (light, dark))
+        self.browser.click("#theme")
+        self.assertEqual(colours(), light)  # chosen, whatever the system says
+        self.browser.open(self.server.url)
+        self.assertEqual(colours(), light)
+        self.browser.click("#theme")
+        self.browser.prefer("light")
+        self.assertEqual(colours(), dark)
+
+    def test_text_stands_out_from_its_ground(self):
+        contrast = """(() => {
+          const light = (c) => { const v = c.match(/[\\d.]+/g).slice(0, 3).map((x) => x / 255)
+              .map((x) => x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4);
+            return 0.2126 * v[0] + 0.7152 * v[1] + 0.0722 * v[2]; };
+          const probe = document.body.appendChild(document.createElement('i'));
+          const colour = (name) => { probe.style.color = `var(--${name})`; return light(getComputedStyle(probe).color); };
+          const ratio = (a, b) => { const [x, y] = [colour(a), colour(b)].sort((p, q) => q - p);
+            return (x + 0.05) / (y + 0.05); };
+          const pairs = [['text', 'page'], ['text', 'raised'], ['text', 'said'], ['muted', 'page'], ['muted', 'raised'],
+            ['muted', 'sunken'], ['text', 'sunken'], ['on-accent', 'accent'], ['accent', 'page'], ['danger', 'page']];
+          const found = pairs.map(([a, b]) => [`${a} on ${b}`, ratio(a, b)]);
+          probe.remove();
+          return found; })()"""
+        for scheme in ["light", "dark"]:
+            self.browser.prefer(scheme)
+            for pair, ratio in self.browser.run(contrast):
+                self.assertGreaterEqual(ratio, 4.5, f"{pair}, {scheme}")
+
+    def test_gauges_show_the_metrics(self):
+        shown = lambda name: self.browser.text(f"#gauge-{name}")
+        self.browser.wait("document.querySelector('#gauge-running').textContent === '3'")
+        self.assertEqual([shown(name) for name in ["waiting", "cache", "hits", "ttft"]], ["7", "42 %", "25 %", "50 ms"])
+        self.server.metrics = METRICS.format(running=1, tokens=1100, waited=2.2, firsts=5)
+        self.browser.wait("document.querySelector('#gauge-running').textContent === '1'")
+        self.assertEqual(shown("ttft"), "2.00 s")
+        self.assertRegex(shown("rate"), r"^\d+(\.\d)?$")
+        self.assertGreater(float(shown("rate")), 0)
+        self.assertIn("M", self.browser.run("document.querySelector('.gauge .line').getAttribute('d')"))
+
+    def test_a_key_is_asked_for_when_one_is_needed(self):
+        self.server.key = "s3cret"
+        self.browser.open(self.server.url)
+        self.browser.wait("document.querySelector('#key-dialog').open")
+        self.shoot("key")
+        self.browser.type("s3cret")
+        self.browser.press("Enter")
+        self.browser.wait("document.querySelector('#server-state').dataset.state === 'ready'")
+        self.say_and_wait()
+        self.assertEqual(self.answer(), "Hello.")
+        self.assertNotIn("s3cret", self.browser.run("JSON.stringify(localStorage)"))
+
+    def test_what_goes_wrong_is_said(self):
+        self.server.refusal = (400, "temperature: 9 is not within 0 and 2")
+        self.say_and_wait()
+        self.assertEqual(self.browser.text(".end-note.failed"), "temperature: 9 is not within 0 and 2")
+        self.server.refusal = None
+        self.server.script = [content("Half"), HOLD, BREAK]
+        self.browser.click("#regenerate")
+        self.browser.wait("document.querySelector('.body')?.textContent === 'Half'")
+        self.server.go_on.set()
+        self.wait_for_end()
+        self.assertEqual(self.browser.text(".end-note.failed"), "The connection broke off.")
+        self.server.script = [content("Half"), FAIL]
+        self.browser.click("#regenerate")
+        self.browser.wait("document.querySelector('.end-note.failed')?.innerText === 'The engine has failed'")
+        self.browser.click("#tools-field summary")
+        self.browser.fill("#settings [name=tools]", "[{")
+        self.say_and_wait("More")
+        self.assertRegex(self.browser.text(".turn:last-child .end-note.failed"), r"^Tools: ")
+
+    def test_a_server_that_loads_is_waited_for(self):
+        state = "document.querySelector('#server-state').dataset.state"
+        self.server.loading = True
+        self.browser.open(self.server.url)
+        self.browser.wait(f"{state} === 'busy'")
+        self.server.loading = False
+        self.browser.wait(f"{state} === 'ready' && document.querySelector('#model-name').textContent === 'stub-model'")
+
+    def test_shift_enter_breaks_the_line(self):
+        self.browser.run("document.querySelector('#prompt').focus()")
+        self.browser.type("one")
+        self.browser.press("Enter", shift=True)
+        self.browser.type("two")
+        self.browser.press("Enter")
+        self.wait_for_end()
+        self.assertEqual(self.server.asked[0]["messages"][0]["content"], "one\ntwo")
+
+    def test_the_view_follows_the_text_unless_the_reader_leaves(self):
+        at_end = "(() => { const s = document.querySelector('#scroll'); return s.scrollHeight - s.scrollTop - s.clientHeight < 5; })()"
+        self.server.script = [content("line\n\n" * 80), HOLD, content("more\n\n" * 40)]
+        self.say("Much")
+        self.browser.wait("document.querySelectorAll('.body p').length === 80")
+        self.assertTrue(self.browser.run(at_end))
+        self.browser.run("document.querySelector('#scroll').scrollTop = 0")
+        self.browser.wait("!document.querySelector('#latest').hidden")
+        self.server.go_on.set()
+        self.wait_for_end()
+        self.assertEqual(self.browser.run("document.querySelector('#scroll').scrollTop"), 0)
+        self.browser.click("#latest")
+        self.assertTrue(self.browser.run(at_end))
+
+    def test_every_control_has_a_name(self):
+        self.server.script = [{"reasoning_content": "Hm."}, content("```\nx\n```"),
+                              {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}]}]
+        self.say_and_wait()
+        roles = {"button", "textbox", "spinbutton", "link", "DisclosureTriangle", "searchbox"}
+        seen = 0
+        for node in self.browser.send("Accessibility.getFullAXTree")["nodes"]:
+            if not node.get("ignored") and node["role"]["value"] in roles:
+                seen += 1
+                self.assertTrue(node.get("name", {}).get("value", "").strip(), node)
+        self.assertGreater(seen, 15)
+
+    def test_a_phone_shows_it_all(self):
+        self.browser.size(390, 844, phone=True)
+        self.browser.open(self.server.url)
+        self.browser.wait("document.querySelector('#model-name').textContent === 'stub-model'")
+        self.shoot("phone_welcome")
+        self.server.script = [content(MARKDOWN + "\n" + "a_very_long_word" * 20)]
+        self.say_and_wait("Show me everything that you can write, in one answer, please.")
+        self.shoot("phone")
+        self.assertLessEqual(self.browser.run("document.documentElement.scrollWidth"), 390)
+        self.assertLessEqual(self.browser.run("document.querySelector('#scroll').scrollWidth"), 390)
+        self.assertTrue(self.browser.run("document.querySelector('#panel').inert"))
+        self.browser.click("#panel-toggle")
+        self.browser.wait("!document.querySelector('#panel').inert")
+        box = self.browser.run("(() => { const r = document.querySelector('#panel').getBoundingClientRect(); return [r.x, r.right]; })()")
+        self.assertTrue(0 <= box[0] and box[1] <= 391, box)
+        self.shoot("phone_panel")
+        self.browser.press("Escape")
+        self.assertTrue(self.browser.run("document.querySelector('#panel').inert"))
+
+    def look(self):
+        """Not a test, for there is nothing to hold it to but the eye: --screenshots."""
+        for i in range(3):
+            self.server.metrics = METRICS.format(running=3 + i % 2, tokens=1000 + 700 * i * i, waited=0.2, firsts=4)
+            self.browser.run("new Promise((done) => setTimeout(done, 2100))")
+        for scheme in ["light", "dark"]:
+            self.browser.prefer(scheme)
+            self.shoot(f"welcome_{scheme}")
+        self.server.script = [{"reasoning_content": "The user wants an overview."}, content(MARKDOWN)]
+        self.say_and_wait("What can you show me?")
+        self.server.script = [content("A second answer, which is being written right n"), HOLD]
+        self.say("And now something shorter, on two lines.\nPlease.")
+        self.browser.wait("document.querySelector('.streaming .body')?.textContent.length > 10")
+        for scheme in ["light", "dark"]:
+            self.browser.prefer(scheme)
+            self.shoot(f"chat_{scheme}")
+
+
+class RealServer(unittest.TestCase):
+    """Against the URL that was given."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.browser = Browser()
+        cls.browser.open(server_url)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.browser.close()
+
+    def tearDown(self):
+        self.assertEqual(self.browser.complaints(), [])
+
+    def test_a_conversation_is_held(self):
+        browser = self.browser
+        browser.wait("document.querySelector('#server-state').dataset.state === 'ready'")
+        self.assertNotEqual(browser.text("#model-name"), "…")
+        for number in range(1, 3):
+            browser.fill("#prompt", "Who's there?")
+            browser.press("Enter")
+            browser.wait(f"document.querySelectorAll('.turn.assistant .stats:not(:empty)').length === {number}")
+            self.assertTrue(browser.text(".turn.assistant:last-child .body").strip())
+            self.assertRegex(browser.text(".turn.assistant:last-child .stats"), r"^[\d,]+ tokens?")
+        self.assertIsNone(browser.text(".end-note.failed"))
+        browser.wait("document.querySelector('#gauge-ttft').textContent !== '–'")
+        if screenshots:
+            browser.screenshot(f"{screenshots}/real.png")
+
+    def test_settings_that_are_refused_are_named(self):
+        self.browser.fill("#settings [name=temperature]", "-1")
+        self.browser.fill("#prompt", "Hi")
+        self.browser.press("Enter")
+        self.browser.wait("document.querySelector('.end-note.failed')?.innerText.includes('temperature')")
+        self.browser.click("#reset-settings")
+
+    def test_stop_ends_an_answer(self):
+        browser = self.browser
+        browser.click("#new-chat")
+        browser.fill("#prompt", "Tell me everything.")
+        browser.press("Enter")
+        browser.press("Escape")
+        browser.wait("document.querySelector('#stop').hidden")
+        browser.wait("document.querySelector('#gauge-running').textContent === '0'")
+
+
+def main():
+    global screenshots, server_url
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--screenshots")
+    parser.add_argument("--server")
+    options, rest = parser.parse_known_args()
+    screenshots, server_url = options.screenshots, options.server
+    if not find_browser():
+        print(f"skipped: none of {', '.join(browsers.NAMES)} is installed; run ./setup.sh --test")
+        sys.exit(77)
+    if not any(name.startswith(("Page", "RealServer")) for name in rest):
+        rest += ["RealServer"] if server_url else ["Page", "Page.look"] if screenshots else ["Page"]
+    unittest.main(argv=[sys.argv[0], *rest], verbosity=2)
+
+
+if __name__ == "__main__":
+    main()
