@@ -39,7 +39,8 @@ struct Event {
                                                       // from the second on, itself and then the likeliest
   std::optional<Finish> finish;                       // set on the last event
   int cached_tokens = 0;                              // of the prompt, found in the prefix cache
-  std::optional<double> waited;  // seconds from submit() to its first step, once it had one
+  double queue_seconds = 0;    // from submit() to the first step that ran a part of it (or to its end)
+  double prefill_seconds = 0;  // from then to the first token (or to the end)
 };
 
 struct Request {

@@ -28,7 +28,7 @@ void Answers::hear(int index, const Event& event) {
   Choice& choice = choices_[static_cast<size_t>(index)];
   if (!choice.told) {
     if (index == 0) usage_.cached_tokens = event.cached_tokens;
-    choice.scheduled = event.waited;
+    if (event.id >= 0) choice.scheduled = event.queue_seconds;
     if (event.id >= 0) count_token(choice);
     AnswerDelta delta = choice.text.hear(event);
     const std::optional<EndReason> end = delta.end;
