@@ -127,6 +127,16 @@ void write_multipart_seeds(const std::filesystem::path& folder) {
   write(folder / "cut", type + purpose + file);
 }
 
+void write_http_seeds(const std::filesystem::path& folder) {
+  write(folder / "get",
+        "\x40GET /v1//models/?a=%20 HTTP/1.1\r\nHost: [::1]:80\r\nAuthorization: Basic OmE=\r\n\r\n");
+  write(folder / "post",
+        "\x80POST http://h/a%2Fb HTTP/1.0\r\nContent-Length: 3\r\nx-api-key: k\r\n\r\nabcGET /");
+  write(folder / "chunked",
+        "\xc0POST /health HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
+        "3;a=\"b\"\r\nabc\r\n0A\r\n0123456789\r\n0\r\nX: y\r\n\r\n");
+}
+
 }  // namespace
 }  // namespace heed
 
@@ -141,5 +151,6 @@ int main(int argc, char** argv) {
   heed::write_sentencepiece_seeds(heed::folder_of(root, "fuzz_sentencepiece"));
   heed::write_api_seeds(heed::folder_of(root, "fuzz_api"));
   heed::write_multipart_seeds(heed::folder_of(root, "fuzz_multipart"));
+  heed::write_http_seeds(heed::folder_of(root, "fuzz_http"));
   return 0;
 }

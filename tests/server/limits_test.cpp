@@ -230,6 +230,7 @@ TEST_F(server_limits, a_whole_answer_that_nobody_reads_is_given_up) {
   start(limits);
   Client client(port(), 4096);
   client.send(get("/big"));
+  ASSERT_TRUE(eventually([this] { return api_.handled() == 1; }));
   EXPECT_TRUE(eventually([this] { return server_->connections() == 0; }));
   EXPECT_LT(client.read_to_end().size(), size_t{8} << 20);
 }
