@@ -109,7 +109,8 @@ TEST(MessagesRender, short_ids_are_those_that_templates_of_mistral_take) {
   renderer.push(end_delta(EndReason::kToolCalls));
   renderer.finish(kUsage);
   std::set<std::string> ids;
-  for (const OrderedJson& call : renderer.message()["content"]) {
+  const OrderedJson message = renderer.message();
+  for (const OrderedJson& call : message["content"]) {
     EXPECT_EQ(call["id"].get<std::string>().size(), 9U);
     ids.insert(call["id"].get<std::string>());
   }
