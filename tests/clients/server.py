@@ -46,6 +46,7 @@ class Server:
             wait_until(lambda: self.get_status("/health") == 200, "/health to say 200")
         except BaseException:
             self.process.kill()
+            self.process.wait()
             print(self.output(), file=sys.stderr)
             raise
 
