@@ -1,32 +1,49 @@
 #include "engine/batch.h"
 
-#include <algorithm>
-
-#include "base/checked.h"
+#include <numeric>
 
 namespace heed {
+namespace {
 
-Batch build_batch(const Cache& cache, std::span<const Scheduled> scheduled) {
-  Batch batch;
-  batch.groups.resize(cache.layout().groups.size());
+void resize(Batch& batch, const Cache& cache, std::span<const Scheduled> scheduled) {
+  size_t tokens = 0;
+  size_t logits = 0;
   for (const Scheduled& item : scheduled) {
-    const int64_t blocks = div_up(item.sequence->computed + item.count, cache.layout().kernel_block);
-    for (BatchGroup& group : batch.groups) group.table_stride = std::max(group.table_stride, blocks);
+    tokens += static_cast<size_t>(item.count);
+    logits += static_cast<size_t>(item.logit_count);
   }
-  batch.seq_start.push_back(0);
-  for (int i = 0; i < static_cast<int>(scheduled.size()); ++i) {
+  batch.tokens.resize(tokens);
+  batch.positions.resize(tokens);
+  batch.logit_rows.resize(logits);
+  batch.seq_start.resize(scheduled.size() + 1);
+  batch.table_rows.resize(scheduled.size());
+  batch.groups.resize(cache.layout().groups.size());
+  for (BatchGroup& group : batch.groups) {
+    group.slots.resize(tokens);
+    group.rows.resize(tokens);
+  }
+}
+
+}  // namespace
+
+void build_batch(const Cache& cache, std::span<const Scheduled> scheduled, Batch& batch) {
+  resize(batch, cache, scheduled);
+  int32_t row = 0;
+  auto logit_row = batch.logit_rows.begin();
+  batch.seq_start[0] = 0;
+  for (size_t i = 0; i < scheduled.size(); ++i) {
     const Scheduled& item = scheduled[i];
     const Sequence& sequence = *item.sequence;
-    for (int p = sequence.computed; p < sequence.computed + item.count; ++p) {
-      batch.tokens.push_back(sequence.tokens[p]);
-      batch.positions.push_back(p);
-    }
-    const auto end = static_cast<int32_t>(batch.tokens.size());
-    for (int32_t row = end - item.logit_count; row < end; ++row) batch.logit_rows.push_back(row);
-    batch.seq_start.push_back(end);
-    cache.append(sequence, i, item.count, batch.groups);
+    std::copy_n(sequence.tokens.begin() + sequence.computed, item.count, batch.tokens.begin() + row);
+    std::iota(batch.positions.begin() + row, batch.positions.begin() + row + item.count, sequence.computed);
+    cache.place(sequence, item.count, row, batch.groups);
+    row += item.count;
+    std::iota(logit_row, logit_row + item.logit_count, row - item.logit_count);
+    logit_row += item.logit_count;
+    batch.seq_start[i + 1] = row;
+    batch.table_rows[i] = sequence.table_row;
   }
-  return batch;
+  cache.point_to_tables(batch.groups);
 }
 
 }  // namespace heed

@@ -14,7 +14,8 @@ struct Scheduled {
   int logit_count = 0;  // logits are wanted for the last so many of them
 };
 
-// The cache must have been extended for every sequence.
-Batch build_batch(const Cache& cache, std::span<const Scheduled> scheduled);
+// Fills `batch`, whatever it held before; its memory is used again. The cache must have been extended for
+// every sequence, and the batch is good until the cache is extended again.
+void build_batch(const Cache& cache, std::span<const Scheduled> scheduled, Batch& batch);
 
 }  // namespace heed

@@ -3,11 +3,10 @@
 //   free      no holder, content unknown
 //   held      one or more holders; with a key once its content is complete
 //   cached    no holder, but a key: can be found and shared again until its memory is needed, oldest first
+//
+// All memory is taken when it is made: nothing here allocates later, and every operation takes constant time.
 #pragma once
 #include <cstdint>
-#include <list>
-#include <optional>
-#include <unordered_map>
 #include <vector>
 
 #include "base/siphash.h"
@@ -18,7 +17,7 @@ namespace heed {
 // What a page holds: all tokens of its sequence up to its end, for one cache group.
 struct PageKey {
   Hash128 prefix;
-  int group = 0;
+  int group = -1;  // -1: no key
   bool operator==(const PageKey&) const = default;
 };
 
@@ -42,29 +41,31 @@ class BlockPool {
 
   int pages() const { return static_cast<int>(states_.size()); }
   int held_pages() const { return pages() - available_pages(); }
-  int available_pages() const { return static_cast<int>(free_.size() + cached_.size()); }
-  int cached_pages() const { return static_cast<int>(cached_.size()); }
+  int available_pages() const { return static_cast<int>(free_.size()) + cached_; }
+  int cached_pages() const { return cached_; }
   int holders(int page) const { return states_[page].holders; }
   char* memory() const { return static_cast<char*>(memory_.data()); }
+  int64_t bytes() const { return memory_.bytes(); }
+  // Every page is free, held or cached, each list and the index agree. Aborts if not.
+  void check() const;
 
  private:
   struct State {
+    PageKey key;
     int holders = 0;
-    std::optional<PageKey> key;
-    std::list<int>::iterator place;  // in cached_, while there
+    int older = -1, newer = -1;  // neighbours among the cached pages, while there
   };
-  struct KeyHash {
-    size_t operator()(const PageKey& key) const {
-      return key.prefix.low ^ (static_cast<uint64_t>(key.group) << 1);
-    }
-  };
+  size_t home_of(const PageKey& key) const;
   void drop_key(int page);
+  void link_newest(int page);
+  void unlink(int page);
 
   Buffer memory_;
   std::vector<State> states_;
   std::vector<int> free_;
-  std::list<int> cached_;  // oldest first
-  std::unordered_map<PageKey, int, KeyHash> index_;
+  int oldest_ = -1, newest_ = -1, cached_ = 0;
+  // Page of each key: open addressing with linear probing, -1 where empty, never more than half full.
+  std::vector<int32_t> index_;
 };
 
 }  // namespace heed

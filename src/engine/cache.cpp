@@ -1,6 +1,7 @@
 #include "engine/cache.h"
 
 #include <algorithm>
+#include <climits>
 #include <numeric>
 
 #include "base/checked.h"
@@ -20,21 +21,34 @@ int common_prefix_step(const CacheLayout& layout) {
   return static_cast<int>(std::min<int64_t>(step, kUnbounded));
 }
 
+// Whole pages of every group, which may end beyond the longest sequence.
+int64_t table_stride(const CacheLayout& layout, int max_len) {
+  int64_t stride = 0;
+  for (const CacheGroup& group : layout.groups) {
+    stride = std::max(stride, round_up(max_len, group.block_tokens) / layout.kernel_block);
+  }
+  return stride;
+}
+
 int sink_blocks(const CacheGroup& group) {
   return static_cast<int>(div_up(group.mask.sinks, group.block_tokens));
 }
 
 }  // namespace
 
-Cache::Cache(CacheLayout layout, int pages, bool prefix_caching)
+Cache::Cache(CacheLayout layout, const CacheOptions& options)
     : layout_(std::move(layout)),
-      pool_(layout_.page_bytes, pages),
-      prefix_caching_(prefix_caching),
+      pool_(layout_.page_bytes, options.pages),
+      tables_(static_cast<int>(layout_.groups.size()), table_stride(layout_, options.max_len),
+              options.sequences),
+      max_len_(options.max_len),
+      prefix_caching_(options.prefix_caching),
       hash_block_(common_hash_block(layout_)),
       prefix_step_(common_prefix_step(layout_)),
       secret_(random_key()) {
   for (const CacheGroup& group : layout_.groups) {
-    CHECK(layout_.page_bytes * pages / group.unit_bytes <= INT32_MAX, "block table entries are 32 bits wide");
+    CHECK(layout_.page_bytes * options.pages / group.unit_bytes <= INT32_MAX,
+          "block table entries are 32 bits wide");
   }
 }
 
@@ -75,7 +89,7 @@ bool Cache::prefix_is_there(const Sequence& sequence, int length,
 }
 
 int Cache::take_prefix(Sequence& sequence) {
-  CHECK(sequence.computed == 0 && sequence.pages.empty());
+  CHECK(sequence.computed == 0 && sequence.held.empty());
   const int most = (static_cast<int>(sequence.tokens.size()) - 1) / prefix_step_ * prefix_step_;
   if (!prefix_caching_ || most <= 0) return 0;
   hash_up_to(sequence, most / hash_block_);
@@ -96,39 +110,81 @@ int Cache::take_prefix(Sequence& sequence) {
   while (length > 0 && !may_end(length)) length -= prefix_step_;
   if (length <= 0) return 0;
 
-  sequence.pages.resize(layout_.groups.size());
-  sequence.freed.assign(layout_.groups.size(), 0);
-  sequence.keyed.assign(layout_.groups.size(), 0);
+  hold(sequence);
   for (int g = 0; g < static_cast<int>(layout_.groups.size()); ++g) {
     const CacheGroup& group = layout_.groups[g];
+    HeldPages& held = sequence.held[g];
     const int blocks = length / group.block_tokens;
     const int first = std::min(row_of(group.mask, sequence.facts(), length).lo / group.block_tokens, blocks);
+    held.pages.assign(blocks, -1);
     for (int b = 0; b < blocks; ++b) {
-      const bool needed = b >= first || b < sink_blocks(group);
-      sequence.pages[g].push_back(needed ? pool_.find(key_of(sequence, g, b)) : -1);
-      if (needed) pool_.share(sequence.pages[g].back());
+      if (b < first && b >= sink_blocks(group)) continue;
+      set_page(sequence, g, b, pool_.find(key_of(sequence, g, b)));
+      pool_.share(held.pages[b]);
     }
-    sequence.freed[g] = first;
-    sequence.keyed[g] = blocks;
+    held.freed = first;
+    held.keyed = blocks;
   }
   sequence.computed = length;
+  update_next_key(sequence);
   return length;
 }
 
+void Cache::hold(Sequence& sequence) {
+  if (sequence.table_row >= 0) return;
+  sequence.table_row = tables_.take();
+  sequence.held.resize(layout_.groups.size());
+}
+
+void Cache::set_page(Sequence& sequence, int group, int block, int page) {
+  sequence.held[group].pages[block] = page;
+  const CacheGroup& g = layout_.groups[group];
+  const int per_page = g.block_tokens / layout_.kernel_block;
+  int32_t* entries = tables_.row(group, sequence.table_row) + int64_t{block} * per_page;
+  for (int i = 0; i < per_page; ++i) entries[i] = page < 0 ? -1 : entry(g, page, i);
+}
+
 void Cache::trim(Sequence& sequence) {
-  sequence.pages.resize(layout_.groups.size());
-  sequence.freed.resize(layout_.groups.size(), 0);
-  sequence.keyed.resize(layout_.groups.size(), 0);
-  for (size_t g = 0; g < layout_.groups.size(); ++g) {
+  sequence.next_death = INT_MAX;
+  for (int g = 0; g < static_cast<int>(layout_.groups.size()); ++g) {
     const CacheGroup& group = layout_.groups[g];
-    std::vector<int>& pages = sequence.pages[g];
+    HeldPages& held = sequence.held[g];
     const RowMask next = row_of(group.mask, sequence.facts(), sequence.computed);
-    const int dead = std::min(next.lo / group.block_tokens, static_cast<int>(pages.size()));
-    for (int block = std::max(sequence.freed[g], sink_blocks(group)); block < dead; ++block) {
-      if (pages[block] >= 0) pool_.give_back(pages[block]);
-      pages[block] = -1;
+    const int dead = std::min(next.lo / group.block_tokens, static_cast<int>(held.pages.size()));
+    for (int block = std::max(held.freed, sink_blocks(group)); block < dead; ++block) {
+      if (held.pages[block] < 0) continue;
+      pool_.give_back(held.pages[block]);
+      set_page(sequence, g, block, -1);
     }
-    sequence.freed[g] = std::max(sequence.freed[g], dead);
+    held.freed = std::max(held.freed, dead);
+    sequence.next_death = std::min(sequence.next_death, next_death_of(sequence, g));
+  }
+}
+
+// No block of the group dies before `computed` is there. Interval bounds never decrease, so one look at a
+// later row speaks for all rows before it.
+int Cache::next_death_of(const Sequence& sequence, int group) const {
+  const CacheGroup& g = layout_.groups[group];
+  const auto lo = [&](int position) { return row_of(g.mask, sequence.facts(), position).lo; };
+  const int boundary = (sequence.held[group].freed + 1) * g.block_tokens;
+  if (lo(max_len_) < boundary) return INT_MAX;
+  const int later = sequence.computed + std::max(boundary - lo(sequence.computed) - 1, 0);  // as windows move
+  return lo(later) < boundary ? later + 1 : sequence.computed + 1;
+}
+
+void Cache::update_room(Sequence& sequence) const {
+  sequence.room = INT_MAX;
+  for (size_t g = 0; g < layout_.groups.size(); ++g) {
+    const auto blocks = static_cast<int>(sequence.held[g].pages.size());
+    sequence.room = std::min(sequence.room, blocks * layout_.groups[g].block_tokens);
+  }
+}
+
+void Cache::update_next_key(Sequence& sequence) const {
+  sequence.next_key = INT_MAX;
+  for (size_t g = 0; g < layout_.groups.size(); ++g) {
+    sequence.next_key =
+        std::min(sequence.next_key, (sequence.held[g].keyed + 1) * layout_.groups[g].block_tokens);
   }
 }
 
@@ -136,68 +192,85 @@ int64_t Cache::lacking(const Sequence& sequence, int upto) const {
   int64_t pages = 0;
   for (size_t g = 0; g < layout_.groups.size(); ++g) {
     const int64_t blocks = div_up(upto, layout_.groups[g].block_tokens);
-    const int64_t have = g < sequence.pages.size() ? static_cast<int64_t>(sequence.pages[g].size()) : 0;
+    const int64_t have = g < sequence.held.size() ? static_cast<int64_t>(sequence.held[g].pages.size()) : 0;
     pages += std::max<int64_t>(0, blocks - have);
   }
   return pages;
 }
 
 bool Cache::extend(Sequence& sequence, int upto) {
-  trim(sequence);
+  if (upto <= sequence.room && sequence.computed < sequence.next_death) return true;
+  CHECK(upto <= max_len_, upto, max_len_);
+  hold(sequence);
+  if (sequence.computed >= sequence.next_death) trim(sequence);
   if (lacking(sequence, upto) > pool_.available_pages()) return false;
-  for (size_t g = 0; g < layout_.groups.size(); ++g) {
-    const auto blocks = static_cast<size_t>(div_up(upto, layout_.groups[g].block_tokens));
-    while (sequence.pages[g].size() < blocks) sequence.pages[g].push_back(pool_.take());
+  for (int g = 0; g < static_cast<int>(layout_.groups.size()); ++g) {
+    std::vector<int>& pages = sequence.held[g].pages;
+    const auto blocks = static_cast<int>(div_up(upto, layout_.groups[g].block_tokens));
+    while (static_cast<int>(pages.size()) < blocks) {
+      pages.push_back(-1);
+      set_page(sequence, g, static_cast<int>(pages.size()) - 1, pool_.take());
+    }
   }
+  update_room(sequence);
   return true;
 }
 
 void Cache::commit(Sequence& sequence) {
-  if (!prefix_caching_) return;
+  if (sequence.computed < sequence.next_key || !prefix_caching_) return;
   for (int g = 0; g < static_cast<int>(layout_.groups.size()); ++g) {
     const int block_tokens = layout_.groups[g].block_tokens;
+    HeldPages& held = sequence.held[g];
     const int complete = sequence.computed / block_tokens;
-    if (sequence.keyed[g] < complete) hash_up_to(sequence, complete * block_tokens / hash_block_);
-    for (; sequence.keyed[g] < complete; ++sequence.keyed[g]) {
-      const int page = sequence.pages[g][sequence.keyed[g]];
-      if (page >= 0) pool_.set_key(page, key_of(sequence, g, sequence.keyed[g]));
+    if (held.keyed < complete) hash_up_to(sequence, complete * block_tokens / hash_block_);
+    for (; held.keyed < complete; ++held.keyed) {
+      const int page = held.pages[held.keyed];
+      if (page >= 0) pool_.set_key(page, key_of(sequence, g, held.keyed));
     }
   }
+  update_next_key(sequence);
 }
 
 bool Cache::rewind(Sequence& sequence, int length) {
   CHECK(length >= 0 && length <= sequence.computed, length, sequence.computed);
-  for (size_t g = 0; g < sequence.freed.size(); ++g) {
+  for (size_t g = 0; g < sequence.held.size(); ++g) {
     const CacheGroup& group = layout_.groups[g];
+    const HeldPages& held = sequence.held[g];
     const int needed = row_of(group.mask, sequence.facts(), length).lo / group.block_tokens;
-    if (needed < sequence.freed[g]) return false;
+    if (needed < held.freed) return false;
     // A findable page must keep its content: nothing may be written into it again.
-    if (length % group.block_tokens != 0 && sequence.keyed[g] > length / group.block_tokens) return false;
+    if (length % group.block_tokens != 0 && held.keyed > length / group.block_tokens) return false;
   }
-  for (size_t g = 0; g < sequence.pages.size(); ++g) {
-    std::vector<int>& pages = sequence.pages[g];
-    const auto keep = static_cast<size_t>(div_up(length, layout_.groups[g].block_tokens));
-    for (; pages.size() > keep; pages.pop_back()) {
-      if (pages.back() >= 0) pool_.give_back(pages.back());
-    }
-    sequence.keyed[g] = std::min(sequence.keyed[g], length / layout_.groups[g].block_tokens);
+  for (int g = 0; g < static_cast<int>(sequence.held.size()); ++g) {
+    HeldPages& held = sequence.held[g];
+    const int keep = static_cast<int>(div_up(length, layout_.groups[g].block_tokens));
+    drop_pages(sequence, g, keep);
+    held.keyed = std::min(held.keyed, length / layout_.groups[g].block_tokens);
   }
+  sequence.room = sequence.next_death = sequence.next_key = 0;
   sequence.prefixes.resize(std::min<size_t>(sequence.prefixes.size(), length / hash_block_));
   sequence.computed = length;
   sequence.tokens.resize(length);
   return true;
 }
 
-void Cache::release(Sequence& sequence) {
-  for (std::vector<int>& pages : sequence.pages) {
-    // Last blocks first: the beginnings of prefixes are worth keeping longest.
-    for (; !pages.empty(); pages.pop_back()) {
-      if (pages.back() >= 0) pool_.give_back(pages.back());
-    }
+// Last blocks first: the beginnings of prefixes are worth keeping longest.
+void Cache::drop_pages(Sequence& sequence, int group, int keep) {
+  std::vector<int>& pages = sequence.held[group].pages;
+  while (static_cast<int>(pages.size()) > keep) {
+    const int page = pages.back();
+    set_page(sequence, group, static_cast<int>(pages.size()) - 1, -1);
+    pages.pop_back();
+    if (page >= 0) pool_.give_back(page);
   }
-  sequence.pages.clear();
-  sequence.freed.clear();
-  sequence.keyed.clear();
+}
+
+void Cache::release(Sequence& sequence) {
+  for (int g = 0; g < static_cast<int>(sequence.held.size()); ++g) drop_pages(sequence, g, 0);
+  if (sequence.table_row >= 0) tables_.give_back(sequence.table_row);
+  sequence.table_row = -1;
+  sequence.held.clear();
+  sequence.room = sequence.next_death = sequence.next_key = 0;
   sequence.computed = 0;
 }
 
@@ -206,26 +279,23 @@ int32_t Cache::entry(const CacheGroup& group, int page, int kernel_block) const 
   return static_cast<int32_t>(offset / group.unit_bytes);
 }
 
-void Cache::append(const Sequence& sequence, int index, int count, std::vector<BatchGroup>& groups) const {
-  groups.resize(layout_.groups.size());
+void Cache::place(const Sequence& sequence, int count, int row, std::vector<BatchGroup>& groups) const {
+  const SeqFacts facts = sequence.facts();
   const int end = sequence.computed + count;
   const int kb = layout_.kernel_block;
-  for (size_t g = 0; g < groups.size(); ++g) {
-    const CacheGroup& group = layout_.groups[g];
-    BatchGroup& out = groups[g];
-    const int per_page = group.block_tokens / kb;
-    const auto address = [&](int kernel_block) {
-      const int page = sequence.pages[g][kernel_block / per_page];
-      return page < 0 ? -1 : entry(group, page, kernel_block % per_page);
-    };
-    const int64_t blocks = div_up(end, kb);
-    CHECK(out.table_stride >= blocks, "the batch's tables were made for shorter sequences");
-    out.table.resize((index + 1) * out.table_stride, -1);
-    for (int b = 0; b < blocks; ++b) out.table[index * out.table_stride + b] = address(b);
-    for (int p = sequence.computed; p < end; ++p) {
-      out.slots.push_back(int64_t{address(p / kb)} * kb + p % kb);
-      out.rows.push_back(row_of(group.mask, sequence.facts(), p));
-    }
+  CHECK(end <= sequence.room, end, sequence.room);
+  for (int g = 0; g < static_cast<int>(groups.size()); ++g) {
+    const int32_t* table = tables_.row(g, sequence.table_row);
+    int64_t* slot = groups[g].slots.data() + row;
+    for (int p = sequence.computed; p < end; ++p) *slot++ = int64_t{table[p / kb]} * kb + p % kb;
+    fill_rows(layout_.groups[g].mask, facts, sequence.computed, count, groups[g].rows.data() + row);
+  }
+}
+
+void Cache::point_to_tables(std::vector<BatchGroup>& groups) const {
+  for (int g = 0; g < static_cast<int>(groups.size()); ++g) {
+    groups[g].table = tables_.of(g);
+    groups[g].table_stride = tables_.stride();
   }
 }
 
@@ -253,15 +323,26 @@ std::vector<LayerCache> Cache::layers() const {
 
 void Cache::check(const std::vector<const Sequence*>& sequences) const {
   std::vector<int> holders(pool_.pages(), 0);
+  int rows = 0;
   for (const Sequence* sequence : sequences) {
-    for (const std::vector<int>& pages : sequence->pages) {
-      for (const int page : pages) {
+    rows += sequence->table_row >= 0 ? 1 : 0;
+    for (int g = 0; g < static_cast<int>(sequence->held.size()); ++g) {
+      const CacheGroup& group = layout_.groups[g];
+      const int per_page = group.block_tokens / layout_.kernel_block;
+      const int32_t* table = tables_.row(g, sequence->table_row);
+      for (const int page : sequence->held[g].pages) {
         if (page >= 0) ++holders[page];
+        for (int i = 0; i < per_page; ++i, ++table) {
+          CHECK(*table == (page < 0 ? -1 : entry(group, page, i)), *table, page, i);
+        }
       }
     }
   }
-  for (int page = 0; page < pool_.pages(); ++page)
-    CHECK(holders[page] == pool_.holders(page), page, holders[page]);
+  CHECK(rows == tables_.taken(), rows, tables_.taken());
+  for (int page = 0; page < pool_.pages(); ++page) {
+    CHECK(holders[page] == pool_.holders(page), page, holders[page], pool_.holders(page));
+  }
+  pool_.check();
 }
 
 }  // namespace heed

@@ -10,21 +10,29 @@
 #include "attention/cache_spec.h"
 #include "base/result.h"
 #include "engine/block_pool.h"
+#include "engine/block_tables.h"
 #include "engine/sequence.h"
 #include "model/batch.h"
 #include "model/forward.h"
 
 namespace heed {
 
+struct CacheOptions {
+  int pages = 0;
+  int max_len = 0;    // longest sequence
+  int sequences = 1;  // holding pages at a time; room for more is made when it is needed
+  bool prefix_caching = false;
+};
+
 class Cache {
  public:
-  Cache(CacheLayout layout, int pages, bool prefix_caching = false);
+  Cache(CacheLayout layout, const CacheOptions& options);
 
   // For a sequence without pages: takes over the longest prefix there is of all its tokens but the last, and
   // counts it as computed. Returns its length.
   int take_prefix(Sequence& sequence);
-  // Frees what no token from `sequence.computed` on will read, then takes pages for positions below `upto`.
-  // False, with nothing taken, if pages are lacking.
+  // Frees what no token from `sequence.computed` on will read, then takes pages for positions below `upto`,
+  // at most max_len. False, with nothing taken, if pages are lacking.
   bool extend(Sequence& sequence, int upto);
   // Pages that extend() would take.
   int64_t lacking(const Sequence& sequence, int upto) const;
@@ -37,9 +45,11 @@ class Cache {
   // No prefix computed so far is found again.
   void forget() { pool_.forget(); }
 
-  // The group's part of a batch for tokens [computed, computed + count) of a sequence, appended; `index` is
-  // the sequence's place in the batch.
-  void append(const Sequence& sequence, int index, int count, std::vector<BatchGroup>& groups) const;
+  // The groups' part of a batch for tokens [computed, computed + count) of a sequence: slots and rows from
+  // `row` on.
+  void place(const Sequence& sequence, int count, int row, std::vector<BatchGroup>& groups) const;
+  // Has every group of the batch read the block tables; Sequence::table_row says which row is whose.
+  void point_to_tables(std::vector<BatchGroup>& groups) const;
 
   // Views of the memory, per model layer.
   std::vector<LayerCache> layers() const;
@@ -47,18 +57,27 @@ class Cache {
   const CacheLayout& layout() const { return layout_; }
   const BlockPool& pool() const { return pool_; }
   Hash128 salt_of(std::string_view text) const;
-  // Every page has as many holders as the sequences say. Aborts if not.
+  // Every page has as many holders as the sequences say, and their block tables name these pages. `sequences`
+  // are all that hold any. Aborts if not.
   void check(const std::vector<const Sequence*>& sequences) const;
 
  private:
   int32_t entry(const CacheGroup& group, int page, int kernel_block) const;
+  void hold(Sequence& sequence);
+  void set_page(Sequence& sequence, int group, int block, int page);
+  void drop_pages(Sequence& sequence, int group, int keep);
   void trim(Sequence& sequence);
+  int next_death_of(const Sequence& sequence, int group) const;
+  void update_room(Sequence& sequence) const;
+  void update_next_key(Sequence& sequence) const;
   void hash_up_to(Sequence& sequence, int blocks) const;
   PageKey key_of(const Sequence& sequence, int group, int block) const;
   bool prefix_is_there(const Sequence& sequence, int length, const std::vector<std::vector<int>>& runs) const;
 
   CacheLayout layout_;
   BlockPool pool_;
+  BlockTables tables_;
+  int max_len_;
   bool prefix_caching_;
   int hash_block_ = 1;   // tokens; divides every group's block_tokens
   int prefix_step_ = 1;  // a multiple of every group's block_tokens: prefixes end on one

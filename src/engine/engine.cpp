@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "base/checked.h"
@@ -8,17 +9,37 @@
 
 namespace heed {
 
-struct Engine::Live {
+using Clock = std::chrono::steady_clock;
+
+struct LiveRequest {
+  Job job;
   uint64_t id = 0;
   Request request;
-  Job job;
   TokenCounts counts;
   std::vector<uint32_t> allowed;
   std::vector<std::vector<Logprob>> prompt_logprobs;
-  bool reported = false;  // an event has been sent
-  int sampled = -1;       // of this step
-  Event event;            // of this step
+  bool reported = false;                                // an event has been sent
+  int sampled = -1;                                     // of this step
+  Event event;                                          // of this step
+  Clock::time_point submitted, scheduled, first_token;  // the epoch: not yet
 };
+
+namespace {
+
+double seconds_between(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
+// What every event of the request says. `now` stands for what has not happened yet.
+void describe(const LiveRequest& live, Clock::time_point now, Event& event) {
+  const auto or_now = [&](Clock::time_point time) { return time == Clock::time_point() ? now : time; };
+  event.request = live.id;
+  event.cached_tokens = live.job.cached_tokens;
+  event.queue_seconds = seconds_between(live.submitted, or_now(live.scheduled));
+  event.prefill_seconds = seconds_between(or_now(live.scheduled), or_now(live.first_token));
+}
+
+}  // namespace
 
 Engine::Engine(EnginePlan plan, std::unique_ptr<Runner> runner, const EngineOptions& options)
     : plan_(std::move(plan)),
@@ -62,9 +83,11 @@ Result<EnginePlan> plan_engine(const Checkpoint& checkpoint, const EngineOptions
 Result<std::unique_ptr<Engine>> Engine::start(Checkpoint checkpoint, const EngineOptions& options,
                                               const Progress& progress) {
   EnginePlan plan = TRY(plan_engine(checkpoint, options));
-  auto runner = TRY(
-      Runner::load(std::move(checkpoint), plan.run,
-                   {.threads = options.runner.threads, .prefix_caching = options.prefix_caching}, progress));
+  auto runner = TRY(Runner::load(std::move(checkpoint), plan.run,
+                                 {.threads = options.runner.threads,
+                                  .sequences = plan.sequences,
+                                  .prefix_caching = options.prefix_caching},
+                                 progress));
   return std::unique_ptr<Engine>(new Engine(std::move(plan), std::move(runner), options));
 }
 
@@ -84,12 +107,14 @@ Status Engine::check(const Request& request) const {
 
 Result<uint64_t> Engine::submit(Request request) {
   TRY(check(request));
-  auto live = std::make_unique<Live>();
+  auto live = std::make_unique<LiveRequest>();
+  live->submitted = Clock::now();
   live->request = std::move(request);
   Request& r = live->request;
+  live->job.request = live.get();
   live->job.prompt = static_cast<int>(r.prompt.size());
   live->job.priority = r.priority;
-  live->job.sequence.tokens = r.prompt;
+  live->job.sequence.tokens = std::move(r.prompt);
   live->job.sequence.salt = runner_->cache().salt_of(r.cache_salt);
   if (r.prompt_logprobs >= 0) live->job.prompt_logits_done = 0;
   r.max_tokens = std::min(r.max_tokens, plan_.run.max_len - live->job.prompt);
@@ -99,7 +124,7 @@ Result<uint64_t> Engine::submit(Request request) {
     return busy("the queue is full: " + std::to_string(max_queue_) + " requests are waiting");
   }
   const uint64_t id = next_id_++;
-  live->id = live->job.id = id;
+  live->id = id;
   ++pending_;
   submitted_.push_back(std::move(live));
   wake_.notify_one();
@@ -128,7 +153,7 @@ void Engine::forget_prefixes() {
   wake_.notify_one();
 }
 
-void Engine::admit(std::unique_ptr<Live> live) {
+void Engine::admit(std::unique_ptr<LiveRequest> live) {
   live->job.arrival = next_arrival_++;
   scheduler_.add(&live->job);
   live_.emplace(live->id, std::move(live));
@@ -136,7 +161,7 @@ void Engine::admit(std::unique_ptr<Live> live) {
 
 // New requests and cancellations. False when the engine is to stop.
 bool Engine::take_in() {
-  std::vector<std::unique_ptr<Live>> submitted;
+  std::vector<std::unique_ptr<LiveRequest>> submitted;
   std::vector<uint64_t> cancelled;
   bool stopping = false;
   bool forget = false;
@@ -164,6 +189,9 @@ void Engine::run() {
   while (take_in()) {
     const std::vector<Scheduler::Item>& items = scheduler_.next();
     if (!items.empty()) step(items);
+#ifndef NDEBUG
+    scheduler_.check();
+#endif
     publish_stats();
   }
   publish_stats();
@@ -184,11 +212,10 @@ void Engine::publish_stats() {
 }
 
 // The request is gone when this returns.
-void Engine::finish(Live& live, Finish reason, Event event) {
+void Engine::finish(LiveRequest& live, Finish reason, Event event) {
   scheduler_.remove(&live.job);
-  event.request = live.id;
+  describe(live, Clock::now(), event);
   event.finish = reason;
-  event.cached_tokens = live.job.cached_tokens;
   if (!live.reported) event.prompt_logprobs = std::move(live.prompt_logprobs);
   if (live.request.on_event) live.request.on_event(event);
   live_.erase(live.id);
@@ -196,94 +223,88 @@ void Engine::finish(Live& live, Finish reason, Event event) {
 }
 
 void Engine::step(const std::vector<Scheduler::Item>& items) {
-  std::vector<Scheduled> scheduled;
-  std::vector<Live*> lives;
+  const Clock::time_point now = Clock::now();
   const uint64_t prompt_tokens_before = counters_.prompt_tokens;
+  scheduled_.clear();
   for (const Scheduler::Item& item : items) {
-    Live& live = *live_.at(item.job->id);
-    Sequence& sequence = item.job->sequence;
-    const int end = sequence.computed + item.count;
-    const bool samples = end == static_cast<int>(sequence.tokens.size());
-    // Logits of every prompt position not read yet, or of the last token alone.
-    const int from = item.job->prompt_logits_done;
-    const bool prompt_logits = from >= 0 && from < item.job->prompt - 1 && end > from;
-    scheduled.push_back({.sequence = &sequence,
-                         .count = item.count,
-                         .logit_count = prompt_logits ? end - std::max(from, sequence.computed)
-                                        : samples     ? 1
-                                                      : 0});
-    lives.push_back(&live);
-    if (sequence.computed < item.job->prompt) {
-      counters_.prompt_tokens += static_cast<uint64_t>(std::min(end, item.job->prompt) - sequence.computed);
+    Job& job = *item.job;
+    const int computed = job.sequence.computed;
+    scheduled_.push_back({.sequence = &job.sequence, .count = item.count, .logit_count = item.logit_count});
+    if (job.request->scheduled == Clock::time_point()) job.request->scheduled = now;
+    if (computed < job.prompt) {
+      counters_.prompt_tokens += static_cast<uint64_t>(std::min(item.count, job.prompt - computed));
     }
   }
-  const Tensor logits = runner_->step(scheduled);
+  const Tensor logits = runner_->step(scheduled_);
   ++counters_.steps;
 
-  std::vector<Live*> sampling;
-  std::vector<int64_t> rows;
+  sampling_.clear();
+  sampling_rows_.clear();
   int64_t row = 0;
-  for (size_t i = 0; i < scheduled.size(); ++i) {
-    Live& live = *lives[i];
-    Sequence& sequence = live.job.sequence;
+  for (const Scheduler::Item& item : items) {
+    Sequence& sequence = item.job->sequence;
     runner_->cache().commit(sequence);
-    const int count = scheduled[i].logit_count;
-    if (live.request.prompt_logprobs >= 0 && count > 0) {
-      for (int j = 0; j < count; ++j) {
-        const int position = sequence.computed - count + j;
-        if (position != live.job.prompt_logits_done || position + 1 >= live.job.prompt) continue;
-        live.prompt_logprobs.push_back(likeliest(logits_row(logits, row + j), live.request.prompt_logprobs,
-                                                 sequence.tokens[position + 1]));
-        ++live.job.prompt_logits_done;
-      }
-    }
-    row += count;
-    if (count == 0 || sequence.computed < static_cast<int>(sequence.tokens.size())) continue;
-    sampling.push_back(&live);
-    rows.push_back(row - 1);
+    if (item.logit_count == 0) continue;
+    LiveRequest& live = *item.job->request;
+    if (live.request.prompt_logprobs >= 0) take_prompt_logits(live, logits, row, item.logit_count);
+    row += item.logit_count;
+    if (sequence.computed < static_cast<int>(sequence.tokens.size())) continue;
+    sampling_.push_back(&live);
+    sampling_rows_.push_back(row - 1);
   }
   if (on_step_) {
-    on_step_(static_cast<int64_t>(counters_.prompt_tokens - prompt_tokens_before) + std::ssize(sampling));
+    on_step_(static_cast<int64_t>(counters_.prompt_tokens - prompt_tokens_before) + std::ssize(sampling_));
   }
-  sample_rows(sampling, logits, rows);
+  sample_rows(logits);
 }
 
-void Engine::sample_rows(std::vector<Live*>& sampling, const Tensor& logits,
-                         const std::vector<int64_t>& rows) {
-  runner_->pool().parallel_tasks(static_cast<int64_t>(sampling.size()), [&](int64_t i) {
-    Live& live = *sampling[i];
-    live.event = {};
-    live.sampled =
-        pick(live.request, live.job, live.counts, live.allowed, logits_row(logits, rows[i]), live.event);
-  });
-  for (Live* live : sampling) {
-    Event event = std::move(live->event);
-    Sequence& sequence = live->job.sequence;
-    if (live->sampled < 0) {  // the constraint leaves nothing
-      finish(*live, Finish::kStop, std::move(event));
-      continue;
-    }
-    const Request& r = live->request;
-    event.id = live->sampled;
-    event.is_stop = std::find(r.stop_ids.begin(), r.stop_ids.end(), event.id) != r.stop_ids.end();
-    sequence.tokens.push_back(event.id);
-    ++counters_.generated_tokens;
-    if (r.constraint && !event.is_stop) r.constraint->accept(event.id);
-    const auto made = static_cast<int>(sequence.tokens.size()) - live->job.prompt;
-    if (!live->reported) {
-      counters_.prefix_queries += static_cast<uint64_t>(live->job.prompt);
-      counters_.prefix_hits += static_cast<uint64_t>(live->job.cached_tokens);
-    }
-    if (event.is_stop || made >= r.max_tokens) {
-      finish(*live, event.is_stop ? Finish::kStop : Finish::kLength, std::move(event));
-      continue;
-    }
-    event.request = live->id;
-    event.cached_tokens = live->job.cached_tokens;
-    if (!live->reported) event.prompt_logprobs = std::move(live->prompt_logprobs);
-    live->reported = true;
-    if (r.on_event) r.on_event(event);
+// The logits of the `count` last positions computed, from `row` on.
+void Engine::take_prompt_logits(LiveRequest& live, const Tensor& logits, int64_t row, int count) const {
+  const Sequence& sequence = live.job.sequence;
+  for (int j = 0; j < count; ++j) {
+    const int position = sequence.computed - count + j;
+    if (position != live.job.prompt_logits_done || position + 1 >= live.job.prompt) continue;
+    live.prompt_logprobs.push_back(
+        likeliest(logits_row(logits, row + j), live.request.prompt_logprobs, sequence.tokens[position + 1]));
+    ++live.job.prompt_logits_done;
   }
+}
+
+void Engine::sample_rows(const Tensor& logits) {
+  runner_->pool().parallel_tasks(static_cast<int64_t>(sampling_.size()), [&](int64_t i) {
+    LiveRequest& live = *sampling_[i];
+    live.event = {};
+    live.sampled = pick(live.request, live.job, live.counts, live.allowed,
+                        logits_row(logits, sampling_rows_[i]), live.event);
+  });
+  for (LiveRequest* live : sampling_) take_sampled(*live);
+}
+
+void Engine::take_sampled(LiveRequest& live) {
+  Event event = std::move(live.event);
+  Sequence& sequence = live.job.sequence;
+  if (live.sampled < 0)
+    return finish(live, Finish::kStop, std::move(event));  // the constraint leaves nothing
+  const Request& r = live.request;
+  const Clock::time_point now = Clock::now();
+  event.id = live.sampled;
+  event.is_stop = std::find(r.stop_ids.begin(), r.stop_ids.end(), event.id) != r.stop_ids.end();
+  sequence.tokens.push_back(event.id);
+  ++counters_.generated_tokens;
+  if (r.constraint && !event.is_stop) r.constraint->accept(event.id);
+  const auto made = static_cast<int>(sequence.tokens.size()) - live.job.prompt;
+  if (!live.reported) {
+    live.first_token = now;
+    counters_.prefix_queries += static_cast<uint64_t>(live.job.prompt);
+    counters_.prefix_hits += static_cast<uint64_t>(live.job.cached_tokens);
+  }
+  if (event.is_stop || made >= r.max_tokens) {
+    return finish(live, event.is_stop ? Finish::kStop : Finish::kLength, std::move(event));
+  }
+  describe(live, now, event);
+  if (!live.reported) event.prompt_logprobs = std::move(live.prompt_logprobs);
+  live.reported = true;
+  if (r.on_event) r.on_event(event);
 }
 
 }  // namespace heed

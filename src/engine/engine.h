@@ -75,15 +75,16 @@ class Engine {
   void forget_prefixes();
 
  private:
-  struct Live;  // a request under way
   Engine(EnginePlan plan, std::unique_ptr<Runner> runner, const EngineOptions& options);
 
   void run();
   bool take_in();
-  void admit(std::unique_ptr<Live> live);
+  void admit(std::unique_ptr<LiveRequest> live);
   void step(const std::vector<Scheduler::Item>& items);
-  void sample_rows(std::vector<Live*>& sampling, const Tensor& logits, const std::vector<int64_t>& rows);
-  void finish(Live& live, Finish reason, Event event);
+  void take_prompt_logits(LiveRequest& live, const Tensor& logits, int64_t row, int count) const;
+  void sample_rows(const Tensor& logits);
+  void take_sampled(LiveRequest& live);
+  void finish(LiveRequest& live, Finish reason, Event event);
   void publish_stats();
   Status check(const Request& request) const;
 
@@ -93,12 +94,16 @@ class Engine {
   int max_queue_;
   std::function<void(int64_t tokens)> on_step_;
 
-  std::unordered_map<uint64_t, std::unique_ptr<Live>> live_;  // the engine thread's
+  std::unordered_map<uint64_t, std::unique_ptr<LiveRequest>> live_;  // the engine thread's
   uint64_t next_arrival_ = 0;
+  // Of the step under way; kept for their memory.
+  std::vector<Scheduled> scheduled_;
+  std::vector<LiveRequest*> sampling_;
+  std::vector<int64_t> sampling_rows_;  // of the logits, for each of sampling_
 
   mutable std::mutex mutex_;
   std::condition_variable wake_, idle_;
-  std::vector<std::unique_ptr<Live>> submitted_;  // guarded by mutex_, as all below
+  std::vector<std::unique_ptr<LiveRequest>> submitted_;  // guarded by mutex_, as all below
   std::vector<uint64_t> cancelled_;
   uint64_t next_id_ = 1;
   int pending_ = 0;  // submitted and not yet ended

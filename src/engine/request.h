@@ -39,6 +39,8 @@ struct Event {
                                                       // from the second on, itself and then the likeliest
   std::optional<Finish> finish;                       // set on the last event
   int cached_tokens = 0;                              // of the prompt, found in the prefix cache
+  double queue_seconds = 0;    // from submit() to the first step that ran a part of it (or to its end)
+  double prefill_seconds = 0;  // from then to the first token (or to the end)
 };
 
 struct Request {

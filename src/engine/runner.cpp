@@ -68,7 +68,10 @@ Runner::Runner(Checkpoint checkpoint, RunPlan plan, Weights weights, const Resou
     : checkpoint_(std::move(checkpoint)),
       plan_(std::move(plan)),
       model_(make_model(checkpoint_.spec, std::move(weights), plan_.compute)),
-      cache_(plan_.layout, static_cast<int>(plan_.pages), resources.prefix_caching),
+      cache_(plan_.layout, {.pages = static_cast<int>(plan_.pages),
+                            .max_len = plan_.max_len,
+                            .sequences = resources.sequences,
+                            .prefix_caching = resources.prefix_caching}),
       layer_cache_(cache_.layers()),
       pool_(resources.threads) {}
 
@@ -86,10 +89,10 @@ Result<std::unique_ptr<Runner>> Runner::load(Checkpoint checkpoint, RunPlan plan
 }
 
 Tensor Runner::step(std::span<const Scheduled> scheduled) {
-  const Batch batch = build_batch(cache_, scheduled);
+  build_batch(cache_, scheduled, batch_);
   arena_.release({});
   Stream stream{.pool = &pool_};
-  const Tensor logits = forward(model_, batch,
+  const Tensor logits = forward(model_, batch_,
                                 {.kernels = *plan_.choice.kernels,
                                  .attention = plan_.choice.attention,
                                  .cache = layer_cache_,

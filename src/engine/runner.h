@@ -48,6 +48,7 @@ class Runner {
   // With the pages that the plan says.
   struct Resources {
     int threads = 0;
+    int sequences = 1;  // at a time; more are possible at the price of memory taken later
     bool prefix_caching = false;
   };
   static Result<std::unique_ptr<Runner>> load(Checkpoint checkpoint, RunPlan plan, const Resources& resources,
@@ -85,6 +86,7 @@ class Runner {
   std::vector<LayerCache> layer_cache_;
   ThreadPool pool_;
   Arena arena_;
+  Batch batch_;  // of the last step; kept for its memory
 };
 
 }  // namespace heed

@@ -40,7 +40,10 @@ void Scheduler::preempt(Job* job) {
 // The position to run to: within the budget, and where every mask allows a cut. 0: not at all in this step.
 int Scheduler::cut(const Job& job, int budget) const {
   const Sequence& sequence = job.sequence;
-  if (wants_prompt_logits(job)) budget = std::min(budget, limits_.prompt_logit_tokens);
+  if (wants_prompt_logits(job)) {
+    budget = std::min(budget, limits_.prompt_logit_tokens - prompt_logits_);
+    if (budget <= 0) return sequence.computed;
+  }
   const int end = static_cast<int>(sequence.tokens.size());
   const auto legal = [&](int position) {
     const auto& groups = cache_.layout().groups;
@@ -69,12 +72,24 @@ bool Scheduler::place(Job* job, int budget) {
     preempt(last);
     if (last == job) return false;
   }
-  plan_.push_back({job, upto - job->sequence.computed});
+  schedule(job, upto);
   return true;
+}
+
+// Logits are wanted of every prompt position not read yet, or of the last token alone.
+void Scheduler::schedule(Job* job, int upto) {
+  const Sequence& sequence = job->sequence;
+  Item item = {job, upto - sequence.computed, upto == static_cast<int>(sequence.tokens.size()) ? 1 : 0};
+  if (wants_prompt_logits(*job) && upto > job->prompt_logits_done) {
+    item.logit_count = upto - std::max(job->prompt_logits_done, sequence.computed);
+    prompt_logits_ += item.logit_count;
+  }
+  plan_.push_back(item);
 }
 
 const std::vector<Scheduler::Item>& Scheduler::next() {
   plan_.clear();
+  prompt_logits_ = 0;
   const uint64_t preemptions = preemptions_;
   // One token is set aside for each running sequence that comes later.
   int budget = limits_.step_tokens;
@@ -104,9 +119,16 @@ void Scheduler::admit(int budget) {
     waiting_.pop_back();
     job->running = true;
     running_.insert(std::upper_bound(running_.begin(), running_.end(), job, before), job);
-    plan_.push_back({job, upto - sequence.computed});
+    schedule(job, upto);
     budget -= plan_.back().count;
   }
+}
+
+void Scheduler::check() const {
+  std::vector<const Sequence*> all;
+  for (const Job* job : running_) all.push_back(&job->sequence);
+  for (const Job* job : waiting_) all.push_back(&job->sequence);
+  cache_.check(all);
 }
 
 }  // namespace heed

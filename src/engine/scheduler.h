@@ -14,12 +14,14 @@
 
 namespace heed {
 
+struct LiveRequest;
+
 // A sequence in the scheduler's hands. Owned by the engine.
 struct Job {
-  uint64_t id = 0;
-  uint64_t arrival = 0;
-  int priority = 0;  // smaller first
   Sequence sequence;
+  LiveRequest* request = nullptr;  // the engine's, of which this is a part
+  uint64_t arrival = 0;
+  int priority = 0;             // smaller first
   int prompt = 0;               // tokens of the prompt
   int prompt_logits_done = -1;  // positions of the prompt whose logits were read; -1: none are wanted
   int cached_tokens = 0;
@@ -30,7 +32,7 @@ struct Job {
 struct SchedulerLimits {
   int step_tokens = 2048;         // --max-num-batched-tokens
   int sequences = 256;            // --max-num-seqs; at most step_tokens
-  int prompt_logit_tokens = 128;  // most tokens of a step whose prompt logits are wanted
+  int prompt_logit_tokens = 128;  // most tokens of a step whose prompt logits are wanted, of all jobs
 };
 
 class Scheduler {
@@ -43,7 +45,8 @@ class Scheduler {
 
   struct Item {
     Job* job;
-    int count;
+    int count;        // tokens
+    int logit_count;  // of the last so many of them the logits are wanted
   };
   // The next step, with pages taken for it; empty if nothing can run.
   const std::vector<Item>& next();
@@ -52,7 +55,8 @@ class Scheduler {
   int running() const { return static_cast<int>(running_.size()); }
   int waiting() const { return static_cast<int>(waiting_.size()); }
   uint64_t preemptions() const { return preemptions_; }
-  const std::vector<Job*>& running_jobs() const { return running_; }
+  // All pages are where they should be. Aborts if not.
+  void check() const;
 
  private:
   bool wants_prompt_logits(const Job& job) const {
@@ -61,6 +65,7 @@ class Scheduler {
   bool place(Job* job, int budget);
   void preempt(Job* job);
   void admit(int budget);
+  void schedule(Job* job, int upto);
   int cut(const Job& job, int budget) const;
 
   Cache& cache_;
@@ -68,6 +73,7 @@ class Scheduler {
   std::vector<Job*> running_;  // in order of admission rank: (priority, arrival)
   std::vector<Job*> waiting_;  // sorted by (priority, arrival), the first at the back
   std::vector<Item> plan_;
+  int prompt_logits_ = 0;  // in the plan
   uint64_t preemptions_ = 0;
 };
 

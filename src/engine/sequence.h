@@ -7,18 +7,27 @@
 
 namespace heed {
 
+// A sequence's part of one cache group. Blocks are those of the group's block_tokens.
+struct HeldPages {
+  std::vector<int> pages;  // of each block; -1 where it was never needed or has been freed
+  int freed = 0;           // blocks before this one (sinks apart) cannot be read again
+  int keyed = 0;           // blocks before this one have been made findable
+};
+
 struct Sequence {
   std::vector<int> tokens;
   int computed = 0;  // tokens whose keys and values are in the cache
-  // Keeps prefixes of different tenants apart; the empty salt is the common one.
-  Hash128 salt;
 
   // ---- Kept by Cache. ----
-  // Per cache group, the page of each block of positions; -1 where it was never needed or has been freed.
-  std::vector<std::vector<int>> pages;
-  std::vector<int> freed;         // per group: blocks before this one (sinks apart) cannot be read again
-  std::vector<int> keyed;         // per group: blocks before this one have been made findable
+  int table_row = -1;             // of its block tables; -1 while it holds nothing
+  int room = 0;                   // there are pages for positions below this one in every group
+  int next_death = 0;             // no page can be freed while `computed` is below
+  int next_key = 0;               // no page can be made findable while `computed` is below
+  std::vector<HeldPages> held;    // per cache group; empty while it holds nothing
   std::vector<Hash128> prefixes;  // of the first 1, 2, ... hash blocks of tokens
+
+  // Keeps prefixes of different tenants apart; the empty salt is the common one.
+  Hash128 salt;
 
   SeqFacts facts() const { return {.length = static_cast<int>(tokens.size())}; }
 };

@@ -65,13 +65,18 @@ struct RopeArgs {
   Tensor x;         // [tokens, heads, head_dim] f32
 };
 
-// Keys and values of one layer and cache group, in blocks addressed through each sequence's table: key
-// position p of sequence s is row p % block of block table[s * table_stride + p / block].
+// Keys and values of one layer and cache group, in blocks addressed through each sequence's row of a table:
+// key position p of sequence s is row p % block of block table_of(s)[p / block].
 struct PagedKv {
   Tensor k;  // [blocks, kv_heads, block, head_dim] f32 or bf16; any stride but the innermost
   Tensor v;  // [blocks, kv_heads, block, v_dim] as k
-  const int32_t* table = nullptr;  // [sequences, table_stride]; entries that no row sees may be anything
+  const int32_t* table = nullptr;  // [table rows, table_stride]; entries that no row sees may be anything
   int64_t table_stride = 0;
+  const int32_t* table_rows = nullptr;  // [sequences]: the table's row of each; null: row s is sequence s's
+
+  const int32_t* table_of(int sequence) const {
+    return table + (table_rows != nullptr ? table_rows[sequence] : sequence) * table_stride;
+  }
 };
 
 struct KvWriteArgs {

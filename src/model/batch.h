@@ -1,5 +1,5 @@
 // What one step of the model runs on: tokens of one or more sequences, laid end to end. The engine builds and
-// owns it; forward() reads it. All pointers stay valid for the step.
+// owns it, and uses it again for the next step; forward() reads it. All pointers stay valid for the step.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -10,7 +10,7 @@ namespace heed {
 
 // Per cache group: where the group's tokens are read from and written to.
 struct BatchGroup {
-  std::vector<int32_t> table;  // [sequences, table_stride], in the group's units
+  const int32_t* table = nullptr;  // [table rows, table_stride], in the group's units; the cache's own
   int64_t table_stride = 0;
   std::vector<int64_t> slots;  // [tokens]
   std::vector<RowMask> rows;   // [tokens]
@@ -20,10 +20,11 @@ struct Batch {
   std::vector<int32_t> tokens;      // [tokens]
   std::vector<int32_t> positions;   // [tokens]
   std::vector<int32_t> seq_start;   // [sequences + 1]
+  std::vector<int32_t> table_rows;  // [sequences]: each sequence's row in every group's table
   std::vector<int32_t> logit_rows;  // rows whose logits are wanted, ascending
   std::vector<BatchGroup> groups;   // as in the cache layout
 
-  int sequences() const { return static_cast<int>(seq_start.size()) - 1; }
+  int sequences() const { return static_cast<int>(table_rows.size()); }
 };
 
 }  // namespace heed

@@ -107,8 +107,9 @@ class Pass {
     const BatchGroup& group = b_.groups[cache.group];
     s_.kernels.kv_write(s_.stream, {.k = k, .v = v, .slots = group.slots.data(), .kv = cache.kv});
     PagedKv kv = cache.kv;
-    kv.table = group.table.data();
+    kv.table = group.table;
     kv.table_stride = group.table_stride;
+    kv.table_rows = b_.table_rows.data();
     s_.attention[layer]->run(s_.stream, {.q = q,
                                          .kv = kv,
                                          .seq_start = b_.seq_start.data(),

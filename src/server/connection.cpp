@@ -229,6 +229,8 @@ Connection::Awaitable<void> Connection::refuse(Request& request, const Refusal& 
   if (refusal.status == 503) head.fields = {{"Retry-After", "1"}};
   if (refusal.status == 405) head.fields = {{"Allow", "GET, HEAD, POST, DELETE"}};
   request.keep_alive = false;
+  request.parser.take_body();  // others may need the memory while this client is read dry
+  request.share.give_back();
   std::string body = error_object(refusal);
   std::string head_text = head_bytes(request, head, std::ssize(body));
   if (request.is_head) body.clear();

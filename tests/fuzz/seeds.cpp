@@ -117,6 +117,16 @@ void write_api_seeds(const std::filesystem::path& folder) {
   write(folder / "detokenize", std::string("\3\0{\"tokens\":[5,6]}", 18));
 }
 
+void write_multipart_seeds(const std::filesystem::path& folder) {
+  const std::string purpose = "--b\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n";
+  const std::string file =
+      "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"in \\\"1\\\".jsonl\"\r\n"
+      "Content-Type: application/octet-stream\r\n\r\n{}\n\r\n--b";
+  const std::string type = "multipart/form-data; boundary=\"b\"\n";
+  write(folder / "upload", type + purpose + file + "--\r\n");
+  write(folder / "cut", type + purpose + file);
+}
+
 }  // namespace
 }  // namespace heed
 
@@ -130,5 +140,6 @@ int main(int argc, char** argv) {
   heed::write_gguf_seeds(heed::folder_of(root, "fuzz_gguf"), heed::folder_of(root, "fuzz_tokenizer_json"));
   heed::write_sentencepiece_seeds(heed::folder_of(root, "fuzz_sentencepiece"));
   heed::write_api_seeds(heed::folder_of(root, "fuzz_api"));
+  heed::write_multipart_seeds(heed::folder_of(root, "fuzz_multipart"));
   return 0;
 }

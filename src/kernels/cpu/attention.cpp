@@ -114,7 +114,7 @@ void run_part(const Plan& plan, const Unit& unit, const UnitRows& rows, int part
       .k_row = kv.k.stride[2],
       .v_block = kv.v.stride[0],
       .v_row = kv.v.stride[2],
-      .table = kv.table + unit.sequence * kv.table_stride,
+      .table = kv.table_of(unit.sequence),
       .block = plan.block,
       .begin = part * kPartKeys,
       .end = (part + 1) * kPartKeys,

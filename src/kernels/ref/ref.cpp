@@ -137,9 +137,7 @@ void attend(const AttentionArgs& args, const Shapes& n, int sequence, int64_t to
   const RowMask row = args.rows[token];
   const int64_t kv_head = head / (n["heads"] / n["kv_heads"]);
   const int64_t block = n["block"];
-  const auto block_of = [&](int k) {
-    return int64_t{args.kv.table[sequence * args.kv.table_stride + k / block]};
-  };
+  const auto block_of = [&](int k) { return int64_t{args.kv.table_of(sequence)[k / block]}; };
 
   std::vector<int> keys;
   for (int k = 0; k < row.hi; ++k) {
