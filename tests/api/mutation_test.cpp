@@ -76,7 +76,7 @@ TEST_F(MutationTest, any_request_gets_exactly_one_answer) {
   std::cout << "seed " << seed << "\n";
   Mutator mutator(seed);
   std::map<int, int> statuses;
-  for (int round = 0; round < 1500; ++round) {
+  for (int round = 0; round < 400; ++round) {
     OrderedJson body = parse_ordered_json(seeds()[mutator.below(seeds().size())], "seed").value();
     for (size_t changes = mutator.below(3); changes > 0; --changes) mutator.change(body);
     if (body.is_object() && !body.contains("max_tokens")) body["max_tokens"] = 4;
@@ -98,8 +98,8 @@ TEST_F(MutationTest, any_request_gets_exactly_one_answer) {
                 recorder->status == 404 || recorder->status == 503)
         << recorder->status << " " << text;
   }
-  EXPECT_GT(statuses[200], 100);
-  EXPECT_GT(statuses[400], 100);
+  EXPECT_GT(statuses[200], 30);
+  EXPECT_GT(statuses[400], 30);
   EXPECT_TRUE(service_->wait_idle(60));
   EXPECT_EQ(get(*api_, "/v1/models")->status, 200);
 }
