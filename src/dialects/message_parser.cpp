@@ -100,7 +100,8 @@ struct MessageParser::State final : CallSink {
 
   // ---- content
   void push_content(char byte) {
-    if (tools != nullptr && byte == tools->bare && !has_content && content_markers.held().empty()) {
+    const bool may_be_bare = tools != nullptr && tools->bare != 0 && !has_content;
+    if (may_be_bare && byte == tools->bare && content_markers.held().empty()) {
       begin_calls(-1);
       again.push_back(byte);
       return;
