@@ -54,13 +54,13 @@ class ShutdownSignals {
   sigset_t set_{};
 };
 
-// What is under way may end within the time-out; a second signal ends it at once.
+// What is under way may end within the time-out; a second signal ends it at once. Until then connections are
+// taken, so that probes hear 503 of /health, and so does new work.
 void shut_down(Api& api, Service& service, Server& server, const ShutdownSignals& signals, double timeout) {
   std::fprintf(stderr, "heed: shutting down: %d requests under way, at most %.0f s\n", service.in_flight(),
                timeout);
   api.set_state(Api::State::kDraining);
   service.refuse_new();
-  server.stop_accepting();
   constexpr double kPoll = 0.05;
   for (double waited = 0; waited < timeout; waited += kPoll) {
     if (service.wait_idle(0) && server.drain(0)) {
@@ -84,7 +84,7 @@ Status serve(ServeOptions o) {
   Api api;
   add_web_routes(api);
   if (!o.quiet) o.server.log = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
-  const auto server = TRY(Server::start(o.server, api));
+  auto server = TRY(Server::start(o.server, api));
   report.phase("listen");
   Checkpoint checkpoint = TRY(open_checkpoint(o.model.model));
   report.phase("open checkpoint");
@@ -104,7 +104,7 @@ Status serve(ServeOptions o) {
   signals.wait();
   if (batches) batches->stop();  // they go on after the next start
   shut_down(api, *service, *server, signals, o.shutdown_timeout);
-  server->abort();
+  server.reset();  // its workers use the service
   return {};
 }
 
