@@ -83,7 +83,9 @@ Status serve(ServeOptions o) {
   StartUpReport report;
   Api api;
   add_web_routes(api);
-  if (!o.quiet) o.server.log = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
+  const auto print_line = [](const std::string& line) { std::fprintf(stderr, "%s
+", line.c_str()); };
+  if (!o.quiet) o.server.log = print_line;
   auto server = TRY(Server::start(o.server, api));
   report.phase("listen");
   Checkpoint checkpoint = TRY(open_checkpoint(o.model.model));
@@ -96,7 +98,7 @@ Status serve(ServeOptions o) {
   add_responses_routes(api, *service);
   add_messages_routes(api, *service);
   std::unique_ptr<BatchService> batches;
-  if (!o.data_dir.empty()) batches = TRY(BatchService::open(o.data_dir, api, o.batches, o.server.log));
+  if (!o.data_dir.empty()) batches = TRY(BatchService::open(o.data_dir, api, o.batches, print_line));
   add_batch_routes(api, batches.get());
   api.set_state(Api::State::kReady);
   report.phase("routes");
