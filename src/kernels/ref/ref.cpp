@@ -137,9 +137,7 @@ void attend(const AttentionArgs& args, const Shapes& n, int sequence, int64_t to
   const RowMask row = args.rows[token];
   const int64_t kv_head = head / (n["heads"] / n["kv_heads"]);
   const int64_t block = n["block"];
-  const auto block_of = [&](int k) {
-    return int64_t{args.kv.table_of(sequence)[k / block]};
-  };
+  const auto block_of = [&](int k) { return int64_t{args.kv.table_of(sequence)[k / block]}; };
 
   std::vector<int> keys;
   for (int k = 0; k < row.hi; ++k) {
@@ -234,7 +232,11 @@ void softcap(Stream& /*stream*/, const SoftcapArgs& args) {
 constexpr AttentionKernel kAttention[] = {
     {.name = "ref.naive",
      .why_not = [](const AttentionNeeds& /*needs*/) { return std::string(); },
-     .run = attention},
+     .run = attention,
+     .scratch_bytes =
+         [](const AttentionNeeds& /*needs*/, const StepSize& size) {
+           return 3 * size.length * int64_t{sizeof(int) + sizeof(float)};  // keys and scores, as vectors grow
+         }},
 };
 
 }  // namespace
@@ -254,6 +256,7 @@ const Kernels& ref_kernels() {
       .add = add,
       .gather_rows = gather_rows,
       .softcap = softcap,
+      .scratch_bytes = [](const StepSize& /*size*/) { return int64_t{0}; },
   };
   return kernels;
 }
