@@ -36,5 +36,5 @@ if command -v nvcc >/dev/null; then
 else
   echo "== cuda: no nvcc here, not compiled"
 fi
-step "release: tests" run_tests release
+step "release: tests" run_tests release -LE slow
 tail -n 4 build/release/ctest.log | head -n 1

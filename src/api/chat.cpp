@@ -56,7 +56,7 @@ ChatForm form_of(const ChatFields& fields, const ApiRequest& http, const Service
           .continuous_usage = sampling.include_usage && sampling.continuous_usage};
 }
 
-std::shared_ptr<Exchange> answer(Service& service, const FieldTable<ChatFields>& table, Call call) {
+std::shared_ptr<Exchange> answer(Service& service, const FieldTable<ChatFields>& table, const Call& call) {
   std::optional<ApiError> error;
   ChatCompletionRequest request = read_chat(call.body, table, service, error);
   if (error) return reply_error(*call.responder, *error), nullptr;
@@ -88,7 +88,7 @@ void add_chat_routes(Api& api, Service& service) {
   api.add({.method = "POST",
            .pattern = "/v1/chat/completions",
            .body = BodyKind::kJson,
-           .handler = [&service, table](Call call) { return answer(service, *table, std::move(call)); }});
+           .handler = [&service, table](const Call& call) { return answer(service, *table, call); }});
 }
 
 void add_openai_routes(Api& api, Service& service) {

@@ -95,7 +95,7 @@ std::vector<std::string> read_texts(const OrderedJson& content, const Place& pla
     const Place here = place.at(index++);
     const std::string type = type_of(value);
     if (value.is_object() && type != "text") {
-      refuse_type(type, "\"text\"", here);
+      refuse_type(type, R"("text")", here);
       return parts;
     }
     Block block;
@@ -126,7 +126,7 @@ void read_tool_result(const OrderedJson& value, ChatTurns& turns, const Place& p
 void read_user_block(const OrderedJson& value, ChatTurns& turns, const Place& place) {
   const std::string type = type_of(value);
   if (type == "tool_result") return read_tool_result(value, turns, place);
-  if (value.is_object() && type != "text") return refuse_type(type, "\"text\" or \"tool_result\"", place);
+  if (value.is_object() && type != "text") return refuse_type(type, R"("text" or "tool_result")", place);
   Block block;
   read_fields(value, text_table(), block, place);
   if (place.failed()) return;
@@ -149,7 +149,7 @@ void read_assistant_block(const OrderedJson& value, ChatTurns& turns, const Plac
   if (type == "tool_use") return read_tool_use(value, turns, place);
   const bool thinking = type == "thinking";
   if (value.is_object() && type != "text" && !thinking)
-    return refuse_type(type, "\"text\", \"thinking\" or \"tool_use\"", place);
+    return refuse_type(type, R"("text", "thinking" or "tool_use")", place);
   Block block;
   read_fields(value, thinking ? thinking_table() : text_table(), block, place);
   if (place.failed()) return;

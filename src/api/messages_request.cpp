@@ -125,7 +125,7 @@ void read_tool(const OrderedJson& value, OrderedJson& tools, const Place& place)
   });
   if (value.is_object() && value.contains("type") && value["type"].is_string() && value["type"] != "custom") {
     return place.at("type").fail("tools of type " + in_words(value["type"]) +
-                                 " are not supported: only \"custom\", which the client runs");
+                                 R"( are not supported: only "custom", which the client runs)");
   }
   Tool tool;
   read_fields(value, table, tool, place);

@@ -17,8 +17,7 @@ constexpr int64_t kMaxTextBytes = int64_t{1} << 30;  // the body has a limit of 
 constexpr int64_t kMaxParts = 100'000;
 constexpr int64_t kMaxItems = 100'000;
 constexpr int64_t kMaxNameBytes = 256;
-constexpr const char* kItemTypes =
-    "\"message\", \"reasoning\", \"function_call\" or \"function_call_output\"";
+constexpr const char* kItemTypes = R"("message", "reasoning", "function_call" or "function_call_output")";
 
 void missing(const Place& place, const char* name) {
   place.at(name).fail("'" + place.at(name).path() + "' is required");
@@ -58,7 +57,7 @@ std::vector<std::string> read_parts(const OrderedJson& content, const Place& pla
     read_fields(value, table, part, here);
     if (place.failed()) return parts;
     if (std::find(texts.begin(), texts.end(), part.type) == texts.end()) {
-      here.at("type").expected(part.type, "\"input_text\", \"output_text\" or \"refusal\"");
+      here.at("type").expected(part.type, R"("input_text", "output_text" or "refusal")");
       return parts;
     }
     if (!part.text) {

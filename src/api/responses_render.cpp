@@ -75,7 +75,7 @@ void ResponsesRenderer::settle(const Usage& usage, Interruption interruption, in
     return;
   }
   response_["status"] = "failed";
-  response_["error"] = {{"code", "server_error"}, {"message", "the server is shutting down"}};
+  response_["error"] = {{"code", "server_error"}, {"message", "the server stopped this request"}};
 }
 
 void ResponsesRenderer::emit(const char* type, OrderedJson fields, std::string& out) {

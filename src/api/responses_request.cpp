@@ -159,7 +159,7 @@ OrderedJson read_tool(const OrderedJson& value, OrderedJson& tools, const Place&
   });
   if (value.is_object() && value.contains("type") && value["type"] != "function") {
     place.at("type").fail("tools of type " + in_words(value["type"]) +
-                          " are not supported: only \"function\" is");
+                          R"( are not supported: only "function" is)");
     return nullptr;
   }
   Tool tool;

@@ -35,7 +35,7 @@ void ResponseStore::make_room() {
 void ResponseStore::add(const std::string& id, StoredResponse response) {
   const std::lock_guard lock(mutex_);
   if (bytes_of(response) > limits_.max_bytes || by_id_.contains(id)) return;
-  const Place entry = entries_.insert(entries_.end(), {.id = id, .response = nullptr});
+  const auto entry = entries_.insert(entries_.end(), {.id = id, .response = nullptr});
   by_id_[id] = entry;
   put(entry, std::move(response));
   make_room();

@@ -21,7 +21,9 @@ Command add_complete(CLI::App& app);
 Command add_score(CLI::App& app);
 Command add_tokenize(CLI::App& app);
 Command add_inspect(CLI::App& app);
+Command add_bench(CLI::App& app);
 Command add_serve(CLI::App& app);
+Command add_run_batch(CLI::App& app);
 
 // MODEL and how to run it: what every command that reads a checkpoint takes.
 struct ModelOptions {

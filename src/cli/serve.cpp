@@ -7,6 +7,7 @@
 #include "api/responses_routes.h"
 #include "api/router.h"
 #include "api/web_routes.h"
+#include "batches/batch_routes.h"
 #include "cli/commands.h"
 #include "cli/report.h"
 #include "server/server.h"
@@ -21,7 +22,12 @@ struct ServeOptions {
   bool no_prefix_caching = false;
   bool quiet = false;  // no access log
   double shutdown_timeout = 30;
+  std::string data_dir;  // of files and batches; empty: none
+  BatchLimits batches;
 };
+
+// Of batches' requests that say none: after everything interactive, whose priority is 0 unless said.
+constexpr int kBatchPriority = 1000;
 
 // SIGTERM and SIGINT, taken by wait() alone: every thread started later leaves them to it.
 class ShutdownSignals {
@@ -90,10 +96,14 @@ Status serve(ServeOptions o) {
   add_openai_routes(api, *service);
   add_responses_routes(api, *service);
   add_messages_routes(api, *service);
+  std::unique_ptr<BatchService> batches;
+  if (!o.data_dir.empty()) batches = TRY(BatchService::open(o.data_dir, api, o.batches, o.server.log));
+  add_batch_routes(api, batches.get());
   api.set_state(Api::State::kReady);
   report.phase("routes");
   report.print(*service, url_of(o.server, server->port()));
   signals.wait();
+  if (batches) batches->stop();  // they go on after the next start
   shut_down(api, *service, *server, signals, o.shutdown_timeout);
   server->abort();
   return {};
@@ -134,6 +144,12 @@ Command add_serve(CLI::App& app) {
                    "Seconds that requests under way get at SIGTERM")
       ->check(CLI::Range(0.0, 86400.0))
       ->capture_default_str();
+  command->add_option("--data-dir", o->data_dir,
+                      "Folder of /v1/files and /v1/batches (default: they are off)");
+  command->add_option("--batch-concurrency", o->batches.concurrency, "Requests of batches that run at a time")
+      ->check(CLI::Range(1, 1 << 16))
+      ->capture_default_str();
+  o->batches.priority = kBatchPriority;
   command->add_flag("--disable-access-log", o->quiet, "No line for each request");
   return {command, [o] { return serve(*o); }};
 }

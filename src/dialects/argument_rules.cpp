@@ -4,8 +4,6 @@
 #include <array>
 #include <map>
 
-#include "grammar/schema_compiler.h"
-
 namespace heed {
 namespace {
 
@@ -24,6 +22,8 @@ bool has_only(const OrderedJson& schema, const std::array<std::string_view, n>& 
   }
   return true;
 }
+
+constexpr size_t kMaxOwnProperties = 256;  // more are left to JSON, where their number is limited as well
 
 constexpr std::array<std::string_view, 11> kObjectKeys = {
     "type",        "properties", "required", "additionalProperties",
@@ -126,6 +126,7 @@ bool is_sayable(const ToolForm& form, const ToolSchema& tool) {
   const OrderedJson properties = schema.value("properties", OrderedJson::object());
   const OrderedJson required = schema.value("required", OrderedJson::array());
   if (!properties.is_object() || !required.is_array()) return false;
+  if (properties.size() > kMaxOwnProperties || required.size() > kMaxOwnProperties) return false;
   // An object of which nothing is said but that it is one may have any members.
   if (properties.empty() && schema.value("additionalProperties", OrderedJson(true)) == true) return false;
   for (const OrderedJson& name : required) {
@@ -158,9 +159,10 @@ Result<std::vector<ArgumentRules::Member>> ArgumentRules::members_of(const ToolF
   std::vector<Member> members;
   const auto properties = schema.find("properties");
   if (properties == schema.end()) return members;
+  grammar::SchemaCompiler compiler(schema, builder_, json_);
   for (const auto& [key, property] : properties->items()) {
     Member member;
-    member.value = TRY(value_rule(form, property, key, schema));
+    member.value = TRY(value_rule(form, property, key, compiler));
     member.is_required = std::find(required.begin(), required.end(), key) != required.end();
     if (form.tags) {
       const TagCalls& tags = *form.tags;
@@ -180,13 +182,12 @@ Result<std::vector<ArgumentRules::Member>> ArgumentRules::members_of(const ToolF
 }
 
 Result<int> ArgumentRules::value_rule(const ToolForm& form, const OrderedJson& schema, const std::string& key,
-                                      const OrderedJson& root) {
+                                      grammar::SchemaCompiler& compiler) {
   if (form.tags && is_plain_text(schema)) return text_rule(markers_behind(*form.tags));
   if (form.tags && is_plain_choice(schema)) return choice_rule(schema["enum"]);
   if (form.literals && !form.literals->quote.empty() && is_plain_text(schema)) {
     return text_rule({form.literals->quote});
   }
-  grammar::SchemaCompiler compiler(root, builder_, json_);
   return compiler.add({{&schema, "/properties/" + key}});
 }
 

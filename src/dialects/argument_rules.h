@@ -6,6 +6,7 @@
 #include "dialects/forms.h"
 #include "grammar/compile.h"
 #include "grammar/json_rules.h"
+#include "grammar/schema_compiler.h"
 
 namespace heed {
 
@@ -35,7 +36,7 @@ class ArgumentRules {
   };
   Result<std::vector<Member>> members_of(const ToolForm& form, const ToolSchema& tool);
   Result<int> value_rule(const ToolForm& form, const OrderedJson& schema, const std::string& key,
-                         const OrderedJson& root);
+                         grammar::SchemaCompiler& compiler);
   int add_members(grammar::Automaton& automaton, int from, const std::vector<Member>& members,
                   const std::string& separator);
   int text_rule(const std::vector<std::string>& markers);

@@ -66,6 +66,6 @@ std::string json_of_text(std::string_view text, int types);
 
 inline constexpr size_t kMaxNameBytes = 256;     // of tools and parameters
 inline constexpr size_t kMaxHeaderBytes = 1024;  // in front of a call's arguments
-inline constexpr size_t kMaxEarlyBytes = 16384;  // of arguments written in front of the name
+inline constexpr size_t kMaxEarlyBytes = 4096;   // of arguments written in front of the name
 
 }  // namespace heed

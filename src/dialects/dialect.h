@@ -27,8 +27,10 @@ struct ToolForm;       // "hermes", "llama3_json", "mistral", "gemma", ...
 struct ReasoningForm;  // "think", "gemma_channel", ...
 
 struct Dialect {
-  const ToolForm* tools = nullptr;           // null: none is known; the text then stays as it is
-  const ReasoningForm* reasoning = nullptr;  // likewise
+  // Null: none is known. Requests with tools then read calls as tool_grammar() asks for them: an answer that
+  // begins with a JSON array of calls of tools that there are. Other text stays as it is.
+  const ToolForm* tools = nullptr;
+  const ReasoningForm* reasoning = nullptr;  // null: none is known; the text stays as it is
 };
 
 std::vector<std::string> tool_form_names();

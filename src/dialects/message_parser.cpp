@@ -19,7 +19,7 @@ struct MessageParser::State final : CallSink {
   State(const Dialect& dialect, const MessageParserOptions& options)
       : tools(options.tools ? (dialect.tools != nullptr ? dialect.tools : &json_array_form()) : nullptr),
         reasoning(dialect.reasoning),
-        types(options.tool_list) {
+        types(tools != nullptr && needs_types(*tools) ? options.tool_list : nullptr) {
     std::vector<std::string> markers;
     const auto add = [&](const std::vector<std::string>& texts, Marker kind) {
       for (const std::string& text : texts) markers.push_back(text), kinds.push_back(kind);
@@ -35,6 +35,8 @@ struct MessageParser::State final : CallSink {
     content_markers = MarkerScanner(std::move(markers));
     if (reasoning != nullptr && options.begins_in_reasoning) begin_reasoning();
   }
+
+  static bool needs_types(const ToolForm& form) { return form.tags || form.literals || form.bare != 0; }
 
   void feed(char byte) {
     again.push_back(byte);
@@ -98,7 +100,8 @@ struct MessageParser::State final : CallSink {
 
   // ---- content
   void push_content(char byte) {
-    if (tools != nullptr && byte == tools->bare && !has_content && content_markers.held().empty()) {
+    const bool may_be_bare = tools != nullptr && tools->bare != 0 && !has_content;
+    if (may_be_bare && byte == tools->bare && content_markers.held().empty()) {
       begin_calls(-1);
       again.push_back(byte);
       return;

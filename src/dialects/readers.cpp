@@ -30,19 +30,23 @@ class EitherReader final : public CallReader {
   std::string first_;
 };
 
+// The marker has begun a name already.
+bool begins_in_name(const ToolForm& form, int start) {
+  return form.tags && start >= 0 && form.starts[static_cast<size_t>(start)] == form.tags->name_open;
+}
+
 std::unique_ptr<CallReader> own_reader(const ToolForm& form, int start, const ToolTypes& tools) {
   if (form.named) return std::make_unique<NamedCallReader>(*form.named);
   if (form.literals) return std::make_unique<LiteralCallReader>(*form.literals, tools);
   if (!form.tags) return nullptr;
-  const bool in_name = start >= 0 && form.starts[static_cast<size_t>(start)] == form.tags->name_open;
-  return std::make_unique<TagCallReader>(*form.tags, tools, in_name);
+  return std::make_unique<TagCallReader>(*form.tags, tools, begins_in_name(form, start));
 }
 
 }  // namespace
 
 std::unique_ptr<CallReader> make_reader(const ToolForm& form, int start, const ToolTypes& tools) {
   std::unique_ptr<CallReader> own = own_reader(form, start, tools);
-  if (!form.json) return own;
+  if (!form.json || begins_in_name(form, start)) return own;
   if (!own) return std::make_unique<JsonCallReader>(*form.json, tools);
   const bool in_list = form.literals && form.literals->is_list;
   return std::make_unique<EitherReader>(*form.json, in_list, tools, std::move(own));

@@ -38,7 +38,7 @@ ToolForm hermes() {
 
 ToolForm llama3_json() {
   ToolForm form =
-      json_form("llama3_json", {{"{\"name\": \"' + tool_call", "\"parameters\": "}}, {"<|python_tag|>"}, {},
+      json_form("llama3_json", {{R"({"name": "' + tool_call)", R"("parameters": )"}}, {"<|python_tag|>"}, {},
                 {.between = "; ", .before = json_before("parameters"), .after = "}"});
   form.bare = '{';
   form.is_special = false;  // without its marker it is read all the same

@@ -6,7 +6,11 @@
 namespace heed {
 namespace {
 
-constexpr int kMaxSchemaSteps = 256;  // of schemas looked at for one parameter, against references in circles
+// Against references in circles, and large schemas: what looking for the types of one parameter, and of all,
+// may cost. Types that are not found by then count as unknown.
+constexpr int kMaxStepsOfParameter = 256;
+constexpr int kMaxSteps = 100'000;
+constexpr size_t kMembersAStep = 16;  // passed over when an object's member is looked up
 
 int type_named(const OrderedJson& name) {
   if (name == "string") return kString;
@@ -27,14 +31,17 @@ int type_of(const Document& value) {
   return value.is_array() ? kArray : kObject;
 }
 
-const OrderedJson* referred(const std::string& reference, const OrderedJson& root) {
+const OrderedJson* referred(const std::string& reference, const OrderedJson& root, int& steps_left) {
   if (!reference.starts_with("#")) return nullptr;
   const OrderedJson* node = &root;
   for (size_t at = 1; at < reference.size();) {
     const size_t end = std::min(reference.find('/', at + 1), reference.size());
     const std::string key = reference.substr(at + 1, end - at - 1);
-    if (reference[at] != '/' || !node->is_object() || !node->contains(key)) return nullptr;
-    node = &*node->find(key);
+    if (reference[at] != '/' || !node->is_object() || steps_left <= 0) return nullptr;
+    steps_left -= static_cast<int>(1 + node->size() / kMembersAStep);
+    const auto member = node->find(key);
+    if (member == node->end()) return nullptr;
+    node = &*member;
     at = end;
   }
   return node;
@@ -55,7 +62,7 @@ int types_within(const OrderedJson& schema, const OrderedJson& root, int& steps_
     return types;
   }
   if (const auto reference = schema.find("$ref"); reference != schema.end() && reference->is_string()) {
-    const OrderedJson* target = referred(reference->get<std::string>(), root);
+    const OrderedJson* target = referred(reference->get<std::string>(), root, steps_left);
     return target == nullptr ? 0 : types_within(*target, root, steps_left);
   }
   for (const char* key : {"anyOf", "oneOf", "allOf"}) {
@@ -73,31 +80,38 @@ int types_within(const OrderedJson& schema, const OrderedJson& root, int& steps_
   return 0;
 }
 
-std::map<std::string, int> parameter_types(const OrderedJson& function) {
+std::map<std::string, int> parameter_types(const OrderedJson& function, int& steps_left) {
   std::map<std::string, int> types;
   const auto parameters = function.find("parameters");
   if (parameters == function.end() || !parameters->is_object()) return types;
   const auto properties = parameters->find("properties");
   if (properties == parameters->end() || !properties->is_object()) return types;
-  for (const auto& [name, schema] : properties->items()) types[name] = types_of_schema(schema, *parameters);
+  for (const auto& [name, schema] : properties->items()) {
+    int steps = std::min(steps_left, kMaxStepsOfParameter);
+    steps_left -= steps;
+    types[name] = types_within(schema, *parameters, steps);
+    steps_left += std::max(steps, 0);
+  }
   return types;
 }
 
 }  // namespace
 
 int types_of_schema(const OrderedJson& schema, const OrderedJson& root) {
-  int steps_left = kMaxSchemaSteps;
+  int steps_left = kMaxStepsOfParameter;
   return types_within(schema, root, steps_left);
 }
 
 ToolTypes::ToolTypes(const OrderedJson& tools) {
   if (!tools.is_array()) return;
+  int steps_left = kMaxSteps;
   for (const OrderedJson& tool : tools) {
     if (!tool.is_object()) continue;
     const auto function = tool.find("function");
     const OrderedJson& named = function != tool.end() && function->is_object() ? *function : tool;
     const auto name = named.find("name");
-    if (name != named.end() && name->is_string()) tools_[name->get<std::string>()] = parameter_types(named);
+    if (name != named.end() && name->is_string())
+      tools_[name->get<std::string>()] = parameter_types(named, steps_left);
   }
 }
 

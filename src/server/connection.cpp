@@ -34,7 +34,7 @@ std::string chunk_of(std::string_view bytes) {
 
 // On a worker thread. What the handler throws must not take the server along.
 void run_handler(const Hub& hub, ApiRequest request, const std::shared_ptr<Outbox>& outbox) {
-  if (outbox->is_cancelled()) return outbox->fail();
+  if (outbox->is_unwanted()) return outbox->fail();
   try {
     const std::shared_ptr<Responder> responder = make_responder(outbox);
     std::shared_ptr<Exchange> exchange = hub.handler.handle(std::move(request), responder);
@@ -83,7 +83,7 @@ Connection::Connection(Hub& hub, Wire::Socket socket)
 
 Connection::~Connection() {
   if (outbox_) {
-    outbox_->cancel();
+    outbox_->cancel(true);
     outbox_->detach();
   }
   hub_.connections.erase(this);
@@ -229,6 +229,8 @@ Connection::Awaitable<void> Connection::refuse(Request& request, const Refusal& 
   if (refusal.status == 503) head.fields = {{"Retry-After", "1"}};
   if (refusal.status == 405) head.fields = {{"Allow", "GET, HEAD, POST, DELETE"}};
   request.keep_alive = false;
+  request.parser.take_body();  // others may need the memory while this client is read dry
+  request.share.give_back();
   std::string body = error_object(refusal);
   std::string head_text = head_bytes(request, head, std::ssize(body));
   if (request.is_head) body.clear();
@@ -251,14 +253,14 @@ Connection::Awaitable<bool> Connection::answer(Request& request) {
   outbox_ = dispatch(request);
   bool ended = false;
   while (!ended && !hub_.aborting) {
-    if (at_end_ || closed_) outbox_->cancel();
+    if (at_end_ || closed_) outbox_->cancel(closed_);
     Outbox::Output output = outbox_->take();
     ended = output.ended;
     const bool has_output = output.head || !output.bytes.empty() || output.ended;
     if (has_output) co_await forward(request, std::move(output));
     if (!has_output) co_await wake_up_call();
   }
-  if (!ended) outbox_->cancel();
+  if (!ended) outbox_->cancel(true);
   outbox_->detach();
   outbox_.reset();
   if (request.is_cut_off) close();
@@ -275,10 +277,10 @@ Connection::Awaitable<void> Connection::forward(Request& request, Outbox::Output
   // A stream's client that has gone, or an answer that broke off: the connection's end is what tells.
   if (output.broken || (at_end_ && request.is_stream)) {
     request.is_cut_off = true;
-    outbox_->cancel();
+    outbox_->cancel(true);
     close();
   }
-  if (request.is_head && request.is_stream) outbox_->cancel();
+  if (request.is_head && request.is_stream) outbox_->cancel(true);
   std::string body = std::move(output.bytes);
   if (request.is_head || request.framing == BodyFraming::kNone) body.clear();
   if (request.framing == BodyFraming::kChunked && !request.is_head) {
@@ -292,7 +294,7 @@ Connection::Awaitable<void> Connection::forward(Request& request, Outbox::Output
   outbox_->sent(taken);
   if (closed_) {
     request.is_cut_off = true;
-    outbox_->cancel();
+    outbox_->cancel(true);
   }
   enter(Stage::kAnswer, 0);
 }
@@ -302,7 +304,7 @@ std::string Connection::head_bytes(Request& request, const Outbox::Head& head, i
   request.is_stream = head.is_stream;
   if (head.is_stream) request.framing = request.is_http_10 ? BodyFraming::kToEnd : BodyFraming::kChunked;
   if (head.status == 204 || head.status == 304) request.framing = BodyFraming::kNone;
-  if (request.framing == BodyFraming::kToEnd || hub_.draining || at_end_) request.keep_alive = false;
+  if (request.framing == BodyFraming::kToEnd || hub_.draining) request.keep_alive = false;
   ResponseHead response{.status = head.status, .content_type = head.content_type, .fields = head.fields};
   response.framing = request.framing;
   response.body_bytes = body_bytes;
@@ -371,7 +373,7 @@ void Connection::on_read(const Wire::ErrorCode& error, size_t bytes) {
   if (error) {
     at_end_ = true;
     if (error != asio::error::eof) close();  // reset, or what TLS calls a truncation
-    if (outbox_) outbox_->cancel();
+    if (outbox_) outbox_->cancel(closed_);
   } else if (stage_ == Stage::kAnswer || stage_ == Stage::kSend) {
     read_more();
   }
@@ -381,7 +383,7 @@ void Connection::on_read(const Wire::ErrorCode& error, size_t bytes) {
 void Connection::output_ready() {
   if (outbox_ && outbox_->is_too_slow()) {
     close();
-    outbox_->cancel();
+    outbox_->cancel(true);
   }
   wake();
 }
@@ -404,7 +406,7 @@ void Connection::drain() { wake(); }
 
 void Connection::abort() {
   close();
-  if (outbox_) outbox_->cancel();
+  if (outbox_) outbox_->cancel(true);
   wake();
 }
 

@@ -11,6 +11,7 @@
 #include <random>
 #include <string>
 #include <unordered_set>
+#include <utility>
 
 #include "api/exchange.h"
 #include "server/keys.h"
@@ -82,8 +83,9 @@ class BodyShare {
   BodyShare& operator=(BodyShare&&) = delete;
   BodyShare(const BodyShare&) = delete;
   BodyShare& operator=(const BodyShare&) = delete;
-  ~BodyShare() { *all_ -= bytes_; }
+  ~BodyShare() { give_back(); }
 
+  void give_back() { *all_ -= std::exchange(bytes_, 0); }
   // Grows to `bytes`; false where all shares together would exceed `limit`.
   bool grow_to(int64_t bytes, int64_t limit) {
     *all_ += bytes - bytes_;

@@ -101,9 +101,9 @@ void Outbox::attach(std::shared_ptr<Exchange> exchange) {
   if (cancel_now) exchange->cancel();
 }
 
-bool Outbox::is_cancelled() const {
+bool Outbox::is_unwanted() const {
   const std::lock_guard lock(mutex_);
-  return cancelled_;
+  return unwanted_;
 }
 
 Outbox::Output Outbox::take() {
@@ -128,8 +128,9 @@ bool Outbox::is_too_slow() const {
   return too_slow_;
 }
 
-void Outbox::cancel() {
+void Outbox::cancel(bool unwanted) {
   std::unique_lock lock(mutex_);
+  unwanted_ = unwanted_ || unwanted;
   if (std::exchange(cancelled_, true)) return;
   const std::shared_ptr<Exchange> exchange = exchange_;
   lock.unlock();

@@ -68,14 +68,16 @@ class Outbox : public std::enable_shared_from_this<Outbox> {
 
   // The worker's side: what handle() returned. Cancelled on the spot if the client has left meanwhile.
   void attach(std::shared_ptr<Exchange> exchange);
-  bool is_cancelled() const;
+  bool is_unwanted() const;  // the connection is closed: not worth handling
 
   // The connection's side, IO thread.
   Output take();
   void sent(int64_t bytes);  // of those taken, so many have left
   bool is_too_slow() const;  // a write was refused since the reader is too far behind
-  void cancel();             // the client is gone: cancels the exchange, and write() is false from now on
-  void detach();             // lets go of the exchange; the connection is done with this answer
+  // The client is gone: cancels the exchange, and write() is false from now on. Where it has only stopped
+  // sending it can still get a whole answer, such as one that is there at once; `unwanted`: not even that.
+  void cancel(bool unwanted);
+  void detach();  // lets go of the exchange; the connection is done with this answer
   void tell_listener();
 
  private:
@@ -90,7 +92,7 @@ class Outbox : public std::enable_shared_from_this<Outbox> {
   std::string pending_;
   int64_t in_flight_ = 0;  // taken, not yet sent
   bool started_ = false, ended_ = false, broken_ = false;
-  bool too_slow_ = false, cancelled_ = false, detached_ = false;
+  bool too_slow_ = false, cancelled_ = false, unwanted_ = false, detached_ = false;
   bool rung_ = false;
 };
 

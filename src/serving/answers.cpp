@@ -28,7 +28,8 @@ void Answers::hear(int index, const Event& event) {
   Choice& choice = choices_[static_cast<size_t>(index)];
   if (!choice.told) {
     if (index == 0) usage_.cached_tokens = event.cached_tokens;
-    if (event.id >= 0) count_token(choice, event);
+    if (event.id >= 0) choice.scheduled = event.queue_seconds;
+    if (event.id >= 0) count_token(choice);
     AnswerDelta delta = choice.text.hear(event);
     const std::optional<EndReason> end = delta.end;
     if (listener_) listener_->on_delta(std::move(delta));
@@ -42,7 +43,7 @@ void Answers::hear(int index, const Event& event) {
   if (event.finish) --open_choices_;
 }
 
-void Answers::count_token(Choice& choice, const Event&) {
+void Answers::count_token(Choice& choice) {
   const double moment = now();
   if (!choice.first_token) {
     choice.first_token = moment;

@@ -32,7 +32,7 @@ class Answers {
     bool told = false;  // the listener knows its end
   };
   double now() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
-  void count_token(Choice& choice, const Event& event);
+  void count_token(Choice& choice);
   void close(Choice& choice, EndReason reason);
 
   Engine& engine_;

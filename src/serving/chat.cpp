@@ -43,6 +43,7 @@ Result<ChatPrompt> make_chat_prompt(const TextSide& text, const Dialect& dialect
                      .reasoning = request.parse_reasoning ? dialect.reasoning : nullptr};
   prompt.parser.tools =
       request.tools.is_array() && !request.tools.empty() && request.tool_choice != ToolChoice::kNone;
+  if (prompt.parser.tools) prompt.parser.tool_list = request.tools;
   prompt.parser.begins_in_reasoning = begins_in_reasoning(used, rendered);
   // Whether a model that may think does so is known only where the prompt has opened its thoughts.
   if (begins_in_reasoning(dialect, rendered)) prompt.grammar_begins_behind = reasoning_end(dialect);

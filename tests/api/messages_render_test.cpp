@@ -2,6 +2,7 @@
 #include "api/messages_render.h"
 
 #include <random>
+#include <set>
 
 #include "tests/api/streamed.h"
 
@@ -89,6 +90,31 @@ TEST(MessagesRender, why_it_stopped_is_said) {
   EXPECT_EQ(stopped(EndReason::kStop, "END")["stop_sequence"], "END");
   EXPECT_EQ(render({call_delta(0, "f", "{}"), end_delta(EndReason::kStop)}).message["stop_reason"],
             "tool_use");
+}
+
+TEST(MessagesRender, an_answer_that_was_cut_off_is_known_as_such) {
+  for (const EndReason reason :
+       {EndReason::kStop, EndReason::kLength, EndReason::kToolCalls, EndReason::kCancelled}) {
+    MessagesRenderer renderer("bard", "0f", false);
+    renderer.push(content_delta("a"));
+    renderer.push(end_delta(reason));
+    renderer.finish(kUsage);
+    EXPECT_EQ(renderer.cut_off(), reason == EndReason::kCancelled);
+  }
+}
+
+TEST(MessagesRender, short_ids_are_those_that_templates_of_mistral_take) {
+  MessagesRenderer renderer("bard", "0123456789abcdef0123456789abcdef", true);
+  for (int i = 0; i < 50; ++i) renderer.push(call_delta(i, "f", "{}"));
+  renderer.push(end_delta(EndReason::kToolCalls));
+  renderer.finish(kUsage);
+  std::set<std::string> ids;
+  const OrderedJson message = renderer.message();
+  for (const OrderedJson& call : message["content"]) {
+    EXPECT_EQ(call["id"].get<std::string>().size(), 9U);
+    ids.insert(call["id"].get<std::string>());
+  }
+  EXPECT_EQ(ids.size(), 50U);
 }
 
 TEST(MessagesRender, an_answer_of_nothing_has_no_blocks) {

@@ -139,6 +139,31 @@ TEST_F(MessagesTest, a_schema_shapes_the_answer) {
   EXPECT_TRUE(answer["who"] == "me" || answer["who"] == "you") << answer;
 }
 
+TEST_F(MessagesTest, a_tool_that_must_be_called_is_called) {
+  const auto service = serve_bard_with_tools();
+  Api api;
+  add_messages_routes(api, *service);
+  api.set_state(Api::State::kReady);
+  const OrderedJson schema = {{"type", "object"},
+                              {"properties", {{"who", {{"enum", OrderedJson::array({"me", "you"})}}}}},
+                              {"required", OrderedJson::array({"who"})},
+                              {"additionalProperties", false}};
+  OrderedJson asked =
+      body(200, {{"tools", OrderedJson::array({{{"name", "call"}, {"input_schema", schema}}})},
+                 {"tool_choice", {{"type", "tool"}, {"name", "call"}}}});
+  const OrderedJson whole = post(api, "/v1/messages", asked)->json();
+  EXPECT_EQ(whole["stop_reason"], "tool_use") << whole;
+  ASSERT_EQ(whole["content"].size(), 1U) << whole;
+  const OrderedJson& call = whole["content"][0];
+  EXPECT_EQ(call["type"], "tool_use");
+  EXPECT_EQ(call["name"], "call");
+  EXPECT_TRUE(call["input"]["who"] == "me" || call["input"]["who"] == "you") << call;
+  asked["stream"] = true;
+  const OrderedJson streamed = message_from(named_events_of(post(api, "/v1/messages", asked)->body()));
+  EXPECT_EQ(streamed["content"][0]["input"], call["input"]);
+  EXPECT_EQ(streamed["stop_reason"], "tool_use");
+}
+
 TEST_F(MessagesTest, errors_have_the_form_of_anthropic) {
   EXPECT_EQ(error(*send({{"model", "bard"}}), 400), "invalid_request_error");
   EXPECT_EQ(error(*send(body(1, {{"model", "another"}})), 404), "not_found_error");

@@ -155,6 +155,34 @@ TEST_F(ResponsesTest, a_schema_shapes_the_answer) {
   EXPECT_TRUE(answer["who"] == "me" || answer["who"] == "you") << answer;
 }
 
+TEST_F(ResponsesTest, a_tool_that_must_be_called_is_called) {
+  const auto service = serve_bard_with_tools();
+  Api api;
+  add_responses_routes(api, *service);
+  api.set_state(Api::State::kReady);
+  const OrderedJson schema = {{"type", "object"},
+                              {"properties", {{"who", {{"enum", OrderedJson::array({"me", "you"})}}}}},
+                              {"required", OrderedJson::array({"who"})},
+                              {"additionalProperties", false}};
+  const OrderedJson tool = {{"type", "function"}, {"name", "call"}, {"parameters", schema}, {"strict", true}};
+  OrderedJson asked = body(200, {{"ignore_eos", false},
+                                 {"tools", OrderedJson::array({tool})},
+                                 {"tool_choice", "required"},
+                                 {"parallel_tool_calls", false}});
+  const OrderedJson whole = post(api, "/v1/responses", asked)->json();
+  EXPECT_EQ(whole["status"], "completed") << whole;
+  ASSERT_EQ(whole["output"].size(), 1U) << whole;
+  const OrderedJson& call = whole["output"][0];
+  EXPECT_EQ(call["type"], "function_call");
+  EXPECT_EQ(call["name"], "call");
+  const OrderedJson arguments = parse_ordered_json(call["arguments"].get<std::string>(), "it").value();
+  EXPECT_TRUE(arguments["who"] == "me" || arguments["who"] == "you") << call;
+  asked["stream"] = true;
+  const std::vector<NamedEvent> events = named_events_of(post(api, "/v1/responses", asked)->body());
+  EXPECT_EQ(output_from(events)[0]["arguments"], call["arguments"]);
+  EXPECT_EQ(output_from(events), events.back().data["response"]["output"]);
+}
+
 // Also tells what came first, while more is coming.
 class FirstRecorder : public Recorder {
  public:

@@ -1,15 +1,25 @@
-// Answers by hand, and streams taken apart again.
+// Answers by hand, and streams taken apart again; the bundled model as one that calls tools.
 #pragma once
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/json.h"
-#include "serving/answer.h"
+#include "serving/service.h"
 
 namespace heed {
+
+inline std::unique_ptr<Service> serve_bard_with_tools() {
+  Checkpoint checkpoint = open_checkpoint(std::string(HEED_SOURCE_DIR) + "/models/bard").value();
+  ServiceOptions options;
+  options.model_name = "bard";
+  options.tool_parser = "hermes";
+  options.engine.runner.threads = 2;
+  return Service::open(std::move(checkpoint), options).value();
+}
 
 inline ChatDelta reasoning_delta(std::string text) { return {.message = {.reasoning = std::move(text)}}; }
 inline ChatDelta content_delta(std::string text) { return {.message = {.content = std::move(text)}}; }

@@ -20,6 +20,7 @@ std::vector<Case> text_cases() {
        " a < b << c <tool <tool_cal <tool_call",
        {"", " a < b << c <tool <tool_cal <tool_call"}},
       {"hermes", "none", "<<tool_call>x", {"", "<<tool_call>x"}},
+      {"hermes", "none", std::string("\0a\0", 3), {"", std::string("\0a\0", 3)}},
       {"none", "none", "{\"a\": [1, 2]}", {"", "{\"a\": [1, 2]}"}},
       {"llama3_json", "none", "{\"title\": \"x\", \"n\": {}}", {"", "{\"title\": \"x\", \"n\": {}}"}},
       {"llama3_json",

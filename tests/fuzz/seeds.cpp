@@ -1,8 +1,10 @@
 // Writes the first inputs of the fuzz targets: small files of each format, one folder per target.
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 
 #include "base/file.h"
+#include "dialects/dialect.h"
 #include "formats/safetensors.h"
 #include "tests/formats/gguf_bytes.h"
 #include "tests/formats/sentencepiece_bytes.h"
@@ -113,8 +115,67 @@ void write_api_seeds(const std::filesystem::path& folder) {
   for (size_t i = 0; i < completions.size(); ++i)
     write(folder / ("completion" + std::to_string(i)),
           "\1" + std::string(1, static_cast<char>(i)) + completions[i]);
-  write(folder / "tokenize", std::string("\2\0{\"prompt\":\"To be\",\"return_token_strs\":true}", 46));
+  write(folder / "tokenize", std::string("\2\0{\"prompt\":\"To be\",\"return_token_strs\":true}", 45));
   write(folder / "detokenize", std::string("\3\0{\"tokens\":[5,6]}", 18));
+}
+
+void write_multipart_seeds(const std::filesystem::path& folder) {
+  const std::string purpose = "--b\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n";
+  const std::string file =
+      "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"in \\\"1\\\".jsonl\"\r\n"
+      "Content-Type: application/octet-stream\r\n\r\n{}\n\r\n--b";
+  const std::string type = "multipart/form-data; boundary=\"b\"\n";
+  write(folder / "upload", type + purpose + file + "--\r\n");
+  write(folder / "cut", type + purpose + file);
+}
+
+void write_http_seeds(const std::filesystem::path& folder) {
+  write(folder / "get",
+        "\x40GET /v1//models/?a=%20 HTTP/1.1\r\nHost: [::1]:80\r\nAuthorization: Basic OmE=\r\n\r\n");
+  write(folder / "post",
+        "\x80POST http://h/a%2Fb HTTP/1.0\r\nContent-Length: 3\r\nx-api-key: k\r\n\r\nabcGET /");
+  write(folder / "chunked",
+        "\xc0POST /health HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
+        "3;a=\"b\"\r\nabc\r\n0A\r\n0123456789\r\n0\r\nX: y\r\n\r\n");
+}
+
+// A byte that picks the form and one for the cuts, then an answer.
+void write_dialect_seeds(const std::filesystem::path& folder) {
+  const std::vector<std::pair<std::string, std::string>> answers = {
+      {"hermes",
+       "<think>\nHm\n</think>\n\nA <tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": "
+       "\"}\\\"\"}}\n</tool_call> b"},
+      {"hermes", "<tool_call>{\"arguments\":\"{\\\"a\\\":1}\",\"name\":\"f\"}<tool_call>[{}]"},
+      {"llama3_json",
+       "{\"name\": \"f\", \"parameters\": {}}; {\"type\": \"function\", \"name\": \"f\", \"parameters\": "
+       "{}}"},
+      {"mistral", "[TOOL_CALLS][{\"name\": \"f\", \"arguments\": {\"a\": [1]}}]"},
+      {"mistral_args", "[TOOL_CALLS]f[ARGS]{}[TOOL_CALLS]f[CALL_ID]1[ARGS]{\"a\":1}"},
+      {"qwen3_coder",
+       "<tool_call>\n<function=f>\n<parameter=a>\nx\n</parameter>\n<parameter=b>\n[1]\n</parameter>\n</"
+       "function>\n</tool_call>"},
+      {"glm45", "<tool_call>f\n<arg_key>a</arg_key>\n<arg_value>x</arg_value>\n</tool_call>"},
+      {"minimax_m2",
+       "<minimax:tool_call><invoke name=\"f\"><parameter "
+       "name=\"b\">3</parameter></invoke></minimax:tool_call>"},
+      {"gemma", "<|tool_call>call:f{a:<|\"|>x<|\"|>,b:[1,{c:\"\\u00e9\"}]}<tool_call|>"},
+      {"functiongemma",
+       "<start_function_call>call:f{a:<escape>x<escape>,b:<escape>3<escape>}<end_function_call>"},
+      {"pythonic", "[f(a='x\\'', b=[1, {'c': None}]), f()]"},
+      {"deepseek_v3",
+       "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n{}\n```<"
+       "｜tool▁call▁end｜><｜tool▁calls▁end｜>"},
+      {"kimi_k2",
+       "<|tool_calls_section_begin|><|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{}<|tool_"
+       "call_end|><|tool_calls_section_end|>"},
+      {"harmony", "<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}<|call|>"}};
+  const std::vector<std::string> forms = tool_form_names();
+  for (size_t i = 0; i < answers.size(); ++i) {
+    const auto form = std::find(forms.begin(), forms.end(), answers[i].first);
+    CHECK(form != forms.end(), answers[i].first);
+    write(folder / std::to_string(i),
+          std::string(1, static_cast<char>(form - forms.begin())) + "\4" + answers[i].second);
+  }
 }
 
 }  // namespace
@@ -130,5 +191,8 @@ int main(int argc, char** argv) {
   heed::write_gguf_seeds(heed::folder_of(root, "fuzz_gguf"), heed::folder_of(root, "fuzz_tokenizer_json"));
   heed::write_sentencepiece_seeds(heed::folder_of(root, "fuzz_sentencepiece"));
   heed::write_api_seeds(heed::folder_of(root, "fuzz_api"));
+  heed::write_multipart_seeds(heed::folder_of(root, "fuzz_multipart"));
+  heed::write_http_seeds(heed::folder_of(root, "fuzz_http"));
+  heed::write_dialect_seeds(heed::folder_of(root, "fuzz_dialects"));
   return 0;
 }

@@ -70,7 +70,8 @@ class FakeApi : public ApiHandler {
       ++handled_;
       last_ = request;
     }
-    if (request.path == "/hold" || request.path == "/hold-slowly") return hold(std::move(request), std::move(responder));
+    if (request.path == "/hold" || request.path == "/hold-slowly")
+      return hold(std::move(request), std::move(responder));
     if (request.path == "/throw") throw std::runtime_error("at 0x7fffdeadbeef\nin a handler");
     if (request.path == "/drop") return nullptr;
     if (request.path == "/stream") return stream(*responder);
@@ -84,7 +85,8 @@ class FakeApi : public ApiHandler {
       return nullptr;
     }
     const std::string text = request.method + " " + request.path + "?" + request.query + " " + request.body;
-    responder->reply(200, "text/plain", text, {{"X-Fake", "yes"}, {"X-Split", "a\r\nSet-Cookie: b"}, {"Content-Length", "1"}});
+    responder->reply(200, "text/plain", text,
+                     {{"X-Fake", "yes"}, {"X-Split", "a\r\nSet-Cookie: b"}, {"Content-Length", "1"}});
     return nullptr;
   }
 

@@ -219,6 +219,7 @@ TEST_F(ServiceTest, metrics_count_what_was_answered) {
   };
   service_->engine().drain();  // the tests before have been counted
   const double before = value("heed:generation_tokens_total{");
+  const double decoded_before = value("heed:request_decode_time_seconds_count{");
   ASSERT_TRUE(hear(*service_, request("Count me", 7)).ok());
   service_->engine().drain();
   EXPECT_EQ(value("heed:generation_tokens_total{") - before, 7);
@@ -226,6 +227,15 @@ TEST_F(ServiceTest, metrics_count_what_was_answered) {
   // All prompts so far and all that was sampled went through a step.
   EXPECT_EQ(value("heed:iteration_tokens_total_sum{"),
             value("heed:prompt_tokens_total{") + value("heed:generation_tokens_total{"));
+  // The time of a request is that of its parts.
+  EXPECT_EQ(value("heed:request_decode_time_seconds_count{"), decoded_before + 1);
+  const double inference = value("heed:request_inference_time_seconds_sum{");
+  EXPECT_GT(inference, 0);
+  EXPECT_NEAR(
+      value("heed:request_prefill_time_seconds_sum{") + value("heed:request_decode_time_seconds_sum{"),
+      inference, 1e-6);
+  EXPECT_LE(value("heed:request_queue_time_seconds_sum{") + inference,
+            value("heed:e2e_request_latency_seconds_sum{"));
   EXPECT_GT(value("process_resident_memory_bytes "), 1 << 20);
   EXPECT_EQ(value("heed:num_requests_running{"), 0);
 }

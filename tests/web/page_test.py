@@ -2,11 +2,15 @@
 """The web page in a headless Chromium, against a server that plays a model.
 
   page_test.py [--screenshots FOLDER] [TEST ...]
-  page_test.py --server URL     against a Heed that is running: only what can be said of any model
+  page_test.py --server URL             against a Heed that is running: only what can be said of any model
+  page_test.py --heed BINARY MODEL      against one that it starts
 """
 import argparse
+import contextlib
 import re
+import subprocess
 import sys
+import threading
 import unittest
 
 import browser as browsers
@@ -471,19 +475,41 @@ class RealServer(unittest.TestCase):
         browser.wait("document.querySelector('#gauge-running').textContent === '0'")
 
 
+@contextlib.contextmanager
+def started(binary, model):
+    """The URL of a server of this model; afterwards it is asked to end, and must do so in peace."""
+    process = subprocess.Popen([binary, "serve", model, "--port", "0"], stderr=subprocess.PIPE, text=True)
+    log = []
+    for line in process.stderr:
+        log.append(line)
+        if ready := re.match(r" *ready +(http\S+)", line):
+            break
+    else:
+        sys.exit("".join(log))
+    threading.Thread(target=log.extend, args=[process.stderr], daemon=True).start()  # or its pipe would fill
+    yield ready[1] + "/"
+    process.terminate()
+    if process.wait() != 0:
+        sys.exit("".join(log))
+
+
 def main():
     global screenshots, server_url
     parser = argparse.ArgumentParser()
     parser.add_argument("--screenshots")
     parser.add_argument("--server")
+    parser.add_argument("--heed", nargs=2)
     options, rest = parser.parse_known_args()
-    screenshots, server_url = options.screenshots, options.server
+    screenshots = options.screenshots
     if not find_browser():
         print(f"skipped: none of {', '.join(browsers.NAMES)} is installed; run ./setup.sh --test")
         sys.exit(77)
-    if not any(name.startswith(("Page", "RealServer")) for name in rest):
-        rest += ["RealServer"] if server_url else ["Page", "Page.look"] if screenshots else ["Page"]
-    unittest.main(argv=[sys.argv[0], *rest], verbosity=2)
+    real = started(*options.heed) if options.heed else contextlib.nullcontext(options.server)
+    with real as server_url:
+        if not any(name.startswith(("Page", "RealServer")) for name in rest):
+            rest += ["RealServer"] if server_url else ["Page", "Page.look"] if screenshots else ["Page"]
+        result = unittest.main(argv=[sys.argv[0], *rest], verbosity=2, exit=False).result
+    sys.exit(not result.wasSuccessful())
 
 
 if __name__ == "__main__":
