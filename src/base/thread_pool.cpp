@@ -1,12 +1,8 @@
 #include "base/thread_pool.h"
 
 #include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
-#include <limits>
-#include <string>
 
 namespace heed {
 namespace {
@@ -29,17 +25,6 @@ int available_processors() {
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
-
-int64_t available_memory() {
-  std::ifstream info("/proc/meminfo");
-  std::string name;
-  int64_t kib = 0;
-  while (info >> name >> kib) {
-    if (name == "MemAvailable:") return kib * 1024;
-    info.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
-  }
-  return int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
 }
 
 ThreadPool::ThreadPool(int threads) {

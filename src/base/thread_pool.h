@@ -47,7 +47,5 @@ class ThreadPool {
 
 // The number of processors this process may run on.
 int available_processors();
-// Bytes of memory that can be taken without swapping, as the operating system estimates.
-int64_t available_memory();
 
 }  // namespace heed

@@ -32,6 +32,9 @@ struct ModelOptions {
 };
 void add_model_options(CLI::App& app, ModelOptions& options);
 
+// How many sequences and how much cache: what planning and serving take.
+void add_engine_options(CLI::App& app, EngineOptions& options);
+
 // Sampling as given on the command line; what was not given comes from generation_config.json.
 struct SamplingOptions {
   Sampling given;

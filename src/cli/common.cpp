@@ -45,12 +45,29 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
       ->check(CLI::Range(1, 1024));
   app.add_option("--block-size", r.block_size, "Tokens in a cache block (default: 16)")
       ->check(CLI::Range(1, 65536));
+  const auto length = [](std::string& text) {
+    if (text == "auto") {
+      text = std::to_string(kLongestThatFits);
+      return std::string();
+    }
+    return CLI::Range(1, 1 << 24)(text);
+  };
   app.add_option("--max-model-len", r.max_len,
-                 "Longest sequence in tokens (default: what the checkpoint is meant for)")
-      ->check(CLI::Range(1, 1 << 24));
+                 "Longest sequence in tokens, or auto: what fits (default: what the checkpoint is meant for)")
+      ->transform(CLI::Validator(length, "INT or auto"));
   app.add_option("--max-num-batched-tokens", r.step_tokens, "Most tokens of a prompt that run in one step")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
+}
+
+void add_engine_options(CLI::App& app, EngineOptions& options) {
+  app.add_option("--max-num-seqs", options.max_sequences, "Most sequences that run at a time")
+      ->check(CLI::Range(1, 1 << 16))
+      ->capture_default_str();
+  app.add_option(
+         "--kv-cache-memory", options.cache_bytes,
+         "Bytes of the cache, such as 4G (default: what all sequences need, up to a quarter of memory)")
+      ->transform(CLI::AsSizeValue(false));
 }
 
 void add_sampling_options(CLI::App& app, SamplingOptions& options, int default_max_tokens) {

@@ -1,6 +1,9 @@
+#include <algorithm>
 #include <cstdio>
 
 #include "attention/rows.h"
+#include "base/json.h"
+#include "base/memory.h"
 #include "cli/commands.h"
 #include "cli/report.h"
 
@@ -9,6 +12,9 @@ namespace {
 
 struct InspectOptions {
   ModelOptions model;
+  EngineOptions engine;
+  bool plan = false;
+  bool json = false;
 };
 
 // "0-3, 6": ascending layer numbers with runs folded.
@@ -64,8 +70,54 @@ void print_plan(const RunPlan& plan) {
               static_cast<long long>(plan.pages), size_text(plan.weight_bytes + plan.cache_bytes).c_str());
 }
 
+OrderedJson plan_json(const EnginePlan& plan) {
+  OrderedJson memory;
+  for (const MemoryPlan::Part& part : plan.memory.parts()) {
+    std::string key = part.name;
+    std::replace(key.begin(), key.end(), ' ', '_');
+    memory[key + "_bytes"] = part.bytes;
+  }
+  return {{"max_model_len", plan.run.max_len},
+          {"step_tokens", plan.run.step_tokens},
+          {"sequences", plan.sequences},
+          {"full_length_sequences", plan.full_sequences},
+          {"cache_tokens", plan.cache_tokens},
+          {"pages", plan.run.pages},
+          {"page_bytes", plan.run.layout.page_bytes},
+          {"memory", memory},
+          {"total_bytes", plan.memory.total()},
+          {"available_bytes", plan.memory.limit.bytes},
+          {"available_source", plan.memory.limit.source}};
+}
+
+void print_memory(const EnginePlan& plan) {
+  for (const MemoryPlan::Part& part : plan.memory.parts()) {
+    std::printf("  %-15s %12s  %s\n", part.name, size_text(part.bytes).c_str(), part.meaning);
+  }
+  std::printf("  %-15s %12s  of %s (%s)\n", "in all", size_text(plan.memory.total()).c_str(),
+              size_text(plan.memory.limit.bytes).c_str(), plan.memory.limit.source.c_str());
+  std::printf(
+      "fits: %d sequences at a time, of up to %d tokens each; %lld tokens of such sequences in the cache, or "
+      "%lld whole ones\n",
+      plan.sequences, plan.run.max_len, static_cast<long long>(plan.cache_tokens),
+      static_cast<long long>(plan.full_sequences));
+}
+
+Status show_plan(const InspectOptions& o, const Checkpoint& checkpoint) {
+  EngineOptions options = o.engine;
+  options.runner = o.model.runner;
+  const EnginePlan plan = TRY(plan_engine(checkpoint, options));
+  if (o.json) {
+    std::printf("%s\n", to_text(plan_json(plan)).c_str());
+  } else {
+    print_memory(plan);
+  }
+  return {};
+}
+
 Status inspect(const InspectOptions& o) {
   const Checkpoint checkpoint = TRY(open_checkpoint(o.model.model));
+  if (o.plan || o.json) return show_plan(o, checkpoint);
   const RunPlan plan = TRY(plan_run(checkpoint, o.model.runner));
   const ModelSpec& spec = checkpoint.spec;
   std::printf("%s: %s, %zu layers, hidden %d, vocabulary %d%s, context %d\n", o.model.model.c_str(),
@@ -83,6 +135,9 @@ Command add_inspect(CLI::App& app) {
       app.add_subcommand("inspect", "Show what a checkpoint is and what it needs, without loading it");
   auto o = std::make_shared<InspectOptions>();
   add_model_options(*command, o->model);
+  add_engine_options(*command, o->engine);
+  command->add_flag("--plan", o->plan, "The memory that serving takes, part by part, and what fits");
+  command->add_flag("--json", o->json, "The plan as one JSON object");
   return {command, [o] { return inspect(*o); }};
 }
 

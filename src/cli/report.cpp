@@ -2,6 +2,8 @@
 
 #include <cstdio>
 
+#include "base/memory.h"
+
 namespace heed {
 
 void StartUpReport::phase(std::string name) {
@@ -10,21 +12,10 @@ void StartUpReport::phase(std::string name) {
   last_ = now;
 }
 
-std::string size_text(int64_t bytes) {
-  char text[32];
-  const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  int unit = 0;
-  auto value = static_cast<double>(bytes);
-  while (value >= 1024 && unit < 4) value /= 1024, ++unit;
-  std::snprintf(text, sizeof(text), unit == 0 ? "%.0f %s" : "%.2f %s", value, units[unit]);
-  return text;
-}
-
 void StartUpReport::print(const Service& service, const std::string& url) const {
   const Engine& engine = service.engine();
   const EnginePlan& plan = engine.plan();
   const RunPlan& run = plan.run;
-  const int64_t tokens = run.pages * run.layout.groups.front().block_tokens;
   std::string text;
   const auto line = [&](const std::string& name, const std::string& value) {
     text += "  " + name + std::string(12 - std::min<size_t>(name.size(), 11), ' ') + value + "\n";
@@ -39,7 +30,9 @@ void StartUpReport::print(const Service& service, const std::string& url) const 
        std::to_string(run.max_len) + " tokens, up to " + std::to_string(run.step_tokens) + " in a step");
   line("weights", size_text(run.weight_bytes) + ", " + size_text(run.owned_bytes) + " of them converted");
   line("cache", size_text(run.cache_bytes) + ": " + std::to_string(run.pages) + " pages, " +
-                    std::to_string(tokens) + " tokens of one group");
+                    std::to_string(plan.cache_tokens) + " tokens of full-length sequences");
+  line("memory", size_text(plan.memory.total()) + " in all; there were " +
+                     size_text(plan.memory.limit.bytes) + " (" + plan.memory.limit.source + ")");
   line("sequences", std::to_string(plan.sequences) + " at a time, " + std::to_string(plan.full_sequences) +
                         " of them of full length");
   line("chat", service.text().chat_template

@@ -23,7 +23,4 @@ class StartUpReport {
   std::vector<std::pair<std::string, double>> phases_;  // seconds
 };
 
-// "1.50 GiB"
-std::string size_text(int64_t bytes);
-
 }  // namespace heed

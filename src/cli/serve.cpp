@@ -92,6 +92,7 @@ Status serve(ServeOptions o) {
   report.phase("open checkpoint");
   o.service.engine.runner = o.model.runner;
   o.service.engine.prefix_caching = !o.no_prefix_caching;
+  o.service.engine.touch_memory = true;
   const auto service = TRY(Service::open(std::move(checkpoint), o.service, progress_bar()));
   report.phase("load model");
   add_openai_routes(api, *service);
@@ -130,17 +131,11 @@ Command add_serve(CLI::App& app) {
   add_server_options(*command, o->server);
   ServiceOptions& s = o->service;
   command->add_option("--served-model-name", s.model_name, "Name of the model in requests (default: MODEL)");
-  command->add_option("--max-num-seqs", s.engine.max_sequences, "Most sequences that run at a time")
-      ->check(CLI::Range(1, 1 << 16))
-      ->capture_default_str();
+  add_engine_options(*command, s.engine);
   command
       ->add_option("--max-queued-requests", s.engine.max_queue, "Most that wait; more are refused with 429")
       ->check(CLI::Range(1, 1 << 24))
       ->capture_default_str();
-  command
-      ->add_option("--kv-cache-memory", s.engine.cache_bytes,
-                   "Bytes of the cache, such as 4G (default: what fits)")
-      ->transform(CLI::AsSizeValue(false));
   command->add_flag("--no-enable-prefix-caching", o->no_prefix_caching, "Compute every prompt in full");
   command->add_option("--tool-call-parser", s.tool_parser, "How the model writes tool calls")
       ->capture_default_str();

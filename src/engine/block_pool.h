@@ -46,6 +46,10 @@ class BlockPool {
   int holders(int page) const { return states_[page].holders; }
   char* memory() const { return static_cast<char*>(memory_.data()); }
   int64_t bytes() const { return memory_.bytes(); }
+  // What the states, lists and index of so many pages take at most.
+  static int64_t state_bytes(int64_t pages) {
+    return pages * static_cast<int64_t>(sizeof(State) + sizeof(int) + 4 * sizeof(int32_t));
+  }
   // Every page is free, held or cached, each list and the index agree. Aborts if not.
   void check() const;
 

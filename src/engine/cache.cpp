@@ -188,6 +188,14 @@ void Cache::update_next_key(Sequence& sequence) const {
   }
 }
 
+void Cache::reserve(Sequence& sequence, int tokens) const {
+  sequence.tokens.reserve(tokens);
+  if (prefix_caching_) sequence.prefixes.reserve(tokens / hash_block_);
+  for (size_t g = 0; g < sequence.held.size(); ++g) {
+    sequence.held[g].pages.reserve(div_up(tokens, layout_.groups[g].block_tokens));
+  }
+}
+
 int64_t Cache::lacking(const Sequence& sequence, int upto) const {
   int64_t pages = 0;
   for (size_t g = 0; g < layout_.groups.size(); ++g) {

@@ -34,6 +34,8 @@ class Cache {
   // Frees what no token from `sequence.computed` on will read, then takes pages for positions below `upto`,
   // at most max_len. False, with nothing taken, if pages are lacking.
   bool extend(Sequence& sequence, int upto);
+  // Memory for the lists of a sequence that holds pages, so that they need not grow up to so many tokens.
+  void reserve(Sequence& sequence, int tokens) const;
   // Pages that extend() would take.
   int64_t lacking(const Sequence& sequence, int upto) const;
   // Makes pages findable whose tokens have all been computed. Call after a step.

@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cmath>
 
-#include "base/checked.h"
 #include "engine/logprobs.h"
 
 namespace heed {
@@ -15,6 +14,7 @@ struct LiveRequest {
   Job job;
   uint64_t id = 0;
   Request request;
+  int64_t bytes = 0;  // that it may come to hold, as counted at submit()
   TokenCounts counts;
   std::vector<uint32_t> allowed;
   std::vector<std::vector<Logprob>> prompt_logprobs;
@@ -46,8 +46,16 @@ Engine::Engine(EnginePlan plan, std::unique_ptr<Runner> runner, const EngineOpti
       runner_(std::move(runner)),
       scheduler_(runner_->cache(), {.step_tokens = plan_.run.step_tokens, .sequences = plan_.sequences}),
       max_queue_(options.max_queue),
+      max_logprobs_(options.max_logprobs),
       on_step_(options.on_step),
-      thread_([this] { run(); }) {}
+      thread_([this] { run(); }) {
+  if (options.touch_memory) toucher_ = std::thread([this] { runner_->populate(untouched_); });
+}
+
+void Engine::wait_for_memory() {
+  const std::lock_guard lock(toucher_mutex_);
+  if (toucher_.joinable()) toucher_.join();
+}
 
 Engine::~Engine() {
   {
@@ -56,37 +64,19 @@ Engine::~Engine() {
   }
   wake_.notify_all();
   thread_.join();
-}
-
-Result<EnginePlan> plan_engine(const Checkpoint& checkpoint, const EngineOptions& options) {
-  EnginePlan plan{.run = TRY(plan_run(checkpoint, options.runner))};
-  RunPlan& run = plan.run;
-  plan.sequences = std::min(options.max_sequences, run.step_tokens);
-  const int64_t one = run.pages;
-  // By default as much as all sequences could ever hold, up to a quarter of the machine's memory.
-  const auto most = checked_mul(one, plan.sequences);
-  const int64_t limit = std::max(available_memory() / 4 / run.layout.page_bytes, int64_t{1});
-  run.pages = std::min(most.value_or(INT64_MAX), std::max(limit, one));
-  if (options.cache_bytes > 0) run.pages = options.cache_bytes / run.layout.page_bytes;
-  run.pages = std::min<int64_t>(run.pages, INT32_MAX);
-  if (run.pages < one) {
-    return limit_reached("a cache of " + std::to_string(options.cache_bytes) +
-                         " bytes cannot hold one sequence of " + std::to_string(run.max_len) +
-                         " tokens, which takes " + std::to_string(one * run.layout.page_bytes) +
-                         "; lower --max-model-len or raise it");
-  }
-  run.cache_bytes = run.pages * run.layout.page_bytes;
-  plan.full_sequences = std::min<int64_t>(run.pages / one, plan.sequences);
-  return plan;
+  untouched_ = true;
+  wait_for_memory();
 }
 
 Result<std::unique_ptr<Engine>> Engine::start(Checkpoint checkpoint, const EngineOptions& options,
                                               const Progress& progress) {
   EnginePlan plan = TRY(plan_engine(checkpoint, options));
+  const int64_t arena_bytes = step_arena_bytes(checkpoint.spec, plan.run, plan.needs);
   auto runner = TRY(Runner::load(std::move(checkpoint), plan.run,
                                  {.threads = options.runner.threads,
                                   .sequences = plan.sequences,
-                                  .prefix_caching = options.prefix_caching},
+                                  .prefix_caching = options.prefix_caching,
+                                  .arena_bytes = arena_bytes},
                                  progress));
   return std::unique_ptr<Engine>(new Engine(std::move(plan), std::move(runner), options));
 }
@@ -97,6 +87,13 @@ Status Engine::check(const Request& request) const {
   TRY(heed::check(request.sampling));
   if (request.max_tokens < 1)
     return invalid("max_tokens is " + std::to_string(request.max_tokens) + "; 1 or more is expected");
+  for (const auto& [name, count] :
+       {std::pair("logprobs", request.logprobs), std::pair("prompt_logprobs", request.prompt_logprobs)}) {
+    if (count > max_logprobs_) {
+      return invalid(std::string(name) + " is " + std::to_string(count) + "; at most " +
+                     std::to_string(max_logprobs_) + " are possible");
+    }
+  }
   const auto prompt = static_cast<int64_t>(request.prompt.size());
   if (prompt >= plan_.run.max_len) {
     return limit_reached("the prompt has " + std::to_string(prompt) + " tokens; the context holds " +
@@ -105,8 +102,24 @@ Status Engine::check(const Request& request) const {
   return {};
 }
 
+int64_t Engine::bytes_of(const Request& request) const {
+  const auto prompt = static_cast<int>(request.prompt.size());
+  return request_bytes({.prompt = prompt,
+                        .tokens = prompt + std::min(request.max_tokens, plan_.run.max_len - prompt),
+                        .prompt_logprobs = request.prompt_logprobs,
+                        .penalises = request.sampling.penalises(),
+                        .masks = request.constraint != nullptr || request.min_tokens > 0,
+                        .vocab = spec().vocab});
+}
+
 Result<uint64_t> Engine::submit(Request request) {
   TRY(check(request));
+  const int64_t bytes = bytes_of(request);
+  const int64_t most_bytes = plan_.needs.request_bytes;
+  if (bytes > most_bytes) {
+    return limit_reached("the request may come to hold " + size_text(bytes) + "; all together may hold " +
+                         size_text(most_bytes));
+  }
   auto live = std::make_unique<LiveRequest>();
   live->submitted = Clock::now();
   live->request = std::move(request);
@@ -118,14 +131,21 @@ Result<uint64_t> Engine::submit(Request request) {
   live->job.sequence.salt = runner_->cache().salt_of(r.cache_salt);
   if (r.prompt_logprobs >= 0) live->job.prompt_logits_done = 0;
   r.max_tokens = std::min(r.max_tokens, plan_.run.max_len - live->job.prompt);
+  live->job.most_tokens = live->job.prompt + r.max_tokens;
   const std::lock_guard lock(mutex_);
   if (stopping_) return stopped("the engine is shutting down");
   if (stats_.waiting + static_cast<int>(submitted_.size()) >= max_queue_) {
     return busy("the queue is full: " + std::to_string(max_queue_) + " requests are waiting");
   }
+  if (pending_bytes_ + bytes > most_bytes) {
+    return busy("the queue is full: its requests may come to hold " + size_text(pending_bytes_) + " of " +
+                size_text(most_bytes));
+  }
   const uint64_t id = next_id_++;
   live->id = id;
+  live->bytes = bytes;
   ++pending_;
+  pending_bytes_ += bytes;
   submitted_.push_back(std::move(live));
   wake_.notify_one();
   return id;
@@ -208,6 +228,7 @@ void Engine::publish_stats() {
   const std::lock_guard lock(mutex_);
   stats_ = counters_;
   pending_ -= std::exchange(ended_, 0);
+  pending_bytes_ -= std::exchange(ended_bytes_, 0);
   if (pending_ == 0) idle_.notify_all();
 }
 
@@ -218,6 +239,7 @@ void Engine::finish(LiveRequest& live, Finish reason, Event event) {
   event.finish = reason;
   if (!live.reported) event.prompt_logprobs = std::move(live.prompt_logprobs);
   if (live.request.on_event) live.request.on_event(event);
+  ended_bytes_ += live.bytes;
   live_.erase(live.id);
   ++ended_;
 }

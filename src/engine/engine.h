@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/memory_plan.h"
 #include "engine/request.h"
 #include "engine/runner.h"
 #include "engine/scheduler.h"
@@ -28,7 +29,12 @@ struct EngineOptions {
   int max_sequences = 256;  // --max-num-seqs: running at a time
   int max_queue = 4096;     // waiting at a time; more are refused
   bool prefix_caching = true;
-  int64_t cache_bytes = 0;  // --kv-cache-memory; 0: see plan_engine
+  int64_t cache_bytes = 0;  // --kv-cache-memory; 0: what all sequences could hold, up to a quarter of memory
+  int64_t request_bytes = 0;  // what all requests together may hold besides pages; 0: see plan_engine
+  int max_logprobs = 20;      // most that a request may ask for
+  // Takes the planned memory from the start on, in a thread of its own, as a server should: see
+  // wait_for_memory(). Else it is taken when it is first used.
+  bool touch_memory = false;
   // Hears of each step, on the engine's thread: tokens computed of prompts and tokens sampled, together.
   std::function<void(int64_t tokens)> on_step = nullptr;
 };
@@ -37,9 +43,23 @@ struct EngineOptions {
 struct EnginePlan {
   RunPlan run;                 // pages and cache_bytes for all sequences together
   int sequences = 0;           // running at a time
+  int64_t sequence_pages = 0;  // that one sequence of max_len holds at most
   int64_t full_sequences = 0;  // of max_len that the cache holds at once
+  int64_t cache_tokens = 0;    // that the cache holds of sequences of max_len
+  MemoryNeeds needs;
+  MemoryPlan memory;
 };
+// An error says what is lacking, what would fit and which flag to change.
 Result<EnginePlan> plan_engine(const Checkpoint& checkpoint, const EngineOptions& options);
+
+// What a request may come to hold at most besides its running sequence's state.
+struct RequestSize {
+  int prompt = 0, tokens = 0;  // of the prompt; with the answer
+  int prompt_logprobs = -1;
+  bool penalises = false, masks = false;
+  int vocab = 0;
+};
+int64_t request_bytes(const RequestSize& size);
 
 struct EngineStats {
   int running = 0, waiting = 0;
@@ -71,6 +91,8 @@ class Engine {
   const Checkpoint& checkpoint() const { return runner_->checkpoint(); }
   // Waits until nothing is running or waiting.
   void drain();
+  // Waits until the planned memory has been taken; at once without touch_memory.
+  void wait_for_memory();
   // No prefix computed so far is found again.
   void forget_prefixes();
 
@@ -87,11 +109,13 @@ class Engine {
   void finish(LiveRequest& live, Finish reason, Event event);
   void publish_stats();
   Status check(const Request& request) const;
+  int64_t bytes_of(const Request& request) const;
 
   EnginePlan plan_;
   std::unique_ptr<Runner> runner_;
   Scheduler scheduler_;
   int max_queue_;
+  int max_logprobs_;
   std::function<void(int64_t tokens)> on_step_;
 
   std::unordered_map<uint64_t, std::unique_ptr<LiveRequest>> live_;  // the engine thread's
@@ -106,13 +130,19 @@ class Engine {
   std::vector<std::unique_ptr<LiveRequest>> submitted_;  // guarded by mutex_, as all below
   std::vector<uint64_t> cancelled_;
   uint64_t next_id_ = 1;
-  int pending_ = 0;  // submitted and not yet ended
+  int pending_ = 0;            // submitted and not yet ended
+  int64_t pending_bytes_ = 0;  // of them
   bool stopping_ = false, forget_ = false;
   EngineStats stats_;
 
   EngineStats counters_;  // the engine thread's, as is
   int ended_ = 0;         // since stats_ was last brought up to date
+  int64_t ended_bytes_ = 0;
   std::thread thread_;
+
+  std::atomic<bool> untouched_{false};  // the rest of the memory need not be taken any more
+  std::mutex toucher_mutex_;
+  std::thread toucher_;  // guarded by toucher_mutex_
 };
 
 }  // namespace heed

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "base/checked.h"
+#include "base/memory.h"
 
 namespace heed {
 namespace {
@@ -46,22 +47,28 @@ Result<RunPlan> plan_run(const Checkpoint& checkpoint, const RunnerOptions& opti
   for (const LayerSpec& layer : spec.layers) layers.push_back(layer.mixer);
   plan.layout = TRY(plan_cache(layers, plan.compute, kernel_block, block_size));
 
-  plan.max_len = options.max_len > 0 ? options.max_len : spec.max_positions;
-  plan.step_tokens = std::min(std::max(options.step_tokens, 1), plan.max_len);
-  plan.pages = most_pages(plan.layout, plan.max_len, plan.step_tokens);
-  const auto bytes = checked_mul(plan.pages, plan.layout.page_bytes);
-  if (!bytes)
-    return limit_reached("a cache for " + std::to_string(plan.max_len) + " tokens does not fit memory");
-  plan.cache_bytes = *bytes;
+  plan.wanted_step_tokens = std::max(options.step_tokens, 1);
+  const int length = options.max_len > 0 ? options.max_len : spec.max_positions;
+  if (!set_length(plan, length))
+    return limit_reached("a cache for " + std::to_string(length) + " tokens does not fit memory");
 
   Weights shapes;
   for (const TensorNeed& need : needed_tensors(spec, shapes)) {
     const Tensor stored = TRY(checkpoint.shards[checkpoint.shard_of.at(need.name)].tensor(need.name));
     const Placement place = placement(need.kind, stored.dtype, plan.compute);
     plan.weight_bytes += stored.bytes();
-    if (!place.in_place) plan.owned_bytes += stored.elements() * size_of(place.dtype);
+    (place.in_place ? plan.mapped_bytes : plan.owned_bytes) += stored.elements() * size_of(place.dtype);
   }
   return plan;
+}
+
+bool set_length(RunPlan& plan, int max_len) {
+  plan.max_len = max_len;
+  plan.step_tokens = std::min(plan.wanted_step_tokens, max_len);
+  plan.pages = most_pages(plan.layout, max_len, plan.step_tokens);
+  const auto bytes = checked_mul(plan.pages, plan.layout.page_bytes);
+  plan.cache_bytes = bytes.value_or(INT64_MAX);
+  return bytes.has_value();
 }
 
 Runner::Runner(Checkpoint checkpoint, RunPlan plan, Weights weights, const Resources& resources)
@@ -73,7 +80,19 @@ Runner::Runner(Checkpoint checkpoint, RunPlan plan, Weights weights, const Resou
                             .sequences = resources.sequences,
                             .prefix_caching = resources.prefix_caching}),
       layer_cache_(cache_.layers()),
-      pool_(resources.threads) {}
+      pool_(resources.threads),
+      arena_(resources.arena_bytes) {}
+
+void Runner::populate(const std::atomic<bool>& stop) const {
+  const auto touch = [&](char* memory, int64_t bytes) {
+    constexpr int64_t kPiece = int64_t{4} << 20;
+    for (int64_t at = 0; at < bytes && !stop; at += kPiece) {
+      heed::populate(memory + at, std::min(kPiece, bytes - at));
+    }
+  };
+  touch(cache_.pool().memory(), cache_.pool().bytes());
+  for (const Buffer& chunk : arena_.chunks()) touch(static_cast<char*>(chunk.data()), chunk.bytes());
+}
 
 Result<std::unique_ptr<Runner>> Runner::load(Checkpoint checkpoint, const RunnerOptions& options,
                                              const Progress& progress) {

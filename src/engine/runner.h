@@ -3,6 +3,7 @@
 //
 // Not thread-safe: one caller at a time.
 #pragma once
+#include <atomic>
 #include <memory>
 #include <span>
 #include <string>
@@ -16,13 +17,15 @@
 
 namespace heed {
 
+inline constexpr int kLongestThatFits = -1;  // for plan_engine; else the model's max_positions
+
 struct RunnerOptions {
   std::string dtype = "auto";  // "auto": the checkpoint's; "float32" or "bfloat16"
   std::string backend;         // "": the best; else a name
   std::string attention;       // "": the backend's first that can; else a kernel's name
   int threads = 0;             // 0: all processors
   int block_size = 0;          // tokens in a cache block; 0: the backend's kernel block
-  int max_len = 0;             // longest sequence; 0: the model's max_positions
+  int max_len = 0;             // longest sequence; 0: the model's max_positions; or kLongestThatFits
   int step_tokens = 512;       // most tokens of a prefill step
 };
 
@@ -33,12 +36,16 @@ struct RunPlan {
   CacheLayout layout;
   int max_len = 0;
   int step_tokens = 0;
-  int64_t pages = 0;         // for one sequence of max_len
-  int64_t cache_bytes = 0;   // of those pages
-  int64_t weight_bytes = 0;  // in the checkpoint's files
-  int64_t owned_bytes = 0;   // of them converted into memory
+  int wanted_step_tokens = 0;  // before it was cut to max_len
+  int64_t pages = 0;           // for one sequence of max_len
+  int64_t cache_bytes = 0;     // of those pages
+  int64_t weight_bytes = 0;    // in the checkpoint's files
+  int64_t owned_bytes = 0;     // converted ones, in memory
+  int64_t mapped_bytes = 0;    // those used where their file is mapped
 };
 Result<RunPlan> plan_run(const Checkpoint& checkpoint, const RunnerOptions& options);
+// Plans for one sequence of another length. False if its cache has no size.
+bool set_length(RunPlan& plan, int max_len);
 
 class Runner {
  public:
@@ -50,6 +57,7 @@ class Runner {
     int threads = 0;
     int sequences = 1;  // at a time; more are possible at the price of memory taken later
     bool prefix_caching = false;
+    int64_t arena_bytes = 0;  // 0: grows as it must
   };
   static Result<std::unique_ptr<Runner>> load(Checkpoint checkpoint, RunPlan plan, const Resources& resources,
                                               const Progress& progress = nullptr);
@@ -66,6 +74,10 @@ class Runner {
   // The position that the next step of at most `budget` tokens may go to, as the masks of all groups allow;
   // beyond the budget only where there is no legal cut within it.
   int next_cut(const Sequence& sequence, int budget) const;
+
+  // Takes the cache's and the arena's memory now, so that no step waits for it or finds it gone. Steps may
+  // run meanwhile. Ends early when `stop` is set.
+  void populate(const std::atomic<bool>& stop) const;
 
   // Token ids that the vocabulary holds; an error names the first that it does not.
   Status check_tokens(std::span<const int> tokens) const;

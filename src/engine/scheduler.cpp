@@ -116,6 +116,7 @@ void Scheduler::admit(int budget) {
       cache_.release(sequence);
       return;
     }
+    cache_.reserve(sequence, job->most_tokens);
     waiting_.pop_back();
     job->running = true;
     running_.insert(std::upper_bound(running_.begin(), running_.end(), job, before), job);

@@ -23,6 +23,7 @@ struct Job {
   uint64_t arrival = 0;
   int priority = 0;             // smaller first
   int prompt = 0;               // tokens of the prompt
+  int most_tokens = 0;          // that the sequence may grow to; 0: not known
   int prompt_logits_done = -1;  // positions of the prompt whose logits were read; -1: none are wanted
   int cached_tokens = 0;
   int preemptions = 0;

@@ -138,11 +138,21 @@ struct AttentionNeeds {
   bool sink_logits = false;
 };
 
+// The largest step that ops are going to be run on.
+struct StepSize {
+  int64_t tokens = 0, sequences = 0;
+  int64_t length = 0;  // keys of the longest sequence
+  int64_t width = 0;   // elements of the widest row that a linear layer reads
+  int threads = 1;     // of the pool
+};
+
 // One attention kernel of a backend, e.g. "cpu.flash". why_not gives the reasons against, or "" when it can.
+// scratch_bytes: what a call takes for itself at most.
 struct AttentionKernel {
   std::string_view name;
   std::string (*why_not)(const AttentionNeeds& needs);
   void (*run)(Stream& stream, const AttentionArgs& args);
+  int64_t (*scratch_bytes)(const AttentionNeeds& needs, const StepSize& size);
 };
 
 struct Kernels {
@@ -161,6 +171,8 @@ struct Kernels {
   void (*add)(Stream&, const AddArgs&);
   void (*gather_rows)(Stream&, const GatherRowsArgs&);
   void (*softcap)(Stream&, const SoftcapArgs&);
+
+  int64_t (*scratch_bytes)(const StepSize& size);  // what a call of any of these takes for itself at most
 };
 
 }  // namespace heed

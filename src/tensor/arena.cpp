@@ -6,12 +6,24 @@
 
 namespace heed {
 
+Arena Arena::measuring() {
+  Arena arena;
+  arena.measures_ = true;
+  return arena;
+}
+
 Tensor Arena::take(DType dtype, std::initializer_list<int64_t> sizes) {
   Tensor tensor(nullptr, dtype, sizes);
   const int64_t bytes = round_up(std::max<int64_t>(tensor.bytes(), 1), 64);
+  if (measures_) {
+    at_.used += bytes;
+    peak_ = std::max(peak_, at_.used);
+    return tensor;
+  }
   while (at_.chunk < chunks_.size() && at_.used + bytes > chunks_[at_.chunk].bytes())
     at_ = {at_.chunk + 1, 0};
   if (at_.chunk == chunks_.size()) {
+    CHECK(grows_, "a step needs more memory than was planned", bytes, capacity());
     constexpr int64_t kSmallest = int64_t{1} << 20;
     chunks_.emplace_back(std::max({bytes, capacity(), kSmallest}));  // doubling: few chunks, however it grows
     at_.used = 0;

@@ -220,6 +220,22 @@ void flash(const AttentionTable& isa, Stream& stream, const AttentionArgs& args)
                               [&](int64_t i) { run_unit(plan, units[i]); });
 }
 
+int64_t flash_scratch_bytes(const AttentionTable& isa, const AttentionNeeds& needs, const StepSize& size) {
+  const int64_t group = std::max(needs.heads / std::max(needs.kv_heads, 1), 1);
+  const int64_t tile = std::max<int64_t>(kTileRows / group, 1);
+  const int64_t rows = tile * group;
+  const int64_t state = round_up(rows * (2 + isa.pad(needs.v_dim)), 16) * size_of(DType::kF32);
+  const int64_t scratch = isa.scratch(rows, needs.head_dim, needs.v_dim) * size_of(DType::kF32);
+  constexpr int64_t kGrowth = 3;  // a vector of n elements, while it grows, with the one it grows out of
+  const int64_t unit_rows = kGrowth * rows * int64_t{sizeof(const float*) + sizeof(RowMask)};
+  const int64_t units = (div_up(size.tokens, tile) + size.sequences) * needs.kv_heads;
+  const int64_t split_units = std::min<int64_t>(units, int64_t{kUnitsPerThread} * size.threads);
+  const int64_t parts = split_units * (div_up(size.length, kPartKeys) + 1);
+  constexpr int64_t kTaskBytes = 2 * sizeof(size_t);
+  const int64_t split = parts * (state + kGrowth * kTaskBytes);
+  return size.threads * (2 * state + scratch + unit_rows) + kGrowth * units * int64_t{sizeof(Unit)} + split;
+}
+
 std::string flash_why_not(const AttentionNeeds& needs) {
   const auto text = [](const char* what, int64_t size) {
     return std::string(what) + " " + std::to_string(size) + ": takes 1 to " + std::to_string(kMostHeadDim);

@@ -46,7 +46,11 @@ const Kernels& kernels_of() {
   static const AttentionKernel attention[] = {
       {.name = "cpu.flash",
        .why_not = cpu::flash_why_not,
-       .run = [](Stream& s, const AttentionArgs& a) { cpu::flash(*kIsa->attention, s, a); }},
+       .run = [](Stream& s, const AttentionArgs& a) { cpu::flash(*kIsa->attention, s, a); },
+       .scratch_bytes =
+           [](const AttentionNeeds& needs, const StepSize& size) {
+             return cpu::flash_scratch_bytes(*kIsa->attention, needs, size);
+           }},
   };
   static const Kernels kernels = {
       .name = "cpu",
@@ -62,6 +66,7 @@ const Kernels& kernels_of() {
       .add = [](Stream& s, const AddArgs& a) { cpu::add(*kIsa->rows, s, a); },
       .gather_rows = cpu::gather_rows,
       .softcap = [](Stream& s, const SoftcapArgs& a) { cpu::softcap(*kIsa->rows, s, a); },
+      .scratch_bytes = [](const StepSize& size) { return cpu::linear_scratch_bytes(*kIsa->linear, size); },
   };
   return kernels;
 }

@@ -80,4 +80,14 @@ void linear(const LinearTable& isa, Stream& stream, const LinearArgs& args) {
   });
 }
 
+// Many rows run in panels of kPanelBytes or of four tiles of columns, whichever is wider; few rows ask for
+// less, unless the whole product is tiny.
+int64_t linear_scratch_bytes(const LinearTable& isa, const StepSize& size) {
+  const int64_t in = std::max<int64_t>(size.width, 1);
+  const int64_t row_bytes = in * size_of(DType::kF32);
+  const int64_t cols = std::max<int64_t>(kPanelBytes / row_bytes, 4 * kColumns);
+  const int64_t panel = isa.scratch(std::max<int64_t>(size.tokens, 1), cols, in);
+  return size.threads * std::max(panel, 2 * kProductsPerThread) * size_of(DType::kF32);
+}
+
 }  // namespace heed::cpu

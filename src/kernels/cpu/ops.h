@@ -23,4 +23,8 @@ void linear(const LinearTable& isa, Stream& stream, const LinearArgs& args);
 void flash(const AttentionTable& isa, Stream& stream, const AttentionArgs& args);
 std::string flash_why_not(const AttentionNeeds& needs);
 
+// Bytes that a call takes for itself at most.
+int64_t linear_scratch_bytes(const LinearTable& isa, const StepSize& size);
+int64_t flash_scratch_bytes(const AttentionTable& isa, const AttentionNeeds& needs, const StepSize& size);
+
 }  // namespace heed::cpu

@@ -232,7 +232,11 @@ void softcap(Stream& /*stream*/, const SoftcapArgs& args) {
 constexpr AttentionKernel kAttention[] = {
     {.name = "ref.naive",
      .why_not = [](const AttentionNeeds& /*needs*/) { return std::string(); },
-     .run = attention},
+     .run = attention,
+     .scratch_bytes =
+         [](const AttentionNeeds& /*needs*/, const StepSize& size) {
+           return 3 * size.length * int64_t{sizeof(int) + sizeof(float)};  // keys and scores, as vectors grow
+         }},
 };
 
 }  // namespace
@@ -252,6 +256,7 @@ const Kernels& ref_kernels() {
       .add = add,
       .gather_rows = gather_rows,
       .softcap = softcap,
+      .scratch_bytes = [](const StepSize& /*size*/) { return int64_t{0}; },
   };
   return kernels;
 }

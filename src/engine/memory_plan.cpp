@@ -1,0 +1,90 @@
+#include "engine/memory_plan.h"
+
+#include <algorithm>
+
+#include "base/checked.h"
+#include "model/measure.h"
+
+namespace heed {
+namespace {
+
+// Program, tokenizer and chat template, compiled grammars, threads' stacks, connections and their buffers.
+constexpr int64_t kReserve = int64_t{96} << 20;
+
+int64_t sequence_bytes(const RunPlan& run) {
+  const int64_t length = run.max_len;
+  int64_t bytes = int64_t{4096} + length * int64_t{sizeof(int)};
+  int64_t stride = 0;
+  int64_t smallest = length;
+  for (const CacheGroup& group : run.layout.groups) {
+    const int64_t blocks = div_up(length, group.block_tokens);
+    bytes += blocks * int64_t{sizeof(int)};
+    stride = std::max(stride, blocks * group.block_tokens / run.layout.kernel_block);
+    smallest = std::min<int64_t>(smallest, run.layout.kernel_block);
+  }
+  bytes += std::ssize(run.layout.groups) * stride * int64_t{sizeof(int32_t)};
+  return bytes + (length / std::max<int64_t>(smallest, 1) + 1) * int64_t{sizeof(Hash128)};
+}
+
+int64_t scratch_bytes(const ModelSpec& spec, const RunPlan& run, const StepSize& size) {
+  int64_t most = run.choice.kernels->scratch_bytes(size);
+  for (size_t i = 0; i < spec.layers.size(); ++i) {
+    const AttentionSpec& a = spec.layers[i].mixer;
+    const AttentionNeeds needs = {
+        .heads = a.heads, .kv_heads = a.kv_heads, .head_dim = a.head_dim, .v_dim = a.v_dim};
+    most = std::max(most, run.choice.attention[i]->scratch_bytes(needs, size));
+  }
+  return most;
+}
+
+}  // namespace
+
+std::vector<MemoryPlan::Part> MemoryPlan::parts() const {
+  return {{"mapped weights", mapped_weights, "used where their files are mapped"},
+          {"owned weights", owned_weights, "converted to what is computed with"},
+          {"cache", cache, "pages of keys and values"},
+          {"sequences", sequences, "tokens, hashes and block tables of those running"},
+          {"requests", requests, "prompts, counts and log-probabilities of all"},
+          {"step", step, "activations and logits of the largest step"},
+          {"scratch", scratch, "within kernels"},
+          {"sampling", sampling, "one row a thread"},
+          {"reserve", reserve, "program, tokenizer, connections"}};
+}
+
+int64_t MemoryPlan::total() const {
+  int64_t sum = 0;
+  for (const Part& part : parts()) sum = checked_add(sum, part.bytes).value_or(INT64_MAX);
+  return sum;
+}
+
+int64_t step_arena_bytes(const ModelSpec& spec, const RunPlan& run, const MemoryNeeds& needs) {
+  const int64_t rows = std::min<int64_t>(run.step_tokens, needs.sequences + needs.prompt_logit_rows);
+  return arena_bytes(spec, run.compute, run.step_tokens, rows);
+}
+
+MemoryPlan plan_memory(const ModelSpec& spec, const RunPlan& run, const MemoryNeeds& needs,
+                       const MemoryLimit& limit) {
+  const int64_t groups = std::ssize(run.layout.groups);
+  const StepSize size = {.tokens = run.step_tokens,
+                         .sequences = needs.sequences,
+                         .length = run.max_len,
+                         .width = widest_row(spec),
+                         .threads = needs.threads};
+  constexpr int64_t kTokenBytes = 4 * sizeof(int32_t);  // of a batch, besides its groups
+  constexpr int64_t kCandidateBytes = 64;               // logits, weights and ids of one token, while sorted
+  MemoryPlan plan;
+  plan.mapped_weights = run.mapped_bytes;
+  plan.owned_weights = run.owned_bytes;
+  plan.cache = run.pages * run.layout.page_bytes;
+  plan.sequences = needs.sequences * sequence_bytes(run) + BlockPool::state_bytes(run.pages);
+  plan.requests = needs.request_bytes;
+  plan.step = step_arena_bytes(spec, run, needs) +
+              run.step_tokens * (kTokenBytes + groups * int64_t{sizeof(int64_t) + sizeof(RowMask)});
+  plan.scratch = scratch_bytes(spec, run, size);
+  plan.sampling = needs.threads * int64_t{spec.vocab} * kCandidateBytes;
+  plan.reserve = kReserve;
+  plan.limit = limit;
+  return plan;
+}
+
+}  // namespace heed

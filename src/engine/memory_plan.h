@@ -1,0 +1,48 @@
+// What an engine takes of the machine's memory, part by part, before anything is loaded. Binding: nothing
+// grows beyond it later.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/memory.h"
+#include "engine/runner.h"
+
+namespace heed {
+
+struct MemoryPlan {
+  int64_t mapped_weights = 0;  // used where their files are mapped; the operating system may drop and reread
+  int64_t owned_weights = 0;   // converted
+  int64_t cache = 0;           // pages of keys and values
+  int64_t sequences =
+      0;  // tokens, hashes, page lists and block tables of all running sequences; pages' states
+  int64_t requests = 0;  // what all requests together may hold: prompts, counts, log-probabilities
+  int64_t step = 0;      // activations and logits of the largest step, and its batch
+  int64_t scratch = 0;   // what kernels take for themselves in a step
+  int64_t sampling = 0;  // candidates of one row a thread
+  int64_t reserve = 0;   // program, tokenizer, connections: not ours to count
+  MemoryLimit limit;     // what there is
+
+  struct Part {
+    const char* name;
+    int64_t bytes;
+    const char* meaning;
+  };
+  std::vector<Part> parts() const;
+  int64_t total() const;
+};
+
+struct MemoryNeeds {
+  int sequences = 1;
+  int prompt_logit_rows = 0;  // beside one row of logits a sequence
+  int threads = 1;
+  int64_t request_bytes = 0;
+};
+// For the pages, max_len and step_tokens of `run`.
+MemoryPlan plan_memory(const ModelSpec& spec, const RunPlan& run, const MemoryNeeds& needs,
+                       const MemoryLimit& limit);
+
+// Bytes of the arena of such a step.
+int64_t step_arena_bytes(const ModelSpec& spec, const RunPlan& run, const MemoryNeeds& needs);
+
+}  // namespace heed

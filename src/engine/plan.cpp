@@ -1,0 +1,141 @@
+// plan_engine: how long, how many and how much of the memory, or why not.
+#include <algorithm>
+
+#include "base/checked.h"
+#include "engine/engine.h"
+
+namespace heed {
+namespace {
+
+constexpr int64_t kLeastRequestBytes = int64_t{128} << 20;
+
+class Planner {
+ public:
+  Planner(const Checkpoint& checkpoint, const EngineOptions& options, RunPlan run)
+      : spec_(checkpoint.spec), options_(options), run_(std::move(run)), limit_(memory_limit()) {}
+
+  Result<EnginePlan> plan() {
+    const bool longest = options_.runner.max_len == kLongestThatFits;
+    const int wanted = longest ? spec_.max_positions : run_.max_len;
+    if (!fits(wanted)) {
+      const int most = longest_that_fits(wanted);
+      if (!longest || most == 0) return does_not_fit(wanted, most);
+      set_length(run_, most);
+    }
+    return with_cache();
+  }
+
+ private:
+  // A plan with pages for one sequence of `length`, or for as many bytes as were asked for.
+  EnginePlan at(int length) {
+    EnginePlan plan{.run = run_};
+    set_length(plan.run, length);
+    const int64_t one = plan.run.pages;
+    if (options_.cache_bytes > 0) plan.run.pages = options_.cache_bytes / plan.run.layout.page_bytes;
+    return sized(std::move(plan), one);
+  }
+
+  EnginePlan sized(EnginePlan plan, int64_t one) {
+    RunPlan& run = plan.run;
+    run.pages = std::min<int64_t>(run.pages, INT32_MAX);
+    run.cache_bytes = run.pages * run.layout.page_bytes;
+    plan.sequences = std::min(options_.max_sequences, run.step_tokens);
+    plan.sequence_pages = one;
+    plan.full_sequences = std::min<int64_t>(run.pages / one, plan.sequences);
+    plan.cache_tokens =
+        static_cast<int64_t>(static_cast<double>(run.pages) / static_cast<double>(one) * run.max_len);
+    const int64_t most = request_bytes({.prompt = run.max_len,
+                                        .tokens = run.max_len,
+                                        .prompt_logprobs = options_.max_logprobs,
+                                        .penalises = true,
+                                        .masks = true,
+                                        .vocab = spec_.vocab});
+    plan.needs = {.sequences = plan.sequences,
+                  .prompt_logit_rows = SchedulerLimits{}.prompt_logit_tokens,
+                  .threads = options_.runner.threads > 0 ? options_.runner.threads : available_processors(),
+                  .request_bytes = options_.request_bytes > 0 ? options_.request_bytes
+                                                              : std::max(kLeastRequestBytes, 2 * most)};
+    plan.memory = plan_memory(spec_, run, plan.needs, limit_);
+    return plan;
+  }
+
+  bool fits(int length) {
+    const EnginePlan plan = at(length);
+    return plan.run.pages >= plan.sequence_pages && plan.memory.total() <= limit_.bytes;
+  }
+
+  int longest_that_fits(int most) {
+    int lo = 0;
+    int hi = most;
+    while (lo < hi) {
+      const int middle = lo + (hi - lo + 1) / 2;
+      if (fits(middle)) {
+        lo = middle;
+      } else {
+        hi = middle - 1;
+      }
+    }
+    return lo;
+  }
+
+  Result<EnginePlan> with_cache() {
+    EnginePlan plan = at(run_.max_len);
+    if (options_.cache_bytes > 0) return plan;
+    // As much as all sequences could ever hold, up to a quarter of what there is.
+    const int64_t one = plan.sequence_pages;
+    const int64_t page = plan.run.layout.page_bytes + BlockPool::state_bytes(1);
+    const int64_t room = one + (limit_.bytes - plan.memory.total()) / page;
+    const int64_t quarter = std::max(limit_.bytes / 4 / page, one);
+    plan.run.pages = std::min({checked_mul(one, plan.sequences).value_or(INT64_MAX), quarter, room});
+    return sized(std::move(plan), one);
+  }
+
+  Error does_not_fit(int wanted, int most) {
+    const EnginePlan plan = at(wanted);
+    const int64_t page = plan.run.layout.page_bytes;
+    std::string text;
+    if (plan.run.pages < plan.sequence_pages) {
+      text = "a cache of " + size_text(options_.cache_bytes) + " cannot hold one sequence of " +
+             std::to_string(wanted) + " tokens, which takes " + size_text(plan.sequence_pages * page);
+    } else {
+      text = std::to_string(wanted) + " tokens take " + size_text(plan.memory.total()) + " of memory (";
+      const char* separator = "";
+      for (const MemoryPlan::Part& part : plan.memory.parts()) {
+        text += separator + std::string(part.name) + " " + size_text(part.bytes);
+        separator = ", ";
+      }
+      text += "), and there are " + size_text(limit_.bytes) + " (" + limit_.source + ")";
+    }
+    if (most > 0)
+      return limit_reached(text + "; --max-model-len " + std::to_string(most) + " or auto would fit");
+    return limit_reached(text + "; lower --kv-cache-memory, --max-num-seqs or --max-num-batched-tokens");
+  }
+
+  const ModelSpec& spec_;
+  const EngineOptions& options_;
+  RunPlan run_;
+  MemoryLimit limit_;
+};
+
+}  // namespace
+
+int64_t request_bytes(const RequestSize& size) {
+  constexpr int64_t kOfEach = 4096;
+  constexpr int64_t kCount = 64;     // of a token seen, in a hash map
+  constexpr int64_t kPosition = 64;  // of a prompt position with log-probabilities, besides them
+  int64_t bytes = kOfEach + int64_t{size.prompt} * int64_t{sizeof(int)};
+  if (size.penalises) bytes += std::min<int64_t>(size.tokens, size.vocab) * kCount;
+  if (size.masks) bytes += size.vocab / 8;
+  if (size.prompt_logprobs >= 0) {
+    const int64_t entries = 2 * (int64_t{size.prompt_logprobs} + 1);  // as vectors grow
+    bytes += size.prompt * (kPosition + entries * int64_t{sizeof(Logprob)});
+  }
+  return bytes;
+}
+
+Result<EnginePlan> plan_engine(const Checkpoint& checkpoint, const EngineOptions& options) {
+  RunPlan run = TRY(plan_run(checkpoint, options.runner));
+  return Planner(checkpoint, options, std::move(run)).plan();
+}
+
+}  // namespace heed
