@@ -83,8 +83,7 @@ Status serve(ServeOptions o) {
   StartUpReport report;
   Api api;
   add_web_routes(api);
-  const auto print_line = [](const std::string& line) { std::fprintf(stderr, "%s
-", line.c_str()); };
+  const auto print_line = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
   if (!o.quiet) o.server.log = print_line;
   auto server = TRY(Server::start(o.server, api));
   report.phase("listen");
