@@ -79,7 +79,7 @@ OrderedJson ChatStream::delta_object(Choice& choice, const MessageDelta& message
   return delta;
 }
 
-std::string ChatStream::push(ChatDelta delta) {
+std::string ChatStream::push(const ChatDelta& delta) {
   const AnswerDelta& answer = delta.answer;
   Choice& choice = choices_[static_cast<size_t>(answer.choice)];
   choice.generated += static_cast<int>(answer.ids.size());

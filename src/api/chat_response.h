@@ -31,7 +31,7 @@ class ChatStream {
  public:
   explicit ChatStream(ChatForm form);
   // The bytes to be written, often none.
-  std::string push(ChatDelta delta);
+  std::string push(const ChatDelta& delta);
   std::string end(const Usage& usage);
 
  private:
@@ -52,7 +52,7 @@ class ChatStream {
 class ChatWhole {
  public:
   explicit ChatWhole(ChatForm form);
-  void push(ChatDelta delta);
+  void push(const ChatDelta& delta);
   bool was_cancelled() const { return was_cancelled_; }
   OrderedJson body(const Usage& usage) const;
 

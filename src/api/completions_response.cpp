@@ -67,7 +67,7 @@ void CompletionLogprobs::add(const TokenLogprob& token) {
 OrderedJson CompletionLogprobs::take() { return std::exchange(object_, nullptr); }
 
 CompletionPieces::CompletionPieces(const CompletionForm& form) : form_(form) {
-  const size_t n = static_cast<size_t>(form.n);
+  const auto n = static_cast<size_t>(form.n);
   for (size_t i = 0; i < form.prompts.size() * n; ++i)
     choices_.push_back({.logprobs = CompletionLogprobs(form.logprobs, form.tokens_as_ids)});
   prompts_.resize(form.prompts.size());

@@ -143,7 +143,7 @@ std::string joined(const std::vector<std::string>& parts) {
 
 class Reader {
  public:
-  explicit Reader(const std::string& instructions) : system_(instructions) {}
+  explicit Reader(std::string instructions) : system_(std::move(instructions)) {}
 
   void read(const OrderedJson& items, const Place& place) {
     if (!check_shape(list(kMaxItems), items, place)) return;

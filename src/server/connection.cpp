@@ -224,7 +224,7 @@ Connection::Awaitable<Connection::Read> Connection::read_body(Request& request) 
 Connection::Awaitable<void> Connection::refuse(Request& request, const Refusal& refusal) {
   Outbox::Head head{.status = refusal.status, .content_type = "application/json"};
   if (refusal.status == 401)
-    head.fields = {{"WWW-Authenticate", "Basic realm=\"heed\", charset=\"UTF-8\""},
+    head.fields = {{"WWW-Authenticate", R"(Basic realm="heed", charset="UTF-8")"},
                    {"WWW-Authenticate", "Bearer"}};
   if (refusal.status == 503) head.fields = {{"Retry-After", "1"}};
   if (refusal.status == 405) head.fields = {{"Allow", "GET, HEAD, POST, DELETE"}};
