@@ -52,7 +52,7 @@ class ChatStream {
 class ChatWhole {
  public:
   explicit ChatWhole(ChatForm form);
-  void push(const ChatDelta& delta);
+  void push(ChatDelta delta);
   bool was_cancelled() const { return was_cancelled_; }
   OrderedJson body(const Usage& usage) const;
 
