@@ -57,7 +57,7 @@ int Scheduler::cut(const Job& job, int budget) const {
   }
   // An image longer than any step runs whole, once it is first in a step.
   if (!plan_.empty()) return sequence.computed;
-  int position = furthest + 1;  // an image longer than any step: it runs whole
+  int position = furthest + 1;
   while (position < end && !legal(position)) ++position;
   return std::min(position, end);
 }
