@@ -57,13 +57,17 @@ void Engine::wait_for_memory() {
   if (toucher_.joinable()) toucher_.join();
 }
 
-Engine::~Engine() {
+void Engine::stop() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
   wake_.notify_all();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
+}
+
+Engine::~Engine() {
+  stop();
   untouched_ = true;
   wait_for_memory();
 }

@@ -73,7 +73,10 @@ class Engine {
  public:
   static Result<std::unique_ptr<Engine>> start(Checkpoint checkpoint, const EngineOptions& options,
                                                const Progress& progress = nullptr);
-  ~Engine();  // cancels what is left
+  ~Engine();  // stops
+  // Cancels what is left; no event comes after this returns, and new requests are refused. Not from a
+  // callback.
+  void stop();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 

@@ -57,7 +57,8 @@ Service::Service(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 Service::~Service() {
   refuse_new();
-  parts_->engine.reset();
+  parts_->engine->stop();
+  parts_->text_thread.reset();  // what it has yet to tell may call the engine
 }
 
 Result<std::unique_ptr<Service>> Service::open(Checkpoint checkpoint, const ServiceOptions& options,
