@@ -59,7 +59,7 @@ int pick(const Request& request, const Job& job, TokenCounts& counts, std::vecto
                          .tokens = tokens,
                          .counts = &counts,
                          .allowed = allowed});
-  if (request.logprobs >= 0) {
+  if (id >= 0 && request.logprobs >= 0) {
     std::vector<Logprob> all = likeliest(before, request.logprobs, id);
     event.logprob = all.front();
     event.top_logprobs.assign(all.begin() + 1, all.end());

@@ -144,6 +144,10 @@ int sample(const SampleRow& row) {
     CHECK(row.counts != nullptr);
     penalise(logits, s, *row.counts);
   }
+  // Restrictions of different kinds may leave nothing together: a grammar and allowed ids that are not its
+  // own.
+  const bool restricted = !row.allowed.empty() || !s.allowed_ids.empty() || !s.bad_words.empty();
+  if (restricted && !(logits[arg_max(logits)] > -INFINITY)) return -1;
   if (s.temperature == 0) return arg_max(logits);
   std::vector<Candidate> kept = candidates_of(logits, s);
   if (kept.empty()) return arg_max(logits);

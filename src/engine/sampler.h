@@ -57,6 +57,7 @@ struct SampleRow {
   const TokenCounts* counts = nullptr;  // of `tokens`, where the sampling penalises
   std::span<const uint32_t> allowed;    // a bit per token id, least significant first; empty: all
 };
+// -1 if the restrictions leave no token.
 int sample(const SampleRow& row);
 
 // Largest logit; the smallest id among equals. NaN never wins.

@@ -122,6 +122,19 @@ TEST_F(ServiceTest, answers_keep_to_their_format_at_any_temperature) {
   EXPECT_GE(ended, 8);
 }
 
+TEST_F(ServiceTest, restrictions_that_leave_nothing_end_the_answer) {
+  for (const float temperature : {0.0F, 1.0F}) {
+    GenerateRequest asking = request("x", 8);
+    asking.sampling.temperature = temperature;
+    asking.sampling.allowed_ids = {5};
+    asking.logprobs = 2;
+    asking.format = {.kind = Kind::kChoice, .choices = {"yes", "no"}};
+    const HeardChoice choice = hear(*service_, asking).value().choices[0];
+    EXPECT_EQ(choice.end, EndReason::kStop);
+    EXPECT_TRUE(choice.ids.empty());
+  }
+}
+
 TEST_F(ServiceTest, a_hostile_schema_costs_one_error) {
   GenerateRequest asking = request("x", 4);
   asking.format = {.kind = Kind::kRegex, .text = "((a{1,900}){1,900}){1,900}"};
