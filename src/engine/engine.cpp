@@ -278,10 +278,12 @@ void Engine::step(const std::vector<Scheduler::Item>& items) {
     sampling_.push_back(&live);
     sampling_rows_.push_back(row - 1);
   }
-  if (on_step_) {
-    on_step_(static_cast<int64_t>(counters_.prompt_tokens - prompt_tokens_before) + std::ssize(sampling_));
-  }
+  const uint64_t generated_before = counters_.generated_tokens;
   sample_rows(logits);
+  if (on_step_) {
+    on_step_(static_cast<int64_t>(counters_.prompt_tokens - prompt_tokens_before +
+                                  counters_.generated_tokens - generated_before));
+  }
 }
 
 // The logits of the `count` last positions computed, from `row` on.
