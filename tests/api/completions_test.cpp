@@ -124,8 +124,8 @@ TEST_F(CompletionsTest, stop_tokens_and_allowed_tokens_are_obeyed) {
   EXPECT_EQ(stopped["finish_reason"], "stop");
   const OrderedJson allowed =
       with(greedy("To be"), {{"allowed_token_ids", {ids[0], ids[1]}}, {"return_token_ids", true}});
-  for (const OrderedJson& id : answer(kPath, allowed)["choices"][0]["token_ids"])
-    EXPECT_TRUE(id == ids[0] || id == ids[1]);
+  const OrderedJson obeyed = answer(kPath, allowed)["choices"][0]["token_ids"];
+  for (const OrderedJson& id : obeyed) EXPECT_TRUE(id == ids[0] || id == ids[1]);
   const OrderedJson biased =
       with(greedy("To be"), {{"logit_bias", {{to_text(ids[0]), -100}}}, {"return_token_ids", true}});
   EXPECT_NE(answer(kPath, biased)["choices"][0]["token_ids"][0], ids[0]);
