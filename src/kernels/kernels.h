@@ -33,11 +33,12 @@ struct EmbedArgs {
   Tensor out;          // [tokens, hidden] f32
 };
 
-// out = x * rsqrt(mean(x^2) + eps) * weight over the innermost dimension.
+// out = x * rsqrt(mean(x^2) + eps) * weight * scale over the innermost dimension.
 struct RmsNormArgs {
   Tensor x;       // [rows, dim] or [rows, heads, dim] f32
-  Tensor weight;  // [dim] f32
+  Tensor weight;  // [dim] f32, or undefined: ones
   float eps = 0;
+  float scale = 1;
   bool accumulate = false;  // out += instead of out = (out f32)
   Tensor out;               // as x; f32 or bf16; may be x itself
 };
@@ -59,10 +60,12 @@ struct RopeTableArgs {
   Tensor cos, sin;  // [tokens, pairs] f32
 };
 
-// Rotates x[i], x[i + pairs] for i < pairs in place; elements from 2 * pairs on stay.
+// Rotates x[i], x[i + pairs] for i < pairs in place (interleaved: x[2i], x[2i + 1]); elements from 2 * pairs
+// on stay.
 struct RopeArgs {
   Tensor cos, sin;  // [tokens, pairs] f32
   Tensor x;         // [tokens, heads, head_dim] f32
+  bool interleaved = false;
 };
 
 // Keys and values of one layer and cache group, in blocks addressed through each sequence's row of a table:
@@ -81,7 +84,7 @@ struct PagedKv {
 
 struct KvWriteArgs {
   Tensor k;              // [tokens, kv_heads, head_dim] f32
-  Tensor v;              // [tokens, kv_heads, v_dim] f32
+  Tensor v;              // [tokens, kv_heads, v_dim] f32; undefined: only keys are written
   const int64_t* slots;  // [tokens]: block * block_size + row; negative: the token is not cached
   PagedKv kv;            // table not used
 };
@@ -104,18 +107,33 @@ struct AttentionArgs {
   Tensor out;                          // [tokens, heads, v_dim] f32 or bf16
 };
 
-enum class Act : uint8_t { kSilu, kGelu, kGeluTanh, kRelu };
+// kClampedSwiglu, as gpt-oss has it, is a function of both: g = min(gate, 7), u = clamp(up, -7, 7),
+// g * sigmoid(1.702 g) * (u + 1).
+enum class Act : uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kSigmoid, kClampedSwiglu };
 
-// out = act(gate) * up
+// out = act(gate) * up. Rank 2 or 3, all of the same; any stride but the innermost.
 struct GatedActArgs {
   Act act = Act::kSilu;
-  Tensor gate, up;  // [tokens, inner] f32
-  Tensor out;       // [tokens, inner] f32 or bf16; may be gate
+  Tensor gate, up;  // [tokens, inner] or [tokens, heads, inner] f32
+  Tensor out;       // as gate; f32 or bf16; may be gate or up
 };
 
-struct AddArgs {  // out += x
+struct AddArgs {  // out = keep * out + scale * x
   Tensor x;       // [tokens, dim] f32
-  Tensor out;     // [tokens, dim] f32
+  float scale = 1, keep = 1;
+  Tensor out;  // [tokens, dim] f32
+};
+
+struct ScaleArgs {  // x *= scale, in place
+  float scale = 1;
+  Tensor x;  // [tokens, dim] f32
+};
+
+// Every row by its own factor, in place: x[t] *= factors[t], or the factor's sigmoid.
+struct ScaleRowsArgs {
+  Tensor factors;  // [tokens, 1] f32
+  bool sigmoid = false;
+  Tensor x;  // [tokens, dim] f32
 };
 
 struct GatherRowsArgs {
@@ -127,6 +145,125 @@ struct GatherRowsArgs {
 struct SoftcapArgs {  // x = cap * tanh(x / cap), in place
   float cap = 0;
   Tensor x;  // [rows, dim] f32
+};
+
+// out[t, h] = x[t, h] weight[h]^T: a linear layer of its own for each head.
+struct HeadLinearArgs {
+  Tensor x;       // [tokens, heads, in] f32; any stride but the innermost
+  Tensor weight;  // [heads, out, in] f32, bf16 or f16; any stride but the innermost
+  Tensor out;     // [tokens, heads, out] f32; any stride but the innermost
+};
+
+// ---- Mixture of experts: route, sort, then linear layers over the sorted assignments, then a weighted sum.
+// An assignment is a pair (token, choice); there are tokens * top_k of them, and `sorted` ones lie in order
+// of expert, then token, then choice. ----
+
+// Each token's top_k experts and their weights. score = softmax(logits) or sigmoid(logits). Chosen are the
+// largest of score + bias (equal ones: the smaller id) among the top_groups groups of experts, a group being
+// worth the sum of its two largest; a weight is the score of the chosen without bias.
+struct MoeRouteArgs {
+  // kSoftmaxOfChosen: chosen by logits, weights are the softmax of the chosen logits.
+  enum class Score : uint8_t { kSoftmax, kSigmoid, kSoftmaxOfChosen };
+  Tensor logits;  // [tokens, experts] f32
+  Score score = Score::kSoftmax;
+  Tensor bias;                 // [experts] f32, or undefined
+  int groups = 1;              // divides experts
+  int top_groups = 1;          // groups * top_groups may be 1: every expert may be chosen
+  bool renormalise = false;    // weights /= their sum + 1e-20
+  float scale = 1;             // of the weights, after that
+  Tensor expert_scale;         // [experts] f32: of each expert's weight, or undefined
+  int top_k = 1;               // at most experts / groups * top_groups
+  int32_t* experts = nullptr;  // out: [tokens, top_k], best first
+  float* weights = nullptr;    // out: [tokens, top_k]
+};
+
+struct MoeSortArgs {
+  const int32_t* experts = nullptr;  // [tokens, top_k]
+  int64_t tokens = 0;
+  int top_k = 1, expert_count = 1;
+  int32_t* expert_start = nullptr;  // out: [expert_count + 1], into the sorted assignments
+  int32_t* rows = nullptr;          // out: [assignments]: the token of each sorted assignment
+  int32_t* place = nullptr;         // out: [tokens, top_k]: where in the sorted order each assignment is
+};
+
+// out[i] = x[rows[i]] weights[e]^T + bias[e], e being the expert of sorted assignment i. Reads each expert's
+// weights once, and none of experts without assignments.
+struct ExpertLinearArgs {
+  Tensor x;                               // [rows, in] f32, or bf16 (then weights are bf16)
+  const int32_t* rows = nullptr;          // [assignments]; null: assignment i reads row i
+  const int32_t* expert_start = nullptr;  // [experts + 1]
+  std::span<const Tensor> weights;        // [experts], each [out, in] f32, bf16 or f16, all of one dtype
+  Tensor bias;                            // [experts, out] f32, or undefined
+  Tensor out;                             // [assignments, out] f32
+};
+
+// out[t] = (accumulate: out[t] +) sum over choices c, in order, of weights[t, c] * x[place[t, c]]
+struct ExpertSumArgs {
+  Tensor x;                        // [assignments, dim] f32
+  const int32_t* place = nullptr;  // [tokens, top_k]
+  const float* weights = nullptr;  // [tokens, top_k]
+  int top_k = 1;
+  bool accumulate = false;
+  Tensor out;  // [tokens, dim] f32
+};
+
+// ---- Recurrent layers ----
+
+// After the batch's token `token` a copy of its sequence's state goes to `slot` as well.
+struct StateSave {
+  int32_t token, slot;
+};
+
+// One tensor of a layer's state, in every slot, and the slots of a call's sequences. A sequence's slot holds
+// the state before its first token of the call, and is left with the state after its last. No other slot is
+// written but those of `saves`.
+struct StateArgs {
+  Tensor slots;                        // [slots, ...] f32 or bf16; contiguous within a slot
+  const int32_t* seq_start = nullptr;  // [sequences + 1]
+  int sequences = 0;
+  const int32_t* slot = nullptr;     // [sequences], distinct
+  std::span<const StateSave> saves;  // ascending in token; their slots are none of `slot`
+};
+
+// Causal convolution of each channel on its own over the last `width` tokens, then act:
+//   out[t, c] = act(sum_j weight[c, j] * x[t - width + 1 + j, c] + bias[c])
+// The state holds the width - 1 tokens of x before the call, oldest first; zeros for a new sequence.
+struct ShortConvArgs {
+  Tensor x;       // [tokens, channels] f32
+  Tensor weight;  // [channels, width] f32
+  Tensor bias;    // [channels] f32, or undefined
+  bool silu = true;
+  StateArgs state;  // [slots, width - 1, channels]
+  Tensor out;       // [tokens, channels] f32
+};
+
+// Linear attention with a fixed decay for each head, token by token (S: the head's state, k_dim x v_dim):
+//   S = exp(-slope) S + k (x) v;   out = scale * q^T S
+struct LinearAttentionArgs {
+  Tensor q, k;                    // [tokens, heads, k_dim] f32
+  Tensor v;                       // [tokens, heads, v_dim] f32
+  const float* slopes = nullptr;  // [heads], at least 0
+  float scale = 1;
+  StateArgs state;  // [slots, heads, k_dim, v_dim]
+  Tensor out;       // [tokens, heads, v_dim] f32
+};
+
+// The gated delta rule, token by token (value head h has key head h / (v_heads / k_heads)):
+//   S = exp(decay) S;   S = S + k (x) (beta (v - S^T k));   out = S^T q
+struct GatedDeltaArgs {
+  Tensor q, k;      // [tokens, k_heads, k_dim] f32, normalised and scaled
+  Tensor v;         // [tokens, v_heads, v_dim] f32
+  Tensor decay;     // [tokens, v_heads] f32, at most 0
+  Tensor beta;      // [tokens, v_heads] f32
+  StateArgs state;  // [slots, v_heads, k_dim, v_dim]
+  Tensor out;       // [tokens, v_heads, v_dim] f32
+};
+
+// The gates of the delta rule, in place: decay = -exp(a_log) * softplus(a + dt_bias), beta = sigmoid(b).
+struct DeltaGatesArgs {
+  Tensor a_log, dt_bias;  // [heads] f32
+  Tensor a;               // [tokens, heads] f32; becomes the decay
+  Tensor b;               // [tokens, heads] f32; becomes beta
 };
 
 // What a layer asks of an attention kernel.
@@ -171,6 +308,17 @@ struct Kernels {
   void (*add)(Stream&, const AddArgs&);
   void (*gather_rows)(Stream&, const GatherRowsArgs&);
   void (*softcap)(Stream&, const SoftcapArgs&);
+  void (*scale)(Stream&, const ScaleArgs&);
+  void (*scale_rows)(Stream&, const ScaleRowsArgs&);
+  void (*head_linear)(Stream&, const HeadLinearArgs&);
+  void (*moe_route)(Stream&, const MoeRouteArgs&);
+  void (*moe_sort)(Stream&, const MoeSortArgs&);
+  void (*expert_linear)(Stream&, const ExpertLinearArgs&);
+  void (*expert_sum)(Stream&, const ExpertSumArgs&);
+  void (*short_conv)(Stream&, const ShortConvArgs&);
+  void (*linear_attention)(Stream&, const LinearAttentionArgs&);
+  void (*gated_delta)(Stream&, const GatedDeltaArgs&);
+  void (*delta_gates)(Stream&, const DeltaGatesArgs&);
 
   int64_t (*scratch_bytes)(const StepSize& size);  // what a call of any of these takes for itself at most
 };
