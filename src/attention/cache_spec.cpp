@@ -9,30 +9,34 @@
 namespace heed {
 namespace {
 
-bool same_group(const CacheGroup& group, const AttentionSpec& layer) {
-  return group.kv_heads == layer.kv_heads && group.k_dim == layer.head_dim && group.v_dim == layer.v_dim &&
-         group.mask == layer.mask;
-}
-
-void collect_groups(std::span<const AttentionSpec> layers, CacheLayout& layout) {
+void collect_groups(std::span<const KvSpec> layers, CacheLayout& layout) {
   for (int i = 0; i < static_cast<int>(layers.size()); ++i) {
-    const AttentionSpec& layer = layers[i];
+    const KvSpec& kv = layers[i];
+    layout.source_of_layer.push_back(kv.source >= 0 ? kv.source : i);
+    if (kv.source >= 0) {
+      layout.group_of_layer.push_back(layout.group_of_layer[kv.source]);
+      continue;
+    }
+    if (kv.kv_heads == 0) {
+      layout.group_of_layer.push_back(-1);
+      continue;
+    }
     auto group = std::find_if(layout.groups.begin(), layout.groups.end(),
-                              [&](const CacheGroup& g) { return same_group(g, layer); });
+                              [&](const CacheGroup& g) { return g.kv == kv; });
     if (group == layout.groups.end()) {
-      layout.groups.push_back(
-          {.mask = layer.mask, .kv_heads = layer.kv_heads, .k_dim = layer.head_dim, .v_dim = layer.v_dim});
+      layout.groups.push_back({.kv = kv});
       group = std::prev(layout.groups.end());
     }
     group->layers.push_back(i);
-    group->token_bytes += int64_t{layer.kv_heads} * (layer.head_dim + layer.v_dim) * size_of(layout.dtype);
+    group->token_bytes +=
+        int64_t{kv.kv_heads} * (kv.k_dim + (kv.v_in_k ? 0 : kv.v_dim)) * size_of(layout.dtype);
     layout.group_of_layer.push_back(static_cast<int>(group - layout.groups.begin()));
   }
 }
 
 }  // namespace
 
-Result<CacheLayout> plan_cache(std::span<const AttentionSpec> layers, DType dtype, int kernel_block,
+Result<CacheLayout> plan_cache(std::span<const KvSpec> layers, DType dtype, int kernel_block,
                                int block_size) {
   if (kernel_block < 1 || block_size < kernel_block || block_size % kernel_block != 0) {
     return invalid("block size " + std::to_string(block_size) +
@@ -40,7 +44,7 @@ Result<CacheLayout> plan_cache(std::span<const AttentionSpec> layers, DType dtyp
   }
   CacheLayout layout{.dtype = dtype, .kernel_block = kernel_block};
   collect_groups(layers, layout);
-  int64_t largest = 0;
+  int64_t largest = layout.groups.empty() ? 1 : 0;
   for (const CacheGroup& group : layout.groups) largest = std::max(largest, group.token_bytes);
   const auto page = checked_mul(largest, block_size);
   if (!page)
@@ -64,7 +68,7 @@ int64_t most_pages(const CacheLayout& layout, int length, int step) {
     int64_t most = 0;
     const int block = group.block_tokens;
     for (int q = 0; q < length; ++q) {  // before a step at q, dead whole blocks have been freed
-      const RowMask row = row_of(group.mask, {.length = length}, q);
+      const RowMask row = row_of(group.kv.mask, {.length = length}, q);
       const int64_t end = div_up(std::min(q + step, length), block);
       const int64_t first = row.lo / block;
       const int64_t sinks = std::min<int64_t>(div_up(row.sinks, block), first);

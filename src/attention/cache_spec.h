@@ -21,10 +21,19 @@
 
 namespace heed {
 
+// What one layer remembers of each token.
+struct KvSpec {
+  int kv_heads = 0;  // 0: nothing
+  int k_dim = 0, v_dim = 0;
+  bool v_in_k = false;  // v is the first v_dim elements of k, and takes no room of its own
+  Mask mask = causal();
+  int source = -1;  // an earlier layer, whose keys and values are this one's; the rest is as there
+  bool operator==(const KvSpec&) const = default;
+};
+
 struct CacheGroup {
-  std::vector<int> layers;  // model layer numbers, ascending
-  Mask mask;
-  int kv_heads = 0, k_dim = 0, v_dim = 0;
+  std::vector<int> layers;  // model layer numbers, ascending; those that have a source are not among them
+  KvSpec kv;
   int block_tokens = 0;     // tokens in a page, a multiple of kernel_block
   int64_t token_bytes = 0;  // of one token in all the group's layers
   int64_t unit_bytes = 0;   // one step of a block-table entry
@@ -32,16 +41,16 @@ struct CacheGroup {
 
 struct CacheLayout {
   std::vector<CacheGroup> groups;
-  std::vector<int> group_of_layer;  // -1: the layer keeps nothing
+  std::vector<int> group_of_layer;   // -1: the layer keeps nothing
+  std::vector<int> source_of_layer;  // the layer whose keys and values it reads: itself, or its source
   DType dtype = DType::kF32;
   int kernel_block = 16;
-  int64_t page_bytes = 0;
+  int64_t page_bytes = 0;  // without groups no page is needed
 };
 
 // layers: one entry per model layer. `block_size`: tokens in a block of the group with the largest tokens, a
 // multiple of `kernel_block`; the other groups' blocks hold as many more tokens as fit a page.
-Result<CacheLayout> plan_cache(std::span<const AttentionSpec> layers, DType dtype, int kernel_block,
-                               int block_size);
+Result<CacheLayout> plan_cache(std::span<const KvSpec> layers, DType dtype, int kernel_block, int block_size);
 
 // Pages one sequence holds at most while it grows to `length` tokens, `step` tokens at a time.
 int64_t most_pages(const CacheLayout& layout, int length, int step);

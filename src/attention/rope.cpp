@@ -72,6 +72,11 @@ std::vector<float> inverse_frequencies(const RopeSpec& spec) {
     case RopeSpec::kYarn:
       stretch_yarn(spec, frequencies);
       break;
+    case RopeSpec::kProportional:
+      for (size_t i = 0; i < frequencies.size(); ++i) {
+        frequencies[i] = static_cast<int>(i) < spec.turning ? frequencies[i] / spec.factor : 0;
+      }
+      break;
   }
   return frequencies;
 }
@@ -83,7 +88,7 @@ double yarn_mscale(double factor, double mscale) {
 std::string describe(const RopeSpec& spec) {
   if (spec.dims == 0) return "none";
   std::ostringstream text;
-  text << "theta " << spec.theta << ", " << spec.dims << " dims";
+  text << "theta " << spec.theta << ", " << spec.dims << " dims" << (spec.interleaved ? ", interleaved" : "");
   switch (spec.scaling) {
     case RopeSpec::kDefault:
       break;
@@ -96,6 +101,9 @@ std::string describe(const RopeSpec& spec) {
     case RopeSpec::kYarn:
       text << ", yarn " << spec.factor << " from " << spec.original_positions
            << " positions, attention factor " << spec.attention_factor;
+      break;
+    case RopeSpec::kProportional:
+      text << ", proportional, " << 2 * spec.turning << " of them turning";
       break;
   }
   return text.str();

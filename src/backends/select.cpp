@@ -21,6 +21,7 @@ std::string joined(const std::vector<std::string>& parts, std::string_view betwe
 std::string why_not(const AttentionKernel& kernel, const std::vector<AttentionNeeds>& layers) {
   std::vector<std::string> reasons;
   for (const AttentionNeeds& needs : layers) {
+    if (needs.heads == 0) continue;
     std::string reason = kernel.why_not(needs);
     if (!reason.empty() && std::find(reasons.begin(), reasons.end(), reason) == reasons.end()) {
       reasons.push_back(std::move(reason));
@@ -96,6 +97,10 @@ Result<Choice> choose(const std::vector<AttentionNeeds>& layers, std::string_vie
     return choice;
   }
   for (const AttentionNeeds& needs : layers) {
+    if (needs.heads == 0) {
+      choice.attention.push_back(nullptr);
+      continue;
+    }
     const AttentionKernel* kernel = first_that_can(*choice.kernels, needs);
     if (kernel == nullptr) {
       return unsupported("backend " + std::string(choice.kernels->name) +

@@ -18,12 +18,13 @@ std::span<const Kernels* const> all_backends();
 
 struct Choice {
   const Kernels* kernels = nullptr;
-  std::vector<const AttentionKernel*> attention;  // one for each layer
+  std::vector<const AttentionKernel*> attention;  // one for each layer; null where it needs none
 };
 
 // backend: a name, or "" for the best. attention: a kernel's name, or "" for the backend's first that can do
 // the layer. A named attention kernel runs every layer; it may be another backend's (all of them work on host
 // memory), so that a wrong result can be traced to one op.
+// Layers of 0 heads need none.
 Result<Choice> choose(const std::vector<AttentionNeeds>& layers, std::string_view backend,
                       std::string_view attention);
 

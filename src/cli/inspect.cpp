@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "cli/commands.h"
 #include "cli/report.h"
+#include "model/mixer.h"
 
 namespace heed {
 namespace {
@@ -30,44 +31,70 @@ std::string ranges(const std::vector<int>& layers) {
   return text;
 }
 
+std::string describe_ffn(const LayerSpec& layer) {
+  std::string text;
+  if (layer.mlp) text = "mlp " + std::to_string(layer.mlp->inner);
+  if (!layer.moe) return text;
+  const MoeSpec& moe = *layer.moe;
+  text += (text.empty() ? "" : " + ") + std::to_string(moe.experts) + " experts of " + std::to_string(moe.inner) + ", " +
+          std::to_string(moe.top_k) + " a token";
+  if (moe.shared_inner > 0) text += ", a shared one of " + std::to_string(moe.shared_inner);
+  return text;
+}
+
 void print_layers(const ModelSpec& spec) {
   for (size_t first = 0; first < spec.layers.size();) {  // equal neighbours share a line
+    const LayerSpec& layer = spec.layers[first];
     size_t last = first;
-    const AttentionSpec& a = spec.layers[first].mixer;
-    while (last + 1 < spec.layers.size() && spec.layers[last + 1].mixer == a &&
-           spec.layers[last + 1].ffn == spec.layers[first].ffn) {
-      ++last;
-    }
+    while (last + 1 < spec.layers.size() && spec.layers[last + 1] == layer) ++last;
     std::printf("  layer %zu", first);
     if (last > first) std::printf("-%zu", last);
-    std::printf(": attention %d heads / %d kv, head %d, mask %s, rope %s, scale %g%s; mlp %d\n", a.heads,
-                a.kv_heads, a.head_dim, describe(a.mask).c_str(), describe(a.rope).c_str(), a.scale,
-                a.softcap > 0 ? (", softcap " + std::to_string(a.softcap)).c_str() : "",
-                spec.layers[first].ffn.inner);
+    std::printf(": %s; %s\n", mixer_of(layer.mixer).describe(layer.mixer).c_str(), describe_ffn(layer).c_str());
     first = last + 1;
   }
+}
+
+std::string attention_name(const RunPlan& plan) {
+  for (const AttentionKernel* kernel : plan.choice.attention) {
+    if (kernel != nullptr) return std::string(kernel->name);
+  }
+  return "none";
+}
+
+void print_cache(const RunPlan& plan) {
+  std::printf("cache: %s a token while every layer keeps it, pages of %s\n",
+              size_text(bytes_per_token(plan.layout)).c_str(), size_text(plan.layout.page_bytes).c_str());
+  for (const CacheGroup& group : plan.layout.groups) {
+    const int64_t used = group.token_bytes * group.block_tokens;
+    std::printf("  group: layers %s, mask %s, %d tokens a page (padding %.1f %%), %s a token, at most %d tokens kept\n",
+                ranges(group.layers).c_str(), describe(group.kv.mask).c_str(), group.block_tokens,
+                100.0 * static_cast<double>(plan.layout.page_bytes - used) /
+                    static_cast<double>(plan.layout.page_bytes),
+                size_text(group.token_bytes).c_str(),
+                most_live_keys(group.kv.mask, plan.max_len, plan.step_tokens));
+  }
+  if (plan.states.empty()) return;
+  std::vector<int> layers;
+  for (size_t i = 0; i < plan.states.layers.size(); ++i) {
+    if (!plan.states.layers[i].empty()) layers.push_back(static_cast<int>(i));
+  }
+  std::printf("states: layers %s, %s a sequence in %s, snapshots every %d tokens\n", ranges(layers).c_str(),
+              size_text(plan.states.slot_bytes()).c_str(), std::string(name_of(plan.states.dtype)).c_str(),
+              plan.snapshot_stride);
 }
 
 void print_plan(const RunPlan& plan) {
   std::printf("backend: %s (%s), attention %s, arithmetic %s\n",
               std::string(plan.choice.kernels->name).c_str(), plan.choice.kernels->isa.c_str(),
-              std::string(plan.choice.attention.front()->name).c_str(),
-              std::string(name_of(plan.compute)).c_str());
+              attention_name(plan).c_str(), std::string(name_of(plan.compute)).c_str());
   std::printf("weights: %s, of which %s are used where the file is mapped\n",
               size_text(plan.weight_bytes).c_str(),
-              plan.owned_bytes < plan.weight_bytes ? size_text(plan.weight_bytes - plan.owned_bytes).c_str()
-                                                   : "none");
-  std::printf("cache: %s a token while every layer keeps it, pages of %s\n",
-              size_text(bytes_per_token(plan.layout)).c_str(), size_text(plan.layout.page_bytes).c_str());
-  for (const CacheGroup& group : plan.layout.groups) {
-    std::printf("  group: layers %s, mask %s, %d tokens a page, %s a token, at most %d tokens kept\n",
-                ranges(group.layers).c_str(), describe(group.mask).c_str(), group.block_tokens,
-                size_text(group.token_bytes).c_str(),
-                most_live_keys(group.mask, plan.max_len, plan.step_tokens));
-  }
-  std::printf("plan for one sequence of %d tokens: weights %s + cache %s (%lld pages) = %s\n", plan.max_len,
-              size_text(plan.weight_bytes).c_str(), size_text(plan.cache_bytes).c_str(),
-              static_cast<long long>(plan.pages), size_text(plan.weight_bytes + plan.cache_bytes).c_str());
+              plan.mapped_bytes > 0 ? size_text(plan.mapped_bytes).c_str() : "none");
+  print_cache(plan);
+  std::printf("plan for one sequence of %d tokens: weights %s + cache %s (%lld pages) + states %s = %s\n",
+              plan.max_len, size_text(plan.weight_bytes).c_str(), size_text(plan.cache_bytes).c_str(),
+              static_cast<long long>(plan.pages), size_text(plan.states.slot_bytes()).c_str(),
+              size_text(plan.weight_bytes + plan.cache_bytes + plan.states.slot_bytes()).c_str());
 }
 
 OrderedJson plan_json(const EnginePlan& plan) {
@@ -84,6 +111,9 @@ OrderedJson plan_json(const EnginePlan& plan) {
           {"cache_tokens", plan.cache_tokens},
           {"pages", plan.run.pages},
           {"page_bytes", plan.run.layout.page_bytes},
+          {"token_bytes", bytes_per_token(plan.run.layout)},
+          {"state_bytes", plan.run.states.slot_bytes()},
+          {"state_snapshots", plan.snapshots},
           {"memory", memory},
           {"total_bytes", plan.memory.total()},
           {"available_bytes", plan.memory.limit.bytes},

@@ -17,6 +17,7 @@ void resize(Batch& batch, const Cache& cache, std::span<const Scheduled> schedul
   batch.logit_rows.resize(logits);
   batch.seq_start.resize(scheduled.size() + 1);
   batch.table_rows.resize(scheduled.size());
+  batch.state_slots.resize(scheduled.size());
   batch.groups.resize(cache.layout().groups.size());
   for (BatchGroup& group : batch.groups) {
     group.slots.resize(tokens);
@@ -42,6 +43,7 @@ void build_batch(const Cache& cache, std::span<const Scheduled> scheduled, Batch
     logit_row += item.logit_count;
     batch.seq_start[i + 1] = row;
     batch.table_rows[i] = sequence.table_row;
+    batch.state_slots[i] = sequence.state_slot;
   }
   cache.point_to_tables(batch.groups);
 }

@@ -12,11 +12,11 @@ namespace {
 int common_hash_block(const CacheLayout& layout) {
   int block = 0;
   for (const CacheGroup& group : layout.groups) block = std::gcd(block, group.block_tokens);
-  return std::max(block, 1);
+  return block > 0 ? block : kStateGrid;  // without pages prefixes end where states are kept
 }
 
 int common_prefix_step(const CacheLayout& layout) {
-  int64_t step = 1;
+  int64_t step = layout.groups.empty() ? kStateGrid : 1;
   for (const CacheGroup& group : layout.groups) step = std::lcm(step, int64_t{group.block_tokens});
   return static_cast<int>(std::min<int64_t>(step, kUnbounded));
 }
@@ -31,7 +31,7 @@ int64_t table_stride(const CacheLayout& layout, int max_len) {
 }
 
 int sink_blocks(const CacheGroup& group) {
-  return static_cast<int>(div_up(group.mask.sinks, group.block_tokens));
+  return static_cast<int>(div_up(group.kv.mask.sinks, group.block_tokens));
 }
 
 }  // namespace
@@ -41,10 +41,13 @@ Cache::Cache(CacheLayout layout, const CacheOptions& options)
       pool_(layout_.page_bytes, options.pages),
       tables_(static_cast<int>(layout_.groups.size()), table_stride(layout_, options.max_len),
               options.sequences),
+      states_(options.states, options.sequences, options.prefix_caching ? options.snapshots : 0),
       max_len_(options.max_len),
       prefix_caching_(options.prefix_caching),
       hash_block_(common_hash_block(layout_)),
       prefix_step_(common_prefix_step(layout_)),
+      snapshot_grid_(static_cast<int>(std::min<int64_t>(std::lcm(int64_t{prefix_step_}, kStateGrid), kUnbounded))),
+      snapshot_stride_(std::max(options.snapshot_stride / snapshot_grid_, 1) * snapshot_grid_),
       secret_(random_key()) {
   for (const CacheGroup& group : layout_.groups) {
     CHECK(layout_.page_bytes * options.pages / group.unit_bytes <= INT32_MAX,
@@ -79,7 +82,7 @@ bool Cache::prefix_is_there(const Sequence& sequence, int length,
   for (size_t g = 0; g < layout_.groups.size(); ++g) {
     const CacheGroup& group = layout_.groups[g];
     const int blocks = length / group.block_tokens;
-    const RowMask next = row_of(group.mask, sequence.facts(), length);
+    const RowMask next = row_of(group.kv.mask, sequence.facts(), length);
     const int first = std::min(next.lo / group.block_tokens, blocks);
     if (blocks > first && runs[g][blocks - 1] < blocks - first) return false;
     const int sinks = std::min(static_cast<int>(div_up(next.sinks, group.block_tokens)), blocks);
@@ -90,9 +93,13 @@ bool Cache::prefix_is_there(const Sequence& sequence, int length,
 
 int Cache::take_prefix(Sequence& sequence) {
   CHECK(sequence.computed == 0 && sequence.held.empty());
-  const int most = (static_cast<int>(sequence.tokens.size()) - 1) / prefix_step_ * prefix_step_;
+  const bool stateful = !states_.layout().empty();
+  const int step = stateful ? snapshot_grid_ : prefix_step_;
+  const int most = (static_cast<int>(sequence.tokens.size()) - 1) / step * step;
+  sequence.answer_from = static_cast<int>(sequence.tokens.size());
   if (!prefix_caching_ || most <= 0) return 0;
   hash_up_to(sequence, most / hash_block_);
+  if (stateful) sequence.wanted_snapshots = {most};
   std::vector<std::vector<int>> runs(layout_.groups.size());
   for (int g = 0; g < static_cast<int>(runs.size()); ++g) {
     const int blocks = most / layout_.groups[g].block_tokens;
@@ -102,20 +109,33 @@ int Cache::take_prefix(Sequence& sequence) {
     }
   }
   const auto may_end = [&](int length) {
-    const auto can = [&](const CacheGroup& group) { return can_cut(group.mask, sequence.facts(), length); };
+    const auto can = [&](const CacheGroup& group) {
+      return can_cut(group.kv.mask, sequence.facts(), length);
+    };
     return std::all_of(layout_.groups.begin(), layout_.groups.end(), can) &&
            prefix_is_there(sequence, length, runs);
   };
   int length = most;
-  while (length > 0 && !may_end(length)) length -= prefix_step_;
-  if (length <= 0) return 0;
+  while (length > 0 && !may_end(length)) length -= step;
+  // Here another prompt went on otherwise: the next that does finds a state.
+  if (stateful && length > 0) sequence.wanted_snapshots.push_back(length);
+  while (length > 0 && !(may_end(length) && may_resume(sequence, length))) length -= step;
+  if (length <= 0 || !hold(sequence)) return 0;
+  take_pages(sequence, length);
+  if (stateful) states_.restore(prefix_at(sequence, length), sequence.state_slot);
+  sequence.computed = length;
+  update_next_key(sequence);
+  return length;
+}
 
-  hold(sequence);
+// Shares the findable pages that a token at `length` or later can read.
+void Cache::take_pages(Sequence& sequence, int length) {
   for (int g = 0; g < static_cast<int>(layout_.groups.size()); ++g) {
     const CacheGroup& group = layout_.groups[g];
     HeldPages& held = sequence.held[g];
     const int blocks = length / group.block_tokens;
-    const int first = std::min(row_of(group.mask, sequence.facts(), length).lo / group.block_tokens, blocks);
+    const int first =
+        std::min(row_of(group.kv.mask, sequence.facts(), length).lo / group.block_tokens, blocks);
     held.pages.assign(blocks, -1);
     for (int b = 0; b < blocks; ++b) {
       if (b < first && b >= sink_blocks(group)) continue;
@@ -125,15 +145,18 @@ int Cache::take_prefix(Sequence& sequence) {
     held.freed = first;
     held.keyed = blocks;
   }
-  sequence.computed = length;
-  update_next_key(sequence);
-  return length;
 }
 
-void Cache::hold(Sequence& sequence) {
-  if (sequence.table_row >= 0) return;
+// False if there is no slot left for its state.
+bool Cache::hold(Sequence& sequence) {
+  if (sequence.table_row >= 0) return true;
+  if (!states_.layout().empty()) {
+    sequence.state_slot = states_.take();
+    if (sequence.state_slot < 0) return false;
+  }
   sequence.table_row = tables_.take();
   sequence.held.resize(layout_.groups.size());
+  return true;
 }
 
 void Cache::set_page(Sequence& sequence, int group, int block, int page) {
@@ -149,7 +172,7 @@ void Cache::trim(Sequence& sequence) {
   for (int g = 0; g < static_cast<int>(layout_.groups.size()); ++g) {
     const CacheGroup& group = layout_.groups[g];
     HeldPages& held = sequence.held[g];
-    const RowMask next = row_of(group.mask, sequence.facts(), sequence.computed);
+    const RowMask next = row_of(group.kv.mask, sequence.facts(), sequence.computed);
     const int dead = std::min(next.lo / group.block_tokens, static_cast<int>(held.pages.size()));
     for (int block = std::max(held.freed, sink_blocks(group)); block < dead; ++block) {
       if (held.pages[block] < 0) continue;
@@ -165,7 +188,7 @@ void Cache::trim(Sequence& sequence) {
 // later row speaks for all rows before it.
 int Cache::next_death_of(const Sequence& sequence, int group) const {
   const CacheGroup& g = layout_.groups[group];
-  const auto lo = [&](int position) { return row_of(g.mask, sequence.facts(), position).lo; };
+  const auto lo = [&](int position) { return row_of(g.kv.mask, sequence.facts(), position).lo; };
   const int boundary = (sequence.held[group].freed + 1) * g.block_tokens;
   if (lo(max_len_) < boundary) return INT_MAX;
   const int later = sequence.computed + std::max(boundary - lo(sequence.computed) - 1, 0);  // as windows move
@@ -209,7 +232,7 @@ int64_t Cache::lacking(const Sequence& sequence, int upto) const {
 bool Cache::extend(Sequence& sequence, int upto) {
   if (upto <= sequence.room && sequence.computed < sequence.next_death) return true;
   CHECK(upto <= max_len_, upto, max_len_);
-  hold(sequence);
+  if (!hold(sequence)) return false;
   if (sequence.computed >= sequence.next_death) trim(sequence);
   if (lacking(sequence, upto) > pool_.available_pages()) return false;
   for (int g = 0; g < static_cast<int>(layout_.groups.size()); ++g) {
@@ -241,10 +264,11 @@ void Cache::commit(Sequence& sequence) {
 
 bool Cache::rewind(Sequence& sequence, int length) {
   CHECK(length >= 0 && length <= sequence.computed, length, sequence.computed);
+  if (!states_.layout().empty() && length != sequence.computed) return false;  // a state cannot go back
   for (size_t g = 0; g < sequence.held.size(); ++g) {
     const CacheGroup& group = layout_.groups[g];
     const HeldPages& held = sequence.held[g];
-    const int needed = row_of(group.mask, sequence.facts(), length).lo / group.block_tokens;
+    const int needed = row_of(group.kv.mask, sequence.facts(), length).lo / group.block_tokens;
     if (needed < held.freed) return false;
     // A findable page must keep its content: nothing may be written into it again.
     if (length % group.block_tokens != 0 && held.keyed > length / group.block_tokens) return false;
@@ -276,7 +300,12 @@ void Cache::drop_pages(Sequence& sequence, int group, int keep) {
 void Cache::release(Sequence& sequence) {
   for (int g = 0; g < static_cast<int>(sequence.held.size()); ++g) drop_pages(sequence, g, 0);
   if (sequence.table_row >= 0) tables_.give_back(sequence.table_row);
-  sequence.table_row = -1;
+  for (const PendingSnapshot& snapshot : sequence.snapshots) states_.drop_snapshot(snapshot.slot);
+  if (sequence.state_slot >= 0) states_.give_back(sequence.state_slot);
+  sequence.snapshots.clear();
+  sequence.wanted_snapshots.clear();
+  sequence.table_row = sequence.state_slot = -1;
+  sequence.answer_from = sequence.last_snapshot = 0;
   sequence.held.clear();
   sequence.room = sequence.next_death = sequence.next_key = 0;
   sequence.computed = 0;
@@ -296,7 +325,7 @@ void Cache::place(const Sequence& sequence, int count, int row, std::vector<Batc
     const int32_t* table = tables_.row(g, sequence.table_row);
     int64_t* slot = groups[g].slots.data() + row;
     for (int p = sequence.computed; p < end; ++p) *slot++ = int64_t{table[p / kb]} * kb + p % kb;
-    fill_rows(layout_.groups[g].mask, facts, sequence.computed, count, groups[g].rows.data() + row);
+    fill_rows(layout_.groups[g].kv.mask, facts, sequence.computed, count, groups[g].rows.data() + row);
   }
 }
 
@@ -316,24 +345,30 @@ std::vector<LayerCache> Cache::layers() const {
     char* at = pool_.memory();
     for (const int layer : group.layers) {
       const auto view = [&](int dim) {
-        Tensor t(at, layout_.dtype, {units, group.kv_heads, layout_.kernel_block, dim});
+        Tensor t(at, layout_.dtype, {units, group.kv.kv_heads, layout_.kernel_block, dim});
         t.stride[0] = group.unit_bytes / element;
-        at += int64_t{group.kv_heads} * layout_.kernel_block * dim * element;
+        at += int64_t{group.kv.kv_heads} * layout_.kernel_block * dim * element;
         return t;
       };
-      views[layer].kv.k = view(group.k_dim);
-      views[layer].kv.v = view(group.v_dim);
+      views[layer].kv.k = view(group.kv.k_dim);
+      views[layer].kv.v =
+          group.kv.v_in_k ? views[layer].kv.k.columns(0, group.kv.v_dim) : view(group.kv.v_dim);
       views[layer].group = g;
     }
   }
+  for (size_t layer = 0; layer < views.size(); ++layer) views[layer] = views[layout_.source_of_layer[layer]];
   return views;
 }
 
 void Cache::check(const std::vector<const Sequence*>& sequences) const {
   std::vector<int> holders(pool_.pages(), 0);
   int rows = 0;
+  std::vector<int> slots;
+  std::vector<int> under_way;
   for (const Sequence* sequence : sequences) {
     rows += sequence->table_row >= 0 ? 1 : 0;
+    if (sequence->state_slot >= 0) slots.push_back(sequence->state_slot);
+    for (const PendingSnapshot& snapshot : sequence->snapshots) under_way.push_back(snapshot.slot);
     for (int g = 0; g < static_cast<int>(sequence->held.size()); ++g) {
       const CacheGroup& group = layout_.groups[g];
       const int per_page = group.block_tokens / layout_.kernel_block;
@@ -351,6 +386,7 @@ void Cache::check(const std::vector<const Sequence*>& sequences) const {
     CHECK(holders[page] == pool_.holders(page), page, holders[page], pool_.holders(page));
   }
   pool_.check();
+  states_.check(slots, under_way);
 }
 
 }  // namespace heed

@@ -3,6 +3,10 @@
 // Prefix caching: a page whose tokens are all computed gets a key, the keyed hash of every token up to its
 // end and of the sequence's salt. A new sequence takes over the longest prefix whose pages are still there;
 // of a group whose mask no longer sees far back only the pages that the next token can read are needed.
+//
+// Recurrent layers keep their state in a slot. There a prefix can be gone on from only where a snapshot of the
+// state was made: at every `snapshot_stride` tokens, where a prompt ends, where one leaves another that was
+// cached, and behind the newest tokens of an answer; always at a multiple of snapshot_grid(). docs/cache.md.
 #pragma once
 #include <memory>
 #include <vector>
@@ -12,6 +16,7 @@
 #include "engine/block_pool.h"
 #include "engine/block_tables.h"
 #include "engine/sequence.h"
+#include "engine/state_pool.h"
 #include "model/batch.h"
 #include "model/forward.h"
 
@@ -22,6 +27,9 @@ struct CacheOptions {
   int max_len = 0;    // longest sequence
   int sequences = 1;  // holding pages at a time; room for more is made when it is needed
   bool prefix_caching = false;
+  StateLayout states = {};    // of recurrent layers
+  int snapshots = 0;          // most there are at a time
+  int snapshot_stride = 512;  // tokens
 };
 
 class Cache {
@@ -45,7 +53,15 @@ class Cache {
   bool rewind(Sequence& sequence, int length);
   void release(Sequence& sequence);
   // No prefix computed so far is found again.
-  void forget() { pool_.forget(); }
+  void forget() {
+    pool_.forget();
+    states_.forget_all();
+  }
+  // Snapshots to make while the tokens [computed, computed + count) of a sequence run as rows from `row` on:
+  // slots for them, in `saves`. finish_snapshots() when they have.
+  void begin_snapshots(Sequence& sequence, int count, int row, std::vector<StateSave>& saves);
+  void finish_snapshots(Sequence& sequence);
+  int snapshot_grid() const { return snapshot_grid_; }
 
   // The groups' part of a batch for tokens [computed, computed + count) of a sequence: slots and rows from
   // `row` on.
@@ -58,6 +74,7 @@ class Cache {
 
   const CacheLayout& layout() const { return layout_; }
   const BlockPool& pool() const { return pool_; }
+  const StatePool& states() const { return states_; }
   Hash128 salt_of(std::string_view text) const;
   // Every page has as many holders as the sequences say, and their block tables name these pages. `sequences`
   // are all that hold any. Aborts if not.
@@ -65,7 +82,13 @@ class Cache {
 
  private:
   int32_t entry(const CacheGroup& group, int page, int kernel_block) const;
-  void hold(Sequence& sequence);
+  bool hold(Sequence& sequence);
+  bool may_resume(const Sequence& sequence, int length) const;
+  Hash128 prefix_at(const Sequence& sequence, int length) const {
+    return sequence.prefixes[length / hash_block_ - 1];
+  }
+  bool wants_snapshot(const Sequence& sequence, int length, int last) const;
+  void take_pages(Sequence& sequence, int length);
   void set_page(Sequence& sequence, int group, int block, int page);
   void drop_pages(Sequence& sequence, int group, int keep);
   void trim(Sequence& sequence);
@@ -79,10 +102,12 @@ class Cache {
   CacheLayout layout_;
   BlockPool pool_;
   BlockTables tables_;
+  StatePool states_;
   int max_len_;
   bool prefix_caching_;
   int hash_block_ = 1;   // tokens; divides every group's block_tokens
   int prefix_step_ = 1;  // a multiple of every group's block_tokens: prefixes end on one
+  int snapshot_grid_ = 1, snapshot_stride_ = 1;
   Hash128 secret_;       // random, so that nobody can make two prefixes collide
 };
 

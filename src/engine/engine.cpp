@@ -80,6 +80,7 @@ Result<std::unique_ptr<Engine>> Engine::start(Checkpoint checkpoint, const Engin
                                  {.threads = options.runner.threads,
                                   .sequences = plan.sequences,
                                   .prefix_caching = options.prefix_caching,
+                                  .snapshots = plan.snapshots,
                                   .arena_bytes = arena_bytes},
                                  progress));
   return std::unique_ptr<Engine>(new Engine(std::move(plan), std::move(runner), options));
@@ -229,6 +230,7 @@ void Engine::publish_stats() {
   counters_.pages = pool.pages();
   counters_.held_pages = pool.held_pages();
   counters_.cached_pages = pool.cached_pages();
+  counters_.snapshots = runner_->cache().states().snapshots();
   const std::lock_guard lock(mutex_);
   stats_ = counters_;
   pending_ -= std::exchange(ended_, 0);

@@ -30,6 +30,7 @@ struct EngineOptions {
   int max_queue = 4096;     // waiting at a time; more are refused
   bool prefix_caching = true;
   int64_t cache_bytes = 0;  // --kv-cache-memory; 0: what all sequences could hold, up to a quarter of memory
+  int64_t snapshot_bytes = -1;  // --state-snapshot-memory, of recurrent layers; -1: see plan_engine
   int64_t request_bytes = 0;  // what all requests together may hold besides pages; 0: see plan_engine
   int max_logprobs = 20;      // most that a request may ask for
   // Takes the planned memory from the start on, in a thread of its own, as a server should: see
@@ -43,6 +44,7 @@ struct EngineOptions {
 struct EnginePlan {
   RunPlan run;                 // pages and cache_bytes for all sequences together
   int sequences = 0;           // running at a time
+  int snapshots = 0;           // of recurrent states, at most
   int64_t sequence_pages = 0;  // that one sequence of max_len holds at most
   int64_t full_sequences = 0;  // of max_len that the cache holds at once
   int64_t cache_tokens = 0;    // that the cache holds of sequences of max_len
@@ -64,6 +66,7 @@ int64_t request_bytes(const RequestSize& size);
 struct EngineStats {
   int running = 0, waiting = 0;
   int pages = 0, held_pages = 0, cached_pages = 0;
+  int snapshots = 0;  // of recurrent states
   uint64_t steps = 0, preemptions = 0;
   uint64_t prompt_tokens = 0, generated_tokens = 0;  // computed; sampled
   uint64_t prefix_queries = 0, prefix_hits = 0;      // prompt tokens looked up; found

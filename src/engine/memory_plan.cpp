@@ -26,13 +26,11 @@ int64_t sequence_bytes(const RunPlan& run) {
   return bytes + (length / std::max<int64_t>(smallest, 1) + 1) * int64_t{sizeof(Hash128)};
 }
 
-int64_t scratch_bytes(const ModelSpec& spec, const RunPlan& run, const StepSize& size) {
+int64_t scratch_bytes(const RunPlan& run, const StepSize& size) {
   int64_t most = run.choice.kernels->scratch_bytes(size);
-  for (size_t i = 0; i < spec.layers.size(); ++i) {
-    const AttentionSpec& a = spec.layers[i].mixer;
-    const AttentionNeeds needs = {
-        .heads = a.heads, .kv_heads = a.kv_heads, .head_dim = a.head_dim, .v_dim = a.v_dim};
-    most = std::max(most, run.choice.attention[i]->scratch_bytes(needs, size));
+  for (size_t i = 0; i < run.attention.size(); ++i) {
+    if (run.choice.attention[i] == nullptr) continue;
+    most = std::max(most, run.choice.attention[i]->scratch_bytes(run.attention[i], size));
   }
   return most;
 }
@@ -43,6 +41,7 @@ std::vector<MemoryPlan::Part> MemoryPlan::parts() const {
   return {{"mapped weights", mapped_weights, "used where their files are mapped"},
           {"owned weights", owned_weights, "converted to what is computed with"},
           {"cache", cache, "pages of keys and values"},
+          {"states", states, "of recurrent layers: a slot a sequence, and snapshots"},
           {"sequences", sequences, "tokens, hashes and block tables of those running"},
           {"requests", requests, "prompts, counts and log-probabilities of all"},
           {"step", step, "activations and logits of the largest step"},
@@ -76,11 +75,13 @@ MemoryPlan plan_memory(const ModelSpec& spec, const RunPlan& run, const MemoryNe
   plan.mapped_weights = run.mapped_bytes;
   plan.owned_weights = run.owned_bytes;
   plan.cache = run.pages * run.layout.page_bytes;
+  plan.states = (int64_t{needs.sequences} + needs.snapshots) * run.states.slot_bytes() +
+                StatePool::index_bytes(needs.snapshots);
   plan.sequences = needs.sequences * sequence_bytes(run) + BlockPool::state_bytes(run.pages);
   plan.requests = needs.request_bytes;
   plan.step = step_arena_bytes(spec, run, needs) +
               run.step_tokens * (kTokenBytes + groups * int64_t{sizeof(int64_t) + sizeof(RowMask)});
-  plan.scratch = scratch_bytes(spec, run, size);
+  plan.scratch = scratch_bytes(run, size);
   plan.sampling = needs.threads * int64_t{spec.vocab} * kCandidateBytes;
   plan.reserve = kReserve;
   plan.limit = limit;

@@ -14,6 +14,7 @@ struct MemoryPlan {
   int64_t mapped_weights = 0;  // used where their files are mapped; the operating system may drop and reread
   int64_t owned_weights = 0;   // converted
   int64_t cache = 0;           // pages of keys and values
+  int64_t states = 0;          // of recurrent layers, with their snapshots
   int64_t sequences =
       0;  // tokens, hashes, page lists and block tables of all running sequences; pages' states
   int64_t requests = 0;  // what all requests together may hold: prompts, counts, log-probabilities
@@ -34,6 +35,7 @@ struct MemoryPlan {
 
 struct MemoryNeeds {
   int sequences = 1;
+  int snapshots = 0;          // of recurrent states
   int prompt_logit_rows = 0;  // beside one row of logits a sequence
   int threads = 1;
   int64_t request_bytes = 0;

@@ -30,7 +30,7 @@ class Planner {
   EnginePlan at(int length) {
     EnginePlan plan{.run = run_};
     set_length(plan.run, length);
-    const int64_t one = plan.run.pages;
+    const int64_t one = std::max<int64_t>(plan.run.pages, 1);  // none without softmax attention
     if (options_.cache_bytes > 0) plan.run.pages = options_.cache_bytes / plan.run.layout.page_bytes;
     return sized(std::move(plan), one);
   }
@@ -40,6 +40,7 @@ class Planner {
     run.pages = std::min<int64_t>(run.pages, INT32_MAX);
     run.cache_bytes = run.pages * run.layout.page_bytes;
     plan.sequences = std::min(options_.max_sequences, run.step_tokens);
+    share_states(plan);
     plan.sequence_pages = one;
     plan.full_sequences = std::min<int64_t>(run.pages / one, plan.sequences);
     plan.cache_tokens =
@@ -51,12 +52,29 @@ class Planner {
                                         .masks = true,
                                         .vocab = spec_.vocab});
     plan.needs = {.sequences = plan.sequences,
+                  .snapshots = plan.snapshots,
                   .prompt_logit_rows = SchedulerLimits{}.prompt_logit_tokens,
                   .threads = options_.runner.threads > 0 ? options_.runner.threads : available_processors(),
                   .request_bytes = options_.request_bytes > 0 ? options_.request_bytes
                                                               : std::max(kLeastRequestBytes, 2 * most)};
     plan.memory = plan_memory(spec_, run, plan.needs, limit_);
     return plan;
+  }
+
+  // Of recurrent layers: states of running sequences take at most half of the cache's share, snapshots a
+  // quarter more, unless they are told otherwise.
+  void share_states(EnginePlan& plan) const {
+    const int64_t slot = plan.run.states.slot_bytes();
+    if (slot == 0) return;
+    const int64_t share = options_.cache_bytes > 0 ? options_.cache_bytes : limit_.bytes / 4;
+    plan.sequences = static_cast<int>(std::clamp<int64_t>(share / 2 / slot, 1, plan.sequences));
+    if (!options_.prefix_caching) return;
+    constexpr int64_t kFew = 64;
+    constexpr int64_t kOfEach = 4;  // snapshots a sequence
+    const int64_t asked = options_.snapshot_bytes / slot;
+    const int64_t usual = std::min(std::max(kFew, kOfEach * plan.sequences), share / 4 / slot);
+    plan.snapshots =
+        static_cast<int>(std::min<int64_t>(options_.snapshot_bytes >= 0 ? asked : usual, 1 << 24));
   }
 
   bool fits(int length) {

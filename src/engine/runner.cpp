@@ -5,9 +5,13 @@
 
 #include "base/checked.h"
 #include "base/memory.h"
+#include "model/mixer.h"
+#include "model/moe.h"
 
 namespace heed {
 namespace {
+
+constexpr int64_t kMostStateElements = int64_t{1} << 40;
 
 Result<DType> compute_dtype(const Checkpoint& checkpoint, const std::string& wanted) {
   if (wanted == "float32") return DType::kF32;
@@ -16,19 +20,57 @@ Result<DType> compute_dtype(const Checkpoint& checkpoint, const std::string& wan
   return checkpoint.dtype == "bfloat16" ? DType::kBF16 : DType::kF32;
 }
 
-std::vector<AttentionNeeds> needs_of(const ModelSpec& spec, DType kv_dtype, int block) {
-  std::vector<AttentionNeeds> needs;
-  for (const LayerSpec& layer : spec.layers) {
-    const AttentionSpec& a = layer.mixer;
-    needs.push_back({.heads = a.heads,
-                     .kv_heads = a.kv_heads,
-                     .head_dim = a.head_dim,
-                     .v_dim = a.v_dim,
-                     .kv_dtype = kv_dtype,
-                     .block = block,
-                     .softcap = a.softcap > 0});
+// Of every layer; 0 heads: it needs no attention kernel.
+std::vector<AttentionNeeds> attention_needs(const std::vector<MixerNeeds>& layers, DType kv_dtype, int block) {
+  std::vector<AttentionNeeds> all;
+  for (const MixerNeeds& layer : layers) {
+    all.push_back(layer.attention.value_or(AttentionNeeds{}));
+    all.back().kv_dtype = kv_dtype;
+    all.back().block = block;
   }
-  return needs;
+  return all;
+}
+
+// "" if the kernels have all ops that the layers need beside attention.
+std::string why_not(const ModelSpec& spec, const Kernels& kernels) {
+  for (size_t i = 0; i < spec.layers.size(); ++i) {
+    const LayerSpec& layer = spec.layers[i];
+    std::string reason = mixer_of(layer.mixer).why_not(layer.mixer, kernels);
+    if (reason.empty() && layer.moe) reason = moe_why_not(kernels);
+    if (!reason.empty()) return "layer " + std::to_string(i) + ": " + std::string(kernels.name) + " " + reason;
+  }
+  return "";
+}
+
+Status check_kernels(const ModelSpec& spec, const Kernels& chosen) {
+  const std::string reason = why_not(spec, chosen);
+  if (reason.empty()) return {};
+  std::string answers;
+  for (const Kernels* kernels : all_backends()) {
+    const std::string answer = why_not(spec, *kernels);
+    answers += (answers.empty() ? "" : "; ") + std::string(kernels->name) + ": " + (answer.empty() ? "yes" : answer);
+  }
+  return unsupported("backend " + std::string(chosen.name) + " cannot run this model: " + answers);
+}
+
+StateLayout plan_states(const std::vector<MixerNeeds>& layers, DType dtype) {
+  StateLayout layout = {.dtype = dtype};
+  for (const MixerNeeds& layer : layers) {
+    std::vector<StateTensor>& tensors = layout.layers.emplace_back();
+    for (const StateNeed& need : layer.states) {
+      int64_t elements = 1;
+      for (const int64_t size : need.shape) elements = checked_mul(elements, size).value_or(kMostStateElements);
+      tensors.push_back({.shape = need.shape, .offset = layout.slot_elements});
+      layout.slot_elements += std::min(round_up(elements, 16), kMostStateElements);  // aligned to 64 bytes
+    }
+  }
+  return layout;
+}
+
+Result<DType> state_dtype(const std::string& name) {
+  if (name == "float32") return DType::kF32;
+  if (name == "bfloat16") return DType::kBF16;
+  return invalid("state dtype \"" + name + "\"; float32 or bfloat16 is expected");
 }
 
 }  // namespace
@@ -42,10 +84,16 @@ Result<RunPlan> plan_run(const Checkpoint& checkpoint, const RunnerOptions& opti
   constexpr int kKernelBlock = 16;
   const int block_size = options.block_size > 0 ? options.block_size : kKernelBlock;
   const int kernel_block = std::gcd(block_size, kKernelBlock);
-  plan.choice = TRY(choose(needs_of(spec, plan.compute, kernel_block), options.backend, options.attention));
-  std::vector<AttentionSpec> layers;
-  for (const LayerSpec& layer : spec.layers) layers.push_back(layer.mixer);
-  plan.layout = TRY(plan_cache(layers, plan.compute, kernel_block, block_size));
+  std::vector<MixerNeeds> layers;
+  for (const LayerSpec& layer : spec.layers) layers.push_back(mixer_of(layer.mixer).needs(layer.mixer));
+  plan.attention = attention_needs(layers, plan.compute, kernel_block);
+  plan.choice = TRY(choose(plan.attention, options.backend, options.attention));
+  TRY(check_kernels(spec, *plan.choice.kernels));
+  std::vector<KvSpec> kv;
+  for (const MixerNeeds& layer : layers) kv.push_back(layer.kv);
+  plan.layout = TRY(plan_cache(kv, plan.compute, kernel_block, block_size));
+  plan.states = plan_states(layers, TRY(state_dtype(options.state_dtype)));
+  plan.snapshot_stride = options.snapshot_stride;
 
   plan.wanted_step_tokens = std::max(options.step_tokens, 1);
   const int length = options.max_len > 0 ? options.max_len : spec.max_positions;
@@ -53,11 +101,13 @@ Result<RunPlan> plan_run(const Checkpoint& checkpoint, const RunnerOptions& opti
     return limit_reached("a cache for " + std::to_string(length) + " tokens does not fit memory");
 
   Weights shapes;
-  for (const TensorNeed& need : needed_tensors(spec, shapes)) {
+  const auto has = [&](std::string_view name) { return checkpoint.shard_of.contains(std::string(name)); };
+  for (const TensorNeed& need : needed_tensors(spec, shapes, has)) {
     const Tensor stored = TRY(checkpoint.shards[checkpoint.shard_of.at(need.name)].tensor(need.name));
-    const Placement place = placement(need.kind, stored.dtype, plan.compute);
+    const Footprint bytes = footprint(need, stored, plan.compute);
     plan.weight_bytes += stored.bytes();
-    (place.in_place ? plan.mapped_bytes : plan.owned_bytes) += stored.elements() * size_of(place.dtype);
+    plan.mapped_bytes += bytes.mapped;
+    plan.owned_bytes += bytes.owned;
   }
   return plan;
 }
@@ -78,8 +128,12 @@ Runner::Runner(Checkpoint checkpoint, RunPlan plan, Weights weights, const Resou
       cache_(plan_.layout, {.pages = static_cast<int>(plan_.pages),
                             .max_len = plan_.max_len,
                             .sequences = resources.sequences,
-                            .prefix_caching = resources.prefix_caching}),
+                            .prefix_caching = resources.prefix_caching,
+                            .states = plan_.states,
+                            .snapshots = resources.snapshots,
+                            .snapshot_stride = plan_.snapshot_stride}),
       layer_cache_(cache_.layers()),
+      states_(cache_.states().layers()),
       pool_(resources.threads),
       arena_(resources.arena_bytes) {}
 
@@ -91,6 +145,7 @@ void Runner::populate(const std::atomic<bool>& stop) const {
     }
   };
   touch(cache_.pool().memory(), cache_.pool().bytes());
+  touch(cache_.states().memory(), cache_.states().bytes());
   for (const Buffer& chunk : arena_.chunks()) touch(static_cast<char*>(chunk.data()), chunk.bytes());
 }
 
@@ -108,6 +163,12 @@ Result<std::unique_ptr<Runner>> Runner::load(Checkpoint checkpoint, RunPlan plan
 }
 
 Tensor Runner::step(std::span<const Scheduled> scheduled) {
+  batch_.state_saves.clear();
+  int row = 0;
+  for (const Scheduled& item : scheduled) {
+    cache_.begin_snapshots(*item.sequence, item.count, row, batch_.state_saves);
+    row += item.count;
+  }
   build_batch(cache_, scheduled, batch_);
   arena_.release({});
   Stream stream{.pool = &pool_};
@@ -115,9 +176,13 @@ Tensor Runner::step(std::span<const Scheduled> scheduled) {
                                 {.kernels = *plan_.choice.kernels,
                                  .attention = plan_.choice.attention,
                                  .cache = layer_cache_,
+                                 .states = states_,
                                  .stream = stream,
                                  .arena = arena_});
-  for (const Scheduled& item : scheduled) item.sequence->computed += item.count;
+  for (const Scheduled& item : scheduled) {
+    item.sequence->computed += item.count;
+    cache_.finish_snapshots(*item.sequence);
+  }
   return logits;
 }
 
@@ -135,7 +200,7 @@ int Runner::next_cut(const Sequence& sequence, int budget) const {
   const int end = static_cast<int>(sequence.tokens.size());
   const auto legal = [&](int cut) {
     return std::all_of(plan_.layout.groups.begin(), plan_.layout.groups.end(),
-                       [&](const CacheGroup& group) { return can_cut(group.mask, sequence.facts(), cut); });
+                       [&](const CacheGroup& group) { return can_cut(group.kv.mask, sequence.facts(), cut); });
   };
   const int furthest = std::min(sequence.computed + budget, end);
   for (int cut = furthest; cut > sequence.computed; --cut) {

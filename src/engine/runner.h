@@ -24,6 +24,8 @@ struct RunnerOptions {
   std::string backend;         // "": the best; else a name
   std::string attention;       // "": the backend's first that can; else a kernel's name
   int threads = 0;             // 0: all processors
+  std::string state_dtype = "float32";  // of recurrent states: or "bfloat16"
+  int snapshot_stride = 512;            // tokens between snapshots of recurrent states
   int block_size = 0;          // tokens in a cache block; 0: the backend's kernel block
   int max_len = 0;             // longest sequence; 0: the model's max_positions; or kLongestThatFits
   int step_tokens = 512;       // most tokens of a prefill step
@@ -33,7 +35,10 @@ struct RunnerOptions {
 struct RunPlan {
   DType compute = DType::kF32;
   Choice choice;
+  std::vector<AttentionNeeds> attention;  // of every layer
   CacheLayout layout;
+  StateLayout states;
+  int snapshot_stride = 0;
   int max_len = 0;
   int step_tokens = 0;
   int wanted_step_tokens = 0;  // before it was cut to max_len
@@ -57,6 +62,7 @@ class Runner {
     int threads = 0;
     int sequences = 1;  // at a time; more are possible at the price of memory taken later
     bool prefix_caching = false;
+    int snapshots = 0;        // of recurrent states, at most
     int64_t arena_bytes = 0;  // 0: grows as it must
   };
   static Result<std::unique_ptr<Runner>> load(Checkpoint checkpoint, RunPlan plan, const Resources& resources,
@@ -96,6 +102,7 @@ class Runner {
   Model model_;
   Cache cache_;
   std::vector<LayerCache> layer_cache_;
+  std::vector<Tensors> states_;
   ThreadPool pool_;
   Arena arena_;
   Batch batch_;  // of the last step; kept for its memory

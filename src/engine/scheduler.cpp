@@ -48,7 +48,7 @@ int Scheduler::cut(const Job& job, int budget) const {
   const auto legal = [&](int position) {
     const auto& groups = cache_.layout().groups;
     return position == end || std::all_of(groups.begin(), groups.end(), [&](const CacheGroup& group) {
-             return can_cut(group.mask, sequence.facts(), position);
+             return can_cut(group.kv.mask, sequence.facts(), position);
            });
   };
   const int furthest = std::min(sequence.computed + budget, end);

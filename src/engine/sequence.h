@@ -14,9 +14,15 @@ struct HeldPages {
   int keyed = 0;           // blocks before this one have been made findable
 };
 
+// A snapshot of a sequence's recurrent state that the step under way makes.
+struct PendingSnapshot {
+  int length = 0;  // tokens
+  int slot = -1;
+};
+
 struct Sequence {
   std::vector<int> tokens;
-  int computed = 0;  // tokens whose keys and values are in the cache
+  int computed = 0;  // tokens whose keys and values are in the cache, and that its state has seen
 
   // ---- Kept by Cache. ----
   int table_row = -1;             // of its block tables; -1 while it holds nothing
@@ -25,6 +31,11 @@ struct Sequence {
   int next_key = 0;               // no page can be made findable while `computed` is below
   std::vector<HeldPages> held;    // per cache group; empty while it holds nothing
   std::vector<Hash128> prefixes;  // of the first 1, 2, ... hash blocks of tokens
+  int state_slot = -1;            // of its recurrent state, where the model has any; -1 while it holds nothing
+  std::vector<PendingSnapshot> snapshots;  // under way
+  std::vector<int> wanted_snapshots;       // lengths worth one: where its prompt ends or leaves another's
+  int answer_from = 0;                     // tokens when it was last admitted
+  int last_snapshot = 0;                   // length of the newest one of its answer, which the next one replaces
 
   // Keeps prefixes of different tenants apart; the empty salt is the common one.
   Hash128 salt;

@@ -124,6 +124,20 @@ struct AddArgs {  // out = keep * out + scale * x
   Tensor out;  // [tokens, dim] f32
 };
 
+// out = x. Rank 2 or 3, both of the same; any stride but the innermost.
+struct CopyArgs {
+  Tensor x;    // [tokens, dim] or [tokens, heads, dim] f32 or bf16
+  Tensor out;  // as x; f32 or bf16
+};
+
+// x[t] *= 1 + temperature * ln(1 + floor((positions[t] + 1) / floor_scale)), in place: queries far into the
+// context sharpen. Source: arXiv 2501.19399, as Llama 4 has it.
+struct TemperArgs {
+  const int32_t* positions = nullptr;  // [tokens]
+  float temperature = 0, floor_scale = 1;
+  Tensor x;  // [tokens, heads, head_dim] f32
+};
+
 struct ScaleArgs {  // x *= scale, in place
   float scale = 1;
   Tensor x;  // [tokens, dim] f32
@@ -201,7 +215,7 @@ struct ExpertLinearArgs {
 struct ExpertSumArgs {
   Tensor x;                        // [assignments, dim] f32
   const int32_t* place = nullptr;  // [tokens, top_k]
-  const float* weights = nullptr;  // [tokens, top_k]
+  const float* weights = nullptr;  // [tokens, top_k]; null: ones
   int top_k = 1;
   bool accumulate = false;
   Tensor out;  // [tokens, dim] f32
@@ -240,8 +254,8 @@ struct ShortConvArgs {
 // Linear attention with a fixed decay for each head, token by token (S: the head's state, k_dim x v_dim):
 //   S = exp(-slope) S + k (x) v;   out = scale * q^T S
 struct LinearAttentionArgs {
-  Tensor q, k;                    // [tokens, heads, k_dim] f32
-  Tensor v;                       // [tokens, heads, v_dim] f32
+  Tensor q, k;                    // [tokens, heads, k_dim] f32; any stride but the innermost
+  Tensor v;                       // [tokens, heads, v_dim] f32; so
   const float* slopes = nullptr;  // [heads], at least 0
   float scale = 1;
   StateArgs state;  // [slots, heads, k_dim, v_dim]
@@ -308,6 +322,8 @@ struct Kernels {
   void (*add)(Stream&, const AddArgs&);
   void (*gather_rows)(Stream&, const GatherRowsArgs&);
   void (*softcap)(Stream&, const SoftcapArgs&);
+  void (*copy)(Stream&, const CopyArgs&);
+  void (*temper)(Stream&, const TemperArgs&);
   void (*scale)(Stream&, const ScaleArgs&);
   void (*scale_rows)(Stream&, const ScaleRowsArgs&);
   void (*head_linear)(Stream&, const HeadLinearArgs&);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "attention/rows.h"
+#include "kernels/kernels.h"
 
 namespace heed {
 
@@ -23,6 +24,9 @@ struct Batch {
   std::vector<int32_t> table_rows;  // [sequences]: each sequence's row in every group's table
   std::vector<int32_t> logit_rows;  // rows whose logits are wanted, ascending
   std::vector<BatchGroup> groups;   // as in the cache layout
+  std::vector<int32_t>
+      state_slots;  // [sequences]: each one's slot of recurrent state, where the model has any
+  std::vector<StateSave> state_saves;  // copies of states to keep, ascending in token
 
   int sequences() const { return static_cast<int>(table_rows.size()); }
 };

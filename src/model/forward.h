@@ -24,8 +24,8 @@ struct Model {
       DType::kF32;  // what linear layers read: kF32, or kBF16 (activations are rounded before them)
   std::vector<RopeSpec> ropes;                  // distinct ones
   std::vector<std::vector<float>> frequencies;  // of each
-  std::vector<int> rope_of_layer;
-  float embed_scale = 1;  // rounded to the model's dtype, as transformers does
+  std::vector<int> rope_of_layer;               // -1: none
+  float embed_scale = 1;                        // rounded to the model's dtype, as transformers does
 };
 
 Model make_model(ModelSpec spec, Weights weights, DType compute);
@@ -33,14 +33,15 @@ Model make_model(ModelSpec spec, Weights weights, DType compute);
 // Everything a step needs besides the model and the batch.
 struct Step {
   const Kernels& kernels;
-  const std::vector<const AttentionKernel*>& attention;  // per layer
+  const std::vector<const AttentionKernel*>& attention;  // per layer; null where it needs none
   const std::vector<LayerCache>& cache;                  // per layer
+  const std::vector<Tensors>& states;  // per layer, each [slots, ...], as the mixer numbers them
   Stream& stream;
   Arena& arena;
 };
 
 // The logits of batch.logit_rows: [logit_rows, vocab] f32 in the arena; undefined if no logits are wanted.
-// Writes the keys and values of all tokens to the cache.
+// Writes the keys, values and states of all tokens.
 Tensor forward(const Model& model, const Batch& batch, const Step& step);
 
 }  // namespace heed

@@ -10,16 +10,6 @@ namespace {
 
 constexpr int kMostLayers = 4096;
 
-Act activation(const Config& c, std::string_view key) {
-  const std::string name = c.text(key, "silu");
-  if (name == "silu" || name == "swish") return Act::kSilu;
-  if (name == "gelu") return Act::kGelu;
-  if (name == "gelu_pytorch_tanh" || name == "gelu_new" || name == "gelu_fast") return Act::kGeluTanh;
-  if (name == "relu") return Act::kRelu;
-  c.fail(std::string(key) + " is \"" + name + "\"; silu, gelu, gelu_pytorch_tanh or relu is expected");
-  return Act::kSilu;
-}
-
 // The factor that YaRN puts on cos and sin: given; or from mscale and mscale_all_dim; or from the factor
 // alone.
 float yarn_attention_factor(const Config& r, float factor) {
@@ -71,12 +61,25 @@ void read_scaling(const Config& c, const Config& r, RopeSpec& spec) {
   } else if (type == "yarn") {
     spec.scaling = RopeSpec::kYarn;
     read_yarn(c, r, spec);
+  } else if (type == "proportional") {
+    spec.scaling = RopeSpec::kProportional;
+    spec.factor = r.positive("factor", 1);
   } else if (type != "default") {
-    c.fail("rope_type is \"" + type + "\"; default, linear, llama3 or yarn is expected");
+    c.fail("rope_type is \"" + type + "\"; default, linear, llama3, proportional or yarn is expected");
   }
 }
 
 }  // namespace
+
+Act activation(const Config& c, std::string_view key) {
+  const std::string name = c.text(key, "silu");
+  if (name == "silu" || name == "swish") return Act::kSilu;
+  if (name == "gelu") return Act::kGelu;
+  if (name == "gelu_pytorch_tanh" || name == "gelu_new" || name == "gelu_fast") return Act::kGeluTanh;
+  if (name == "relu") return Act::kRelu;
+  c.fail(std::string(key) + " is \"" + name + "\"; silu, gelu, gelu_pytorch_tanh or relu is expected");
+  return Act::kSilu;
+}
 
 const std::map<std::string, std::string, std::less<>>& tensor_names() {
   static const std::map<std::string, std::string, std::less<>> names = {
@@ -91,11 +94,50 @@ const std::map<std::string, std::string, std::less<>>& tensor_names() {
       {"k", "model.layers.{}.self_attn.k_proj"},
       {"v", "model.layers.{}.self_attn.v_proj"},
       {"o", "model.layers.{}.self_attn.o_proj"},
+      {"sinks", "model.layers.{}.self_attn.sinks"},
+      {"q_down", "model.layers.{}.self_attn.q_a_proj"},
+      {"q_latent_norm", "model.layers.{}.self_attn.q_a_layernorm.weight"},
+      {"q_up", "model.layers.{}.self_attn.q_b_proj"},
+      {"kv_down", "model.layers.{}.self_attn.kv_a_proj_with_mqa"},
+      {"kv_latent_norm", "model.layers.{}.self_attn.kv_a_layernorm.weight"},
+      {"kv_up", "model.layers.{}.self_attn.kv_b_proj.weight"},
+      {"linear_qkv", "model.layers.{}.self_attn.qkv_proj"},
+      {"linear_gate", "model.layers.{}.self_attn.output_gate"},
+      {"linear_norm", "model.layers.{}.self_attn.norm.weight"},
+      {"linear_out", "model.layers.{}.self_attn.out_proj"},
+      {"delta_qkvz", "model.layers.{}.linear_attn.in_proj_qkvz"},
+      {"delta_ba", "model.layers.{}.linear_attn.in_proj_ba"},
+      {"delta_qkv", "model.layers.{}.linear_attn.in_proj_qkv"},
+      {"delta_z", "model.layers.{}.linear_attn.in_proj_z"},
+      {"delta_b", "model.layers.{}.linear_attn.in_proj_b"},
+      {"delta_a", "model.layers.{}.linear_attn.in_proj_a"},
+      {"delta_conv", "model.layers.{}.linear_attn.conv1d.weight"},
+      {"delta_a_log", "model.layers.{}.linear_attn.A_log"},
+      {"delta_dt_bias", "model.layers.{}.linear_attn.dt_bias"},
+      {"delta_norm", "model.layers.{}.linear_attn.norm.weight"},
+      {"delta_out", "model.layers.{}.linear_attn.out_proj"},
       {"q_norm", "model.layers.{}.self_attn.q_norm.weight"},
       {"k_norm", "model.layers.{}.self_attn.k_norm.weight"},
       {"gate", "model.layers.{}.mlp.gate_proj"},
       {"up", "model.layers.{}.mlp.up_proj"},
       {"down", "model.layers.{}.mlp.down_proj"},
+      {"router", "model.layers.{}.mlp.gate"},
+      {"choice_bias", "model.layers.{}.mlp.gate.e_score_correction_bias"},
+      {"expert_gate", "model.layers.{}.mlp.experts.{}.gate_proj"},
+      {"expert_up", "model.layers.{}.mlp.experts.{}.up_proj"},
+      {"expert_down", "model.layers.{}.mlp.experts.{}.down_proj"},
+      {"experts_gate_up", "model.layers.{}.mlp.experts.gate_up_proj"},
+      {"experts_gate_up_bias", "model.layers.{}.mlp.experts.gate_up_proj_bias"},
+      {"experts_gate_up_blocks", "model.layers.{}.mlp.experts.gate_up_proj_blocks"},
+      {"experts_gate_up_scales", "model.layers.{}.mlp.experts.gate_up_proj_scales"},
+      {"experts_down", "model.layers.{}.mlp.experts.down_proj"},
+      {"experts_down_bias", "model.layers.{}.mlp.experts.down_proj_bias"},
+      {"experts_down_blocks", "model.layers.{}.mlp.experts.down_proj_blocks"},
+      {"experts_down_scales", "model.layers.{}.mlp.experts.down_proj_scales"},
+      {"shared_gate", "model.layers.{}.mlp.shared_expert.gate_proj"},
+      {"shared_up", "model.layers.{}.mlp.shared_expert.up_proj"},
+      {"shared_down", "model.layers.{}.mlp.shared_expert.down_proj"},
+      {"shared_weight", "model.layers.{}.mlp.shared_expert_gate"},
   };
   return names;
 }
@@ -142,7 +184,7 @@ int layer_count(const Config& c) {
   return 1;
 }
 
-RopeSpec rope(const Config& c, const AttentionSpec& attention, std::string_view layer_type) {
+RopeSpec rope(const Config& c, int dims, std::string_view layer_type) {
   RopeSpec spec;
   Config r = c.at(c.has("rope_parameters") ? "rope_parameters" : "rope_scaling");
   if (r.has_objects()) {  // nested: one entry for each layer type
@@ -153,14 +195,32 @@ RopeSpec rope(const Config& c, const AttentionSpec& attention, std::string_view 
   }
   spec.theta = r.positive("rope_theta", c.positive("rope_theta", 10000));
   const float partial = r.positive("partial_rotary_factor", c.positive("partial_rotary_factor", 1));
-  spec.dims = static_cast<int>(static_cast<float>(attention.head_dim) * std::min(partial, 1.0F));
+  spec.dims = static_cast<int>(static_cast<float>(dims) * std::min(partial, 1.0F));
   if (spec.dims % 2 != 0) {
     c.fail("the rotated part of a head has " + std::to_string(spec.dims) +
            " elements; an even number is expected");
     spec.dims = 0;
   }
   read_scaling(c, r, spec);
+  if (spec.scaling == RopeSpec::kProportional) {  // the part that turns is spread over the whole head
+    spec.turning = spec.dims / 2;
+    spec.dims = dims;
+  }
   return spec;
+}
+
+MoeSpec experts(const Config& c, std::string_view count_key, std::string_view inner_key,
+                std::string_view top_key) {
+  constexpr int kMostExperts = 65536;
+  MoeSpec moe = {.experts = c.size(count_key), .top_k = c.size(top_key), .inner = c.size(inner_key)};
+  moe.act = activation(c, c.has("hidden_activation") ? "hidden_activation" : "hidden_act");
+  if (moe.experts > kMostExperts || moe.top_k > moe.experts) {
+    c.fail(std::string(count_key) + " is " + std::to_string(moe.experts) + " and " + std::string(top_key) +
+           " " + std::to_string(moe.top_k) + "; at most " + std::to_string(kMostExperts) +
+           " experts are accepted, of which a token may have all");
+    moe.experts = moe.top_k = 1;
+  }
+  return moe;
 }
 
 std::vector<std::string> layer_types(const Config& c, std::initializer_list<std::string_view> accepted,

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "model/forward.h"
+#include "model/mixer.h"
 
 namespace heed {
 namespace {
@@ -23,7 +24,20 @@ const Kernels& null_kernels() {
                                   .gated_act = nothing<GatedActArgs>,
                                   .add = nothing<AddArgs>,
                                   .gather_rows = nothing<GatherRowsArgs>,
-                                  .softcap = nothing<SoftcapArgs>};
+                                  .softcap = nothing<SoftcapArgs>,
+                                  .copy = nothing<CopyArgs>,
+                                  .temper = nothing<TemperArgs>,
+                                  .scale = nothing<ScaleArgs>,
+                                  .scale_rows = nothing<ScaleRowsArgs>,
+                                  .head_linear = nothing<HeadLinearArgs>,
+                                  .moe_route = nothing<MoeRouteArgs>,
+                                  .moe_sort = nothing<MoeSortArgs>,
+                                  .expert_linear = nothing<ExpertLinearArgs>,
+                                  .expert_sum = nothing<ExpertSumArgs>,
+                                  .short_conv = nothing<ShortConvArgs>,
+                                  .linear_attention = nothing<LinearAttentionArgs>,
+                                  .gated_delta = nothing<GatedDeltaArgs>,
+                                  .delta_gates = nothing<DeltaGatesArgs>};
   return kernels;
 }
 
@@ -32,7 +46,7 @@ const Kernels& null_kernels() {
 int64_t arena_bytes(const ModelSpec& spec, DType compute, int64_t tokens, int64_t logit_rows) {
   constexpr AttentionKernel kAttention = {.name = "null", .run = [](Stream&, const AttentionArgs&) {}};
   Weights weights;
-  weights.layers.resize(spec.layers.size());
+  needed_tensors(spec, weights);  // as many of each as the spec has, without memory
   const Model model = make_model(spec, std::move(weights), compute);
   Batch batch;
   batch.tokens.resize(tokens);
@@ -40,17 +54,19 @@ int64_t arena_bytes(const ModelSpec& spec, DType compute, int64_t tokens, int64_
   batch.groups.resize(1);
   const std::vector<LayerCache> cache(spec.layers.size());
   const std::vector<const AttentionKernel*> attention(spec.layers.size(), &kAttention);
+  const std::vector<Tensors> states(spec.layers.size());
   Stream stream;
   Arena arena = Arena::measuring();
-  forward(model, batch, {null_kernels(), attention, cache, stream, arena});
+  forward(model, batch, {null_kernels(), attention, cache, states, stream, arena});
   return arena.peak();
 }
 
 int64_t widest_row(const ModelSpec& spec) {
   int64_t widest = spec.hidden;
   for (const LayerSpec& layer : spec.layers) {
-    const AttentionSpec& a = layer.mixer;
-    widest = std::max({widest, int64_t{layer.ffn.inner}, int64_t{a.heads} * a.v_dim});
+    widest = std::max(widest, mixer_of(layer.mixer).needs(layer.mixer).widest);
+    if (layer.mlp) widest = std::max(widest, int64_t{layer.mlp->inner});
+    if (layer.moe) widest = std::max({widest, int64_t{layer.moe->inner}, int64_t{layer.moe->shared_inner}});
   }
   return widest;
 }

@@ -3,6 +3,7 @@
 
 #include "attention/rows.h"
 #include "model/checkpoint.h"
+#include "model/mixer.h"
 
 namespace heed {
 namespace {
@@ -21,8 +22,13 @@ std::string joined(const std::vector<std::string>& names) {
 // What no model file should have to check for itself.
 Status check_spec(const ModelSpec& spec, const std::string& what) {
   for (size_t i = 0; i < spec.layers.size(); ++i) {
-    const std::string reason = why_not(spec.layers[i].mixer.mask);
-    if (!reason.empty()) return invalid(what + ": layer " + std::to_string(i) + ": " + reason);
+    const LayerSpec& layer = spec.layers[i];
+    const std::string where = what + ": layer " + std::to_string(i) + ": ";
+    const Mixer* mixer = find_mixer(mixer_name(layer.mixer));
+    if (mixer == nullptr)
+      return unsupported(where + "no mixer is registered as " + std::string(mixer_name(layer.mixer)));
+    const std::string reason = why_not(mixer->needs(layer.mixer).kv.mask);
+    if (!reason.empty()) return invalid(where + reason);
   }
   return {};
 }

@@ -6,8 +6,11 @@
 #pragma once
 #include <initializer_list>
 #include <map>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "attention/spec.h"
@@ -16,6 +19,16 @@
 
 namespace heed {
 
+// A mixer of somebody else's, by the name it is registered under (model/mixer.h), with its own data.
+struct CustomMixerSpec {
+  std::string name;
+  std::shared_ptr<const void> data;
+  bool operator==(const CustomMixerSpec&) const = default;
+};
+
+using MixerSpec =
+    std::variant<AttentionSpec, LatentAttentionSpec, LinearAttentionSpec, GatedDeltaSpec, CustomMixerSpec>;
+
 struct MlpSpec {  // down(act(gate(x)) * up(x))
   int inner = 0;
   Act act = Act::kSilu;
@@ -23,13 +36,54 @@ struct MlpSpec {  // down(act(gate(x)) * up(x))
   bool operator==(const MlpSpec&) const = default;
 };
 
-// Norms around each half of a block. kPre: x += f(norm(x)); kSandwich: x += norm(f(norm(x))).
-enum class Norms : uint8_t { kPre, kSandwich };
+// A mixture of experts: each token goes through its top_k experts, which are MLPs of `inner`, and through the
+// shared one where there is one. kernels.h (MoeRouteArgs) says how experts are chosen and weighed.
+struct MoeSpec {
+  int experts = 0, top_k = 0, inner = 0;
+  Act act = Act::kSilu;
+  bool expert_bias = false;
+  MoeRouteArgs::Score score = MoeRouteArgs::Score::kSoftmax;
+  bool router_bias = false;   // of the router's linear layer
+  bool choice_bias = false;   // added to the scores for the choice only
+  bool expert_scale = false;  // a learned factor of each expert's weight
+  bool renormalise = false;
+  float scale = 1;
+  int groups = 1, top_groups = 1;
+  bool weigh_input = false;  // the weight multiplies the expert's input, not its output
+  // The router reads the residual stream through a norm of its own, whose output it scales by hidden^-1/2.
+  bool router_norm = false;
+
+  int shared_inner = 0;  // of the shared expert; 0: none
+  // kGate: its output is multiplied by sigmoid(linear(x)). kBlend: and what the others give by one minus
+  // that.
+  enum class Shared : uint8_t { kPlain, kGate, kBlend } shared = Shared::kPlain;
+
+  // How checkpoints of this model fuse the experts' tensors, besides one tensor for each: not; gate over up
+  // ([experts, 2 inner, hidden]); transposed ([experts, hidden, 2 inner]), gates before ups or taking turns.
+  enum class Fused : uint8_t { kNone, kRows, kColumns, kColumnsByTurns } fused = Fused::kNone;
+  bool operator==(const MoeSpec&) const = default;
+};
+
+// Norms around each half of a block, n() being the first one:
+// kPre: x = keep * x + scale * f(n(x)); kSandwich: x += norm(f(n(x))); kNormed: x = keep * n(x) + scale *
+// f(n(x)).
+enum class Norms : uint8_t { kPre, kSandwich, kNormed };
+
+struct Residual {
+  float keep = 1, scale = 1;
+  bool operator==(const Residual&) const = default;
+};
 
 struct LayerSpec {
-  AttentionSpec mixer;
-  MlpSpec ffn;
+  MixerSpec mixer;
+  // The second half: an MLP, or experts, or both side by side (then each has norms of its own around it:
+  // norm(mlp(n(x))) + norm(experts(n2(x)))).
+  std::optional<MlpSpec> mlp = std::nullopt;
+  std::optional<MoeSpec> moe = std::nullopt;
   Norms norms = Norms::kPre;
+  Residual mixer_residual = {}, ffn_residual = {};
+  bool scaled = false;  // a learned factor of all that leaves the layer
+  bool operator==(const LayerSpec&) const = default;
 };
 
 struct ModelSpec {
@@ -41,15 +95,23 @@ struct ModelSpec {
   bool norm_plus_one = false;  // norm weights are stored as offsets from 1; folded in when loaded
   bool tied_embeddings = false;
   float logit_softcap = 0;  // 0: none
+  // Every layer also takes in a vector of so many elements for each token (Gemma's per-layer embeddings):
+  // looked up in a table of its own, mixed with a projection of the embedding. 0: none.
+  int layer_input = 0;
+  int layer_input_vocab = 0;
+  Act layer_input_act = Act::kGeluTanh;
   std::vector<LayerSpec> layers;
 
   // Where this model's tensors are named otherwise than tensor_names() says, by the same keys.
   std::map<std::string, std::string, std::less<>> names;
+  // Stands in every name where tensor_names() says "model.".
+  std::string prefix = "model.";
   // Tensors that may be in the checkpoint and are not used; '*' stands for any text.
   std::vector<std::string> ignored;
 };
 
-// key -> tensor name, "{}" standing for the layer number: what most Hugging Face decoders use.
+// key -> tensor name, the first "{}" standing for the layer number and the second for the expert's: what most
+// Hugging Face decoders use.
 const std::map<std::string, std::string, std::less<>>& tensor_names();
 
 // ---- What Hugging Face decoders share; each reads the newest form of config.json and the older ones. ----
@@ -58,16 +120,25 @@ const std::map<std::string, std::string, std::less<>>& tensor_names();
 ModelSpec decoder(const Config& c, bool tied_by_default);
 // num_attention_heads, num_key_value_heads, head_dim; scale 1/sqrt(head_dim); causal; rope not set.
 AttentionSpec gqa(const Config& c);
+// The activation under `key`; silu where it is absent.
+Act activation(const Config& c, std::string_view key = "hidden_act");
 // intermediate_size and the activation under `act_key`.
 MlpSpec gated_mlp(const Config& c, std::string_view act_key = "hidden_act");
 // num_hidden_layers, at most 4096.
 int layer_count(const Config& c);
-// rope_parameters (flat, or nested per layer type), or rope_theta with rope_scaling.
-RopeSpec rope(const Config& c, const AttentionSpec& attention, std::string_view layer_type = "");
+// rope_parameters (flat, or nested per layer type), or rope_theta with rope_scaling, for heads of which
+// `dims` elements could turn.
+RopeSpec rope(const Config& c, int dims, std::string_view layer_type = "");
+inline RopeSpec rope(const Config& c, const AttentionSpec& attention, std::string_view layer_type = "") {
+  return rope(c, attention.head_dim, layer_type);
+}
 // layer_types (or the singular layer_type), one per layer; `fallback` fills it where absent. Names that are
 // not in `accepted` are errors.
 std::vector<std::string> layer_types(const Config& c, std::initializer_list<std::string_view> accepted,
                                      const std::vector<std::string>& fallback);
+// Experts: their number, size and how many a token has, under these keys, and the activation.
+MoeSpec experts(const Config& c, std::string_view count_key, std::string_view inner_key,
+                std::string_view top_key = "num_experts_per_tok");
 
 using Describe = ModelSpec (*)(const Config& config);
 

@@ -3,6 +3,8 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -25,62 +27,6 @@ bool is_ignored(const ModelSpec& spec, std::string_view name) {
                      [&](const std::string& pattern) { return matches(pattern, name); });
 }
 
-// Collects the needs of a model layer by layer, looking names up in the model's own table and then in the
-// common one.
-class Needs {
- public:
-  explicit Needs(const ModelSpec& spec) : spec_(spec) {}
-
-  void norm(std::string_view key, int64_t size, Tensor& target) {
-    add(name(key), {size}, TensorNeed::kNorm, target);
-  }
-  void matrix(std::string_view key, int64_t out, int64_t in, Tensor& target) {
-    add(name(key), {out, in}, TensorNeed::kMatrix, target);
-  }
-  void linear(std::string_view key, int64_t out, int64_t in, Tensor& weight, bool has_bias, Tensor& bias) {
-    add(name(key) + ".weight", {out, in}, TensorNeed::kMatrix, weight);
-    if (has_bias) add(name(key) + ".bias", {out}, TensorNeed::kBias, bias);
-  }
-
-  int layer = 0;
-  std::vector<TensorNeed> all;
-
- private:
-  std::string name(std::string_view key) const {
-    const auto own = spec_.names.find(key);
-    const auto common = tensor_names().find(key);
-    CHECK(own != spec_.names.end() || common != tensor_names().end(), key);
-    std::string text = own != spec_.names.end() ? own->second : common->second;
-    const size_t place = text.find("{}");
-    if (place != std::string::npos) text.replace(place, 2, std::to_string(layer));
-    return text;
-  }
-  void add(std::string name, std::vector<int64_t> shape, TensorNeed::Kind kind, Tensor& target) {
-    all.push_back({std::move(name), std::move(shape), kind, &target});
-  }
-  const ModelSpec& spec_;
-};
-
-void need_layer(const ModelSpec& spec, const LayerSpec& layer, LayerWeights& w, Needs& needs) {
-  const AttentionSpec& a = layer.mixer;
-  const int64_t hidden = spec.hidden;
-  needs.norm("attn_norm", hidden, w.attn_norm);
-  needs.linear("q", int64_t{a.heads} * a.head_dim, hidden, w.q, a.qkv_bias, w.q_bias);
-  needs.linear("k", int64_t{a.kv_heads} * a.head_dim, hidden, w.k, a.qkv_bias, w.k_bias);
-  needs.linear("v", int64_t{a.kv_heads} * a.v_dim, hidden, w.v, a.qkv_bias, w.v_bias);
-  needs.linear("o", hidden, int64_t{a.heads} * a.v_dim, w.o, a.output_bias, w.o_bias);
-  if (a.qk_norm) {
-    needs.norm("q_norm", a.head_dim, w.q_norm);
-    needs.norm("k_norm", a.head_dim, w.k_norm);
-  }
-  if (layer.norms == Norms::kSandwich) needs.norm("attn_post_norm", hidden, w.attn_post_norm);
-  needs.norm("ffn_norm", hidden, w.ffn_norm);
-  needs.linear("gate", layer.ffn.inner, hidden, w.gate, layer.ffn.bias, w.gate_bias);
-  needs.linear("up", layer.ffn.inner, hidden, w.up, layer.ffn.bias, w.up_bias);
-  needs.linear("down", hidden, layer.ffn.inner, w.down, layer.ffn.bias, w.down_bias);
-  if (layer.norms == Norms::kSandwich) needs.norm("ffn_post_norm", hidden, w.ffn_post_norm);
-}
-
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::string text = "[";
   for (size_t i = 0; i < shape.size(); ++i) text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
@@ -99,27 +45,70 @@ Status check_need(const Checkpoint& checkpoint, const TensorNeed& need) {
     return invalid(where + " has shape " + shape_text(entry.shape) + "; config.json asks for " +
                    shape_text(need.shape));
   }
-  if (entry.dtype != "F32" && entry.dtype != "BF16" && entry.dtype != "F16") {
-    return invalid(where + " has dtype " + entry.dtype + "; F32, BF16 or F16 is expected");
-  }
-  return {};
+  const bool bytes = need.kind == TensorNeed::kMx4 || need.kind == TensorNeed::kMx4Scales;
+  const bool fits =
+      bytes ? entry.dtype == "U8" : entry.dtype == "F32" || entry.dtype == "BF16" || entry.dtype == "F16";
+  if (fits) return {};
+  return invalid(where + " has dtype " + entry.dtype + "; " + (bytes ? "U8" : "F32, BF16 or F16") +
+                 " is expected");
 }
 
-// Converts any float tensor to `dtype`, adding `offset` in float32.
+std::function<bool(std::string_view)> names_of(const Checkpoint& checkpoint) {
+  return [&checkpoint](std::string_view name) { return checkpoint.shard_of.contains(std::string(name)); };
+}
+
+Result<Tensor> stored_tensor(const Checkpoint& checkpoint, const std::string& name) {
+  return checkpoint.shards[checkpoint.shard_of.at(name)].tensor(name);
+}
+
+// Converts any strided float tensor to `to`, which is contiguous, adding `offset` in float32.
 void convert(const Tensor& from, const Tensor& to, float offset) {
+  std::array<int64_t, Tensor::kMaxRank> size = {1, 1, 1, 1};
+  std::array<int64_t, Tensor::kMaxRank> stride = {0, 0, 0, 0};
+  for (int i = 0; i < from.rank; ++i) {
+    size[Tensor::kMaxRank - from.rank + i] = from.size[i];
+    stride[Tensor::kMaxRank - from.rank + i] = from.stride[i];
+  }
   const auto each = [&](auto read) {
-    for (int64_t i = 0; i < from.elements(); ++i) {
-      const float value = to_float(from.as<const decltype(read)>()[i]) + offset;
-      if (to.dtype == DType::kBF16) {
-        to.as<bf16>()[i] = from_float<bf16>(value);
-      } else {
-        to.as<float>()[i] = value;
+    int64_t n = 0;
+    for (int64_t a = 0; a < size[0]; ++a) {
+      for (int64_t b = 0; b < size[1]; ++b) {
+        for (int64_t c = 0; c < size[2]; ++c) {
+          const auto* row = from.as<const decltype(read)>() + a * stride[0] + b * stride[1] + c * stride[2];
+          for (int64_t d = 0; d < size[3]; ++d, ++n) {
+            const float value = to_float(row[d * stride[3]]) + offset;
+            if (to.dtype == DType::kBF16) {
+              to.as<bf16>()[n] = from_float<bf16>(value);
+            } else {
+              to.as<float>()[n] = value;
+            }
+          }
+        }
       }
     }
   };
   if (from.dtype == DType::kF32) each(float{});
   if (from.dtype == DType::kBF16) each(bf16{});
   if (from.dtype == DType::kF16) each(f16{});
+}
+
+// MXFP4 (OCP Microscaling Formats 1.0): a byte holds two E2M1 numbers, the first in its low half; each block
+// of 32 numbers has a scale of 2^(byte - 127). blocks: [..., blocks, 16]; scales: [..., blocks].
+void widen_mx4(const Tensor& blocks, const Tensor& scales, bf16* out) {
+  constexpr float kValues[8] = {0, 0.5F, 1, 1.5F, 2, 3, 4, 6};
+  constexpr int kBytes = 16;
+  const auto value = [&](unsigned code, float scale) {
+    return from_float<bf16>((code >= 8 ? -kValues[code - 8] : kValues[code]) * scale);
+  };
+  const auto* bytes = blocks.as<const uint8_t>();
+  for (int64_t block = 0; block < scales.elements(); ++block) {
+    const float scale = std::ldexp(1.0F, scales.as<const uint8_t>()[block] - 127);
+    for (int i = 0; i < kBytes; ++i) {
+      const unsigned byte = bytes[block * kBytes + i];
+      *out++ = value(byte & 15U, scale);
+      *out++ = value(byte >> 4, scale);
+    }
+  }
 }
 
 // Has the kernel read mapped pages ahead of their first use, so that the first answer does not wait for them.
@@ -133,48 +122,90 @@ void prefault(const Tensor& tensor) {
   ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED);  // NOLINT(performance-no-int-to-ptr)
 }
 
+// Whether a part is used where it lies, or else the dtype that it is converted to.
+struct Placement {
+  bool in_place = false;
+  DType dtype = DType::kF32;
+};
+
+Placement placement(const TensorNeed& need, const TensorNeed::Part& part, const Tensor& view, DType compute) {
+  if (need.kind == TensorNeed::kMx4) return {.in_place = false, .dtype = DType::kBF16};
+  if (need.kind != TensorNeed::kMatrix) return {.in_place = false, .dtype = DType::kF32};
+  const bool computes = compute == DType::kF32 || view.dtype == DType::kBF16;
+  const bool lies_right =
+      view.rank == static_cast<int>(part.shape.size()) && (view.rank == 0 || view.stride[view.rank - 1] == 1);
+  if (computes && lies_right) return {.in_place = true, .dtype = view.dtype};
+  // What is copied for its layout alone keeps its numbers.
+  const bool keeps = computes && view.dtype != DType::kF16;
+  return {.in_place = false, .dtype = keeps ? view.dtype : compute};
+}
+
+Tensor reshaped(void* data, DType dtype, const std::vector<int64_t>& shape) {
+  CHECK(shape.size() <= Tensor::kMaxRank, shape.size());
+  Tensor t(data, dtype, {1});
+  t.rank = static_cast<int>(shape.size());
+  int64_t step = 1;
+  for (int i = t.rank - 1; i >= 0; --i) {
+    t.size[i] = shape[i];
+    t.stride[i] = step;
+    step *= shape[i];
+  }
+  return t;
+}
+
+Tensor part_of(const Tensor& stored, const TensorNeed::Part& part) {
+  return part.view ? part.view(stored) : stored;
+}
+
 void bind(const ModelSpec& spec, const TensorNeed& need, const Tensor& stored, DType compute,
           Weights& weights) {
-  const Placement place = placement(need.kind, stored.dtype, compute);
-  if (place.in_place) {
-    prefault(stored);
-    *need.target = stored;
-    weights.mapped_bytes += stored.bytes();
-    return;
+  for (const TensorNeed::Part& part : need.parts) {
+    const Tensor view = part_of(stored, part);
+    const Placement place = placement(need, part, view, compute);
+    if (place.in_place) {
+      prefault(view);
+      part.target() = view;
+      weights.mapped_bytes += view.bytes();
+      continue;
+    }
+    weights.owned.emplace_back(view.elements() * size_of(place.dtype));
+    weights.owned_bytes += weights.owned.back().bytes();
+    const Tensor copy = reshaped(weights.owned.back().data(), place.dtype, part.shape);
+    CHECK(copy.elements() == view.elements(), need.name, describe(copy), describe(view));
+    convert(view, copy, need.kind == TensorNeed::kNorm && spec.norm_plus_one ? 1.0F : 0.0F);
+    part.target() = copy;
   }
-  Tensor copy = stored;
-  copy.dtype = place.dtype;
-  weights.owned.emplace_back(copy.bytes());
-  weights.owned_bytes += copy.bytes();
-  copy.data = weights.owned.back().data();
-  convert(stored, copy, need.kind == TensorNeed::kNorm && spec.norm_plus_one ? 1.0F : 0.0F);
-  *need.target = copy;
+}
+
+// An MXFP4 tensor as the bfloat16 one it stands for, in `memory`.
+Result<Tensor> widened(const Checkpoint& checkpoint, const TensorNeed& need, const Tensor& blocks,
+                       Buffer& memory) {
+  const Tensor scales = TRY(stored_tensor(checkpoint, need.scales));
+  memory = Buffer(2 * blocks.elements() * size_of(DType::kBF16));
+  widen_mx4(blocks, scales, static_cast<bf16*>(memory.data()));
+  std::vector<int64_t> shape(need.shape.begin(), need.shape.end() - 2);
+  shape.push_back(need.shape[need.shape.size() - 2] * 2 * need.shape.back());
+  return reshaped(memory.data(), DType::kBF16, shape);
 }
 
 }  // namespace
 
-Placement placement(TensorNeed::Kind kind, DType stored, DType compute) {
-  if (kind != TensorNeed::kMatrix) return {.in_place = false, .dtype = DType::kF32};
-  if (compute == DType::kF32 || stored == DType::kBF16) return {.in_place = true, .dtype = stored};
-  return {.in_place = false, .dtype = compute};
-}
-
-std::vector<TensorNeed> needed_tensors(const ModelSpec& spec, Weights& weights) {
-  weights.layers.resize(spec.layers.size());
-  Needs needs(spec);
-  needs.matrix("embed", spec.vocab, spec.hidden, weights.embed);
-  for (; needs.layer < static_cast<int>(spec.layers.size()); ++needs.layer) {
-    need_layer(spec, spec.layers[needs.layer], weights.layers[needs.layer], needs);
+Footprint footprint(const TensorNeed& need, const Tensor& stored, DType compute) {
+  Footprint bytes;
+  if (need.kind == TensorNeed::kMx4)
+    return {.mapped = 0, .owned = 2 * stored.elements() * size_of(DType::kBF16)};
+  for (const TensorNeed::Part& part : need.parts) {
+    const Tensor view = part_of(stored, part);
+    const Placement place = placement(need, part, view, compute);
+    (place.in_place ? bytes.mapped : bytes.owned) += view.elements() * size_of(place.dtype);
   }
-  needs.norm("final_norm", spec.hidden, weights.final_norm);
-  if (!spec.tied_embeddings) needs.matrix("head", spec.vocab, spec.hidden, weights.head);
-  return std::move(needs.all);
+  return bytes;
 }
 
 Status check_tensors(const Checkpoint& checkpoint) {
   Weights unused;
   std::set<std::string, std::less<>> wanted;
-  for (const TensorNeed& need : needed_tensors(checkpoint.spec, unused)) {
+  for (const TensorNeed& need : needed_tensors(checkpoint.spec, unused, names_of(checkpoint))) {
     TRY(check_need(checkpoint, need));
     wanted.insert(need.name);
   }
@@ -189,18 +220,23 @@ Status check_tensors(const Checkpoint& checkpoint) {
 Result<Weights> load_weights(const Checkpoint& checkpoint, DType compute, const Progress& progress) {
   TRY(check_tensors(checkpoint));
   Weights weights;
-  const std::vector<TensorNeed> needs = needed_tensors(checkpoint.spec, weights);
+  const std::vector<TensorNeed> needs = needed_tensors(checkpoint.spec, weights, names_of(checkpoint));
   int64_t total = 0;
   int64_t done = 0;
   for (const TensorNeed& need : needs)
     total += checkpoint.entry(need.name).end - checkpoint.entry(need.name).begin;
   for (const TensorNeed& need : needs) {
-    const Tensor stored = TRY(checkpoint.shards[checkpoint.shard_of.at(need.name)].tensor(need.name));
-    bind(checkpoint.spec, need, stored, compute, weights);
+    Tensor stored = TRY(stored_tensor(checkpoint, need.name));
     done += stored.bytes();
+    Buffer memory;
+    if (need.kind == TensorNeed::kMx4) stored = TRY(widened(checkpoint, need, stored, memory));
+    bind(checkpoint.spec, need, stored, compute, weights);
     if (progress) progress(done, total);
   }
-  if (checkpoint.spec.tied_embeddings) weights.head = weights.embed;
+  if (checkpoint.spec.tied_embeddings) {
+    weights.own.resize(std::max<size_t>(weights.own.size(), kHead + 1));
+    weights.own[kHead] = weights.own[kEmbed];
+  }
   return weights;
 }
 

@@ -1,12 +1,14 @@
 // The weights of a model, bound strictly to a checkpoint in both directions: a missing, left-over, misshapen
 // or mistyped tensor is an error that names it.
 //
-// Matrices are used in place from the mapped file wherever its dtype can be computed with; norms, biases and
-// matrices of another dtype are converted into memory of our own. Norm weights hold their offset of 1
+// Matrices are used in place from the mapped file wherever its dtype can be computed with and its layout is
+// what kernels read; all else is converted into memory of our own. Norm weights hold their offset of 1
 // already.
 #pragma once
 #include <functional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -15,42 +17,109 @@
 
 namespace heed {
 
-// Undefined where the spec has no such tensor. Matrices are [out, in].
+// Numbers of the tensors of a layer besides those of its mixer, MLP and experts; all [hidden] f32.
+enum LayerWeight : uint8_t {
+  kMixerNorm,
+  kMixerPostNorm,
+  kFfnNorm,
+  kFfnPostNorm,
+  kMlpPostNorm,  // around an MLP beside experts, and around those
+  kMoeNorm,
+  kMoePostNorm,
+  kLayerScale,      // [1]
+  kLayerInputGate,  // [layer_input, hidden] matrix
+  kLayerInputUp,    // [hidden, layer_input] matrix
+  kLayerInputPostNorm,
+};
+// And of the model as a whole.
+enum ModelWeight : uint8_t {
+  kEmbed,                 // [vocab, hidden]
+  kHead,                  // [vocab, hidden]; kEmbed's view when tied
+  kFinalNorm,             // [hidden] f32
+  kLayerInputEmbed,       // [layer_input_vocab, layers * layer_input]
+  kLayerInputProjection,  // [layers * layer_input, hidden]
+  kLayerInputNorm,        // [layer_input] f32
+};
+
+using Tensors = std::vector<Tensor>;  // by number; undefined where the spec has none of that number
+inline Tensor weight_of(std::span<const Tensor> list, int number) {
+  return number < static_cast<int>(list.size()) ? list[number] : Tensor();
+}
+
 struct LayerWeights {
-  Tensor attn_norm, attn_post_norm, ffn_norm, ffn_post_norm;  // [hidden] f32
-  Tensor q, k, v, o;                                          // [heads * head_dim, hidden] ...
-  Tensor q_bias, k_bias, v_bias, o_bias;                      // f32
-  Tensor q_norm, k_norm;                                      // [head_dim] f32
-  Tensor gate, up, down;                 // [inner, hidden], [inner, hidden], [hidden, inner]
-  Tensor gate_bias, up_bias, down_bias;  // f32
+  Tensors own, mixer, mlp, moe;
 };
 
 struct Weights {
-  Tensor embed;       // [vocab, hidden]
-  Tensor head;        // [vocab, hidden]; embed's view when tied
-  Tensor final_norm;  // [hidden] f32
+  Tensors own;
   std::vector<LayerWeights> layers;
   std::vector<Buffer> owned;  // converted tensors
   int64_t mapped_bytes = 0;   // used in place
   int64_t owned_bytes = 0;
 };
 
-// What a checkpoint must hold: computed from the spec alone, before anything is read.
+// A tensor that the checkpoint must hold, and what is made of it.
 struct TensorNeed {
-  enum Kind { kMatrix, kNorm, kBias };
+  // Matrices are multiplied with; vectors become float32; norms too, with the model's offset of 1. kMx4:
+  // bytes of pairs of FP4 numbers in blocks of 32, whose power-of-two scales are a tensor of its own; becomes
+  // bfloat16.
+  enum Kind : uint8_t { kMatrix, kVector, kNorm, kMx4, kMx4Scales };
+  // One tensor made of it: all of it or, by `view`, strided parts; `shape` after that.
+  struct Part {
+    Tensors* list = nullptr;
+    int number = 0;
+    std::function<Tensor(const Tensor&)> view = nullptr;
+    std::vector<int64_t> shape = {};
+    Tensor& target() const { return (*list)[number]; }
+  };
   std::string name;
   std::vector<int64_t> shape;
   Kind kind = kMatrix;
-  Tensor* target = nullptr;  // in the Weights being filled
+  std::vector<Part> parts = {};
+  std::string scales = {};  // kMx4: the name of its scales
 };
-std::vector<TensorNeed> needed_tensors(const ModelSpec& spec, Weights& weights);
 
-// Whether a stored tensor is used where it lies, or else converted into memory of the returned dtype.
-struct Placement {
-  bool in_place = false;
-  DType dtype = DType::kF32;
+// Collects the needs of one list of weights. Names are looked up in the model's own table and then in the
+// common one; a name that ends in neither .weight nor .bias gets the one that fits.
+class WeightList {
+ public:
+  using View = std::function<Tensor(const Tensor&)>;
+  WeightList(const ModelSpec& spec, int layer, Tensors& list, std::vector<TensorNeed>& needs,
+             const std::function<bool(std::string_view)>& has)
+      : spec_(spec), layer_(layer), list_(list), needs_(needs), has_(has) {}
+
+  void matrix(int number, std::string_view key, int64_t out, int64_t in, int expert = -1);
+  void bias(int number, std::string_view key, int64_t size);  // "<key's name>.bias"
+  void norm(int number, std::string_view key, int64_t size);
+  void vector(int number, std::string_view key, std::vector<int64_t> shape);
+  // A stored tensor of which parts are made, added by part().
+  void stored(std::string_view key, std::vector<int64_t> shape, TensorNeed::Kind kind,
+              std::string_view scales = "");
+  void part(int number, std::vector<int64_t> shape, View view);
+
+  bool has(std::string_view key, int expert = -1) const { return has_(name(key, expert)); }
+  std::string name(std::string_view key, int expert = -1) const;
+
+ private:
+  void add(TensorNeed need) { needs_.push_back(std::move(need)); }
+  TensorNeed::Part place(int number, std::vector<int64_t> shape, View view);
+  const ModelSpec& spec_;
+  int layer_;
+  Tensors& list_;
+  std::vector<TensorNeed>& needs_;
+  const std::function<bool(std::string_view)>& has_;
 };
-Placement placement(TensorNeed::Kind kind, DType stored, DType compute);
+
+// What a checkpoint must hold: from the spec alone, before anything is read. `has`: whether it holds a tensor
+// of this name, asked where there is a choice; without it the first form is taken. Targets lie in `weights`.
+std::vector<TensorNeed> needed_tensors(const ModelSpec& spec, Weights& weights,
+                                       const std::function<bool(std::string_view)>& has = nullptr);
+
+// Bytes of a need's parts, used where their file is mapped and converted into memory of our own.
+struct Footprint {
+  int64_t mapped = 0, owned = 0;
+};
+Footprint footprint(const TensorNeed& need, const Tensor& stored, DType compute);
 
 // Checks names, shapes and dtypes against the files' headers; touches no tensor.
 Status check_tensors(const Checkpoint& checkpoint);

@@ -28,7 +28,7 @@ AttentionSpec gemma_attention(const Config& c) {
 }
 
 LayerSpec gemma_layer(const Config& c, const AttentionSpec& attention) {
-  return {.mixer = attention, .ffn = gated_mlp(c, "hidden_activation"), .norms = Norms::kSandwich};
+  return {.mixer = attention, .mlp = gated_mlp(c, "hidden_activation"), .norms = Norms::kSandwich};
 }
 
 // Before layer_types: every sixth layer is global, or every sliding_window_pattern-th.

@@ -12,7 +12,7 @@ ModelSpec llama(const Config& c) {
   attention.rope = rope(c, attention);
   MlpSpec mlp = gated_mlp(c);
   mlp.bias = c.flag("mlp_bias", false);
-  m.layers.assign(layer_count(c), {.mixer = attention, .ffn = mlp});
+  m.layers.assign(layer_count(c), {.mixer = attention, .mlp = mlp});
   return m;
 }
 

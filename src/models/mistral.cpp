@@ -16,7 +16,7 @@ ModelSpec mistral(const Config& c) {
 
   const std::vector<std::string> all(layer_count(c), windowed ? "sliding_attention" : "full_attention");
   for (const std::string& type : layer_types(c, {"sliding_attention", "full_attention"}, all)) {
-    m.layers.push_back({.mixer = type == "full_attention" ? global : sliding, .ffn = gated_mlp(c)});
+    m.layers.push_back({.mixer = type == "full_attention" ? global : sliding, .mlp = gated_mlp(c)});
   }
   return m;
 }

@@ -18,9 +18,9 @@ std::vector<std::string> types(const Config& c) {
 ModelSpec qwen(const Config& c, const AttentionSpec& full) {
   ModelSpec m = decoder(c, /*tied_by_default=*/false);
   for (const std::string& type : types(c)) {
-    LayerSpec layer{.mixer = full, .ffn = gated_mlp(c)};
-    if (type == "sliding_attention") layer.mixer.mask = causal() & window(c.size("sliding_window"));
-    m.layers.push_back(layer);
+    AttentionSpec attention = full;
+    if (type == "sliding_attention") attention.mask = causal() & window(c.size("sliding_window"));
+    m.layers.push_back({.mixer = attention, .mlp = gated_mlp(c)});
   }
   return m;
 }

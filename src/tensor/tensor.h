@@ -71,6 +71,14 @@ struct Tensor {
     part.size[0] = end - begin;
     return part;
   }
+  // Elements [begin, end) of the innermost dimension.
+  Tensor columns(int64_t begin, int64_t end) const {
+    CHECK(rank > 0 && 0 <= begin && begin <= end && end <= size[rank - 1], begin, end, size[rank - 1]);
+    Tensor part = *this;
+    part.data = as<char>() + begin * stride[rank - 1] * size_of(dtype);
+    part.size[rank - 1] = end - begin;
+    return part;
+  }
   // [a, b*c] as [a, b, c]: the last dimension split; its stride must be 1.
   Tensor split_last(int64_t outer, int64_t inner) const {
     CHECK(rank > 0 && rank < kMaxRank && size[rank - 1] == outer * inner && stride[rank - 1] == 1);

@@ -1,0 +1,48 @@
+// Where the cache makes snapshots of recurrent states, and when one can be gone on from.
+#include <algorithm>
+
+#include "engine/cache.h"
+
+namespace heed {
+
+bool Cache::may_resume(const Sequence& sequence, int length) const {
+  return states_.layout().empty() || states_.has(prefix_at(sequence, length));
+}
+
+// `last`: the last length of the step that is on the grid.
+bool Cache::wants_snapshot(const Sequence& sequence, int length, int last) const {
+  if (length % snapshot_stride_ == 0) return true;
+  const std::vector<int>& wanted = sequence.wanted_snapshots;
+  if (std::find(wanted.begin(), wanted.end(), length) != wanted.end()) return true;
+  return length > sequence.answer_from && length == last;
+}
+
+void Cache::begin_snapshots(Sequence& sequence, int count, int row, std::vector<StateSave>& saves) {
+  if (states_.layout().empty() || !prefix_caching_) return;
+  const int end = sequence.computed + count;
+  const int last = end / snapshot_grid_ * snapshot_grid_;
+  if (last <= sequence.computed) return;
+  hash_up_to(sequence, last / hash_block_);
+  for (int length = sequence.computed / snapshot_grid_ * snapshot_grid_ + snapshot_grid_; length <= last;
+       length += snapshot_grid_) {
+    if (!wants_snapshot(sequence, length, last) || states_.has(prefix_at(sequence, length))) continue;
+    const int slot = states_.begin_snapshot();
+    if (slot < 0) return;
+    sequence.snapshots.push_back({.length = length, .slot = slot});
+    saves.push_back({.token = row + length - sequence.computed - 1, .slot = slot});
+  }
+}
+
+void Cache::finish_snapshots(Sequence& sequence) {
+  for (const PendingSnapshot& snapshot : sequence.snapshots) {
+    states_.finish_snapshot(snapshot.slot, prefix_at(sequence, snapshot.length));
+    if (snapshot.length <= sequence.answer_from) continue;
+    // Of an answer the newest one is enough, but for those at the stride.
+    const int before = sequence.last_snapshot;
+    if (before > 0 && before % snapshot_stride_ != 0) states_.forget(prefix_at(sequence, before));
+    sequence.last_snapshot = snapshot.length;
+  }
+  sequence.snapshots.clear();
+}
+
+}  // namespace heed

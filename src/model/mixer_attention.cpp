@@ -1,0 +1,132 @@
+// Softmax attention over the paged cache, in all the variants that AttentionSpec names.
+#include <sstream>
+
+#include "attention/rows.h"
+#include "model/mixers.h"
+#include "model/pass.h"
+
+namespace heed {
+namespace {
+
+enum Weight : uint8_t { kQ, kK, kV, kO, kQBias, kKBias, kVBias, kOBias, kQNorm, kKNorm, kSinks };
+
+const AttentionSpec& of(const MixerSpec& spec) { return std::get<AttentionSpec>(spec); }
+bool makes_keys(const AttentionSpec& a) { return a.kv_source < 0; }
+int q_dim(const AttentionSpec& a) { return a.head_dim + (a.gated ? a.v_dim : 0); }
+
+// q and k of the call's tokens, ready to be compared.
+void finish_heads(const AttentionSpec& a, const MixerCall& call, const Tensor& x, int norm) {
+  if (a.qk_norm) call.pass.rms_norm(x, call.weight(norm), x);
+  call.pass.rotate(call.layer, x);
+  if (a.norm_after_rope) call.pass.rms_norm(x, {}, x);
+}
+
+class AttentionMixer : public Mixer {
+ public:
+  MixerNeeds needs(const MixerSpec& spec) const override {
+    const AttentionSpec& a = of(spec);
+    return {.kv = {.kv_heads = a.kv_heads,
+                   .k_dim = a.head_dim,
+                   .v_dim = a.v_dim,
+                   .mask = a.mask,
+                   .source = a.kv_source},
+            .attention = AttentionNeeds{.heads = a.heads,
+                                        .kv_heads = a.kv_heads,
+                                        .head_dim = a.head_dim,
+                                        .v_dim = a.v_dim,
+                                        .softcap = a.softcap > 0,
+                                        .sink_logits = a.sink_logits},
+            .rope = a.rope,
+            .widest = int64_t{a.heads} * a.v_dim};
+  }
+
+  void declare(const MixerSpec& spec, const ModelSpec& model, WeightList& weights) const override {
+    const AttentionSpec& a = of(spec);
+    const int64_t q = int64_t{a.heads} * q_dim(a);
+    const int64_t k = int64_t{a.kv_heads} * a.head_dim;
+    const int64_t v = int64_t{a.kv_heads} * a.v_dim;
+    const auto linear = [&](Weight weight, Weight bias, std::string_view key, int64_t out) {
+      weights.matrix(weight, key, out, model.hidden);
+      if (a.qkv_bias) weights.bias(bias, key, out);
+    };
+    linear(kQ, kQBias, "q", q);
+    if (makes_keys(a)) linear(kK, kKBias, "k", k);
+    if (makes_keys(a) && !a.v_is_k) linear(kV, kVBias, "v", v);
+    weights.matrix(kO, "o", model.hidden, int64_t{a.heads} * a.v_dim);
+    if (a.output_bias) weights.bias(kOBias, "o", model.hidden);
+    if (a.qk_norm) weights.norm(kQNorm, "q_norm", a.head_dim);
+    if (a.qk_norm && makes_keys(a)) weights.norm(kKNorm, "k_norm", a.head_dim);
+    if (a.sink_logits) weights.vector(kSinks, "sinks", {a.heads});
+  }
+
+  std::string why_not(const MixerSpec& /*spec*/, const Kernels& /*kernels*/) const override { return ""; }
+
+  void run(const MixerSpec& spec, const MixerCall& call) const override {
+    const AttentionSpec& a = of(spec);
+    const Pass& pass = call.pass;
+    const int64_t tokens = pass.tokens();
+    const Tensor q_gate = pass.f32({tokens, int64_t{a.heads} * q_dim(a)});
+    pass.linear(call.x, call.weight(kQ), call.weight(kQBias), q_gate);
+    const Tensor by_head = q_gate.split_last(a.heads, q_dim(a));
+    const Tensor q = by_head.columns(0, a.head_dim);
+    finish_heads(a, call, q, kQNorm);
+    if (a.temperature != 0) {
+      pass.kernels().temper(pass.stream(), {.positions = pass.batch().positions.data(),
+                                            .temperature = a.temperature,
+                                            .floor_scale = a.temperature_floor,
+                                            .x = q});
+    }
+    Attend attend = {.q = q, .scale = a.scale, .softcap = a.softcap};
+    if (makes_keys(a)) make_keys(a, call, attend);
+    if (a.sink_logits) attend.sink_logits = call.weight(kSinks).as<const float>();
+    const Tensor mixed = pass.input({tokens, int64_t{a.heads} * a.v_dim});
+    if (!a.gated) {
+      attend.out = mixed.split_last(a.heads, a.v_dim);
+      pass.attend(call.layer, attend);
+    } else {
+      attend.out = pass.f32({tokens, a.heads, a.v_dim});
+      pass.attend(call.layer, attend);
+      pass.kernels().gated_act(pass.stream(), {.act = Act::kSigmoid,
+                                               .gate = by_head.columns(a.head_dim, q_dim(a)),
+                                               .up = attend.out,
+                                               .out = mixed.split_last(a.heads, a.v_dim)});
+    }
+    pass.linear(mixed, call.weight(kO), call.weight(kOBias), call.out);
+  }
+
+  std::string describe(const MixerSpec& spec) const override {
+    const AttentionSpec& a = of(spec);
+    std::ostringstream text;
+    text << "attention " << a.heads << " heads / " << a.kv_heads << " kv, head " << a.head_dim << ", mask "
+         << heed::describe(a.mask) << ", rope " << heed::describe(a.rope) << ", scale " << a.scale;
+    if (a.softcap > 0) text << ", softcap " << a.softcap;
+    if (a.gated) text << ", gated";
+    if (a.sink_logits) text << ", sink logits";
+    if (a.v_is_k) text << ", values from keys";
+    if (a.kv_source >= 0) text << ", keys and values of layer " << a.kv_source;
+    return text.str();
+  }
+
+ private:
+  static void make_keys(const AttentionSpec& a, const MixerCall& call, Attend& attend) {
+    const Pass& pass = call.pass;
+    const Tensor k = pass.f32({pass.tokens(), int64_t{a.kv_heads} * a.head_dim});
+    const Tensor v = pass.f32({pass.tokens(), int64_t{a.kv_heads} * a.v_dim});
+    pass.linear(call.x, call.weight(kK), call.weight(kKBias), k);
+    if (a.v_is_k) {
+      pass.kernels().copy(pass.stream(), {.x = k, .out = v});
+    } else {
+      pass.linear(call.x, call.weight(kV), call.weight(kVBias), v);
+    }
+    attend.k = k.split_last(a.kv_heads, a.head_dim);
+    attend.v = v.split_last(a.kv_heads, a.v_dim);
+    finish_heads(a, call, attend.k, kKNorm);
+    if (a.v_norm) pass.rms_norm(attend.v, {}, attend.v);
+  }
+};
+
+}  // namespace
+
+std::shared_ptr<const Mixer> attention_mixer() { return std::make_shared<AttentionMixer>(); }
+
+}  // namespace heed

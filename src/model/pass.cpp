@@ -1,0 +1,63 @@
+#include "model/pass.h"
+
+namespace heed {
+
+Pass::Pass(const Model& model, const Batch& batch, const Step& step)
+    : model_(model), batch_(batch), step_(step) {
+  make_rope_tables();
+}
+
+void Pass::make_rope_tables() {
+  for (size_t i = 0; i < model_.ropes.size(); ++i) {
+    const auto pairs = static_cast<int64_t>(model_.frequencies[i].size());
+    RopeTable table;
+    if (pairs > 0) {
+      table = {f32({tokens(), pairs}), f32({tokens(), pairs})};
+      kernels().rope_table(stream(), {.positions = batch_.positions.data(),
+                                      .inverse_frequency = model_.frequencies[i].data(),
+                                      .attention_factor = model_.ropes[i].attention_factor,
+                                      .cos = table.cos,
+                                      .sin = table.sin});
+    }
+    tables_.push_back(table);
+  }
+}
+
+void Pass::rotate(int layer, const Tensor& x) const {
+  const int rope = model_.rope_of_layer[layer];
+  if (rope < 0 || !tables_[rope].cos.defined()) return;
+  kernels().rope(stream(), {.cos = tables_[rope].cos,
+                            .sin = tables_[rope].sin,
+                            .x = x,
+                            .interleaved = model_.ropes[rope].interleaved});
+}
+
+void Pass::attend(int layer, const Attend& args) const {
+  const LayerCache& cache = step_.cache[layer];
+  const BatchGroup& group = batch_.groups[cache.group];
+  if (args.k.defined())
+    kernels().kv_write(stream(), {.k = args.k, .v = args.v, .slots = group.slots.data(), .kv = cache.kv});
+  PagedKv kv = cache.kv;
+  kv.table = group.table;
+  kv.table_stride = group.table_stride;
+  kv.table_rows = batch_.table_rows.data();
+  step_.attention[layer]->run(stream(), {.q = args.q,
+                                         .kv = kv,
+                                         .seq_start = batch_.seq_start.data(),
+                                         .sequences = batch_.sequences(),
+                                         .rows = group.rows.data(),
+                                         .scale = args.scale,
+                                         .softcap = args.softcap,
+                                         .sink_logits = args.sink_logits,
+                                         .out = args.out});
+}
+
+StateArgs Pass::state(int layer, int number) const {
+  return {.slots = weight_of(step_.states[layer], number),
+          .seq_start = batch_.seq_start.data(),
+          .sequences = batch_.sequences(),
+          .slot = batch_.state_slots.data(),
+          .saves = batch_.state_saves};
+}
+
+}  // namespace heed

@@ -1,0 +1,60 @@
+// One forward pass, as the parts of a layer see it: the model, the batch, scratch memory and the ops.
+#pragma once
+#include <initializer_list>
+
+#include "model/forward.h"
+
+namespace heed {
+
+struct RopeTable {
+  Tensor cos, sin;  // [tokens, pairs]; undefined for a rope without rotation
+};
+
+struct Attend {
+  Tensor q;     // [tokens, heads, head_dim] f32
+  Tensor k, v;  // [tokens, kv_heads, ...] f32, to be cached; undefined: another layer has, or v lies in k
+  float scale = 1, softcap = 0;
+  const float* sink_logits = nullptr;
+  Tensor out;  // [tokens, heads, v_dim] f32 or bf16
+};
+
+class Pass {
+ public:
+  Pass(const Model& model, const Batch& batch, const Step& step);
+
+  const Model& model() const { return model_; }
+  const Batch& batch() const { return batch_; }
+  const Kernels& kernels() const { return step_.kernels; }
+  Stream& stream() const { return step_.stream; }
+  Arena& arena() const { return step_.arena; }
+  int64_t tokens() const { return static_cast<int64_t>(batch_.tokens.size()); }
+
+  // Scratch memory, valid until the arena's scope around the call ends.
+  Tensor take(DType dtype, std::initializer_list<int64_t> sizes) const { return arena().take(dtype, sizes); }
+  Tensor f32(std::initializer_list<int64_t> sizes) const { return take(DType::kF32, sizes); }
+  // What a linear layer reads.
+  Tensor input(std::initializer_list<int64_t> sizes) const { return take(model_.compute, sizes); }
+
+  void linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& out) const {
+    kernels().linear(stream(), {.x = x, .weight = weight, .bias = bias, .out = out});
+  }
+  void rms_norm(const Tensor& x, const Tensor& weight, const Tensor& out) const {
+    kernels().rms_norm(stream(), {.x = x, .weight = weight, .eps = model_.spec.norm_eps, .out = out});
+  }
+  // Turns [tokens, heads, head_dim] by the layer's rope.
+  void rotate(int layer, const Tensor& x) const;
+  // Caches k and v, and attends to all that the layer's rows see.
+  void attend(int layer, const Attend& args) const;
+  // A recurrent layer's state, and which slots this batch uses.
+  StateArgs state(int layer, int number) const;
+
+ private:
+  void make_rope_tables();
+
+  const Model& model_;
+  const Batch& batch_;
+  const Step& step_;
+  std::vector<RopeTable> tables_;
+};
+
+}  // namespace heed

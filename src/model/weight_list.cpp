@@ -1,0 +1,127 @@
+// Which tensors a spec needs, by name, shape and number.
+#include "model/mixer.h"
+#include "model/moe.h"
+#include "model/weights.h"
+
+namespace heed {
+namespace {
+
+void replace_first(std::string& text, std::string_view what, const std::string& with) {
+  if (const size_t at = text.find(what); at != std::string::npos) text.replace(at, what.size(), with);
+}
+
+void need_layer(const ModelSpec& spec, const LayerSpec& layer, int number, LayerWeights& w,
+                std::vector<TensorNeed>& all, const std::function<bool(std::string_view)>& has) {
+  const int64_t hidden = spec.hidden;
+  const bool sandwich = layer.norms == Norms::kSandwich;
+  WeightList own(spec, number, w.own, all, has);
+  own.norm(kMixerNorm, "attn_norm", hidden);
+  WeightList mixer(spec, number, w.mixer, all, has);
+  mixer_of(layer.mixer).declare(layer.mixer, spec, mixer);
+  if (sandwich) own.norm(kMixerPostNorm, "attn_post_norm", hidden);
+  own.norm(kFfnNorm, "ffn_norm", hidden);
+  if (layer.mlp) {
+    WeightList mlp(spec, number, w.mlp, all, has);
+    declare_mlp(*layer.mlp, spec, mlp);
+  }
+  if (layer.moe) {
+    WeightList moe(spec, number, w.moe, all, has);
+    declare_moe(*layer.moe, spec, moe);
+  }
+  if (layer.mlp && layer.moe) {
+    own.norm(kMlpPostNorm, "mlp_post_norm", hidden);
+    own.norm(kMoeNorm, "moe_norm", hidden);
+    own.norm(kMoePostNorm, "moe_post_norm", hidden);
+  }
+  if (sandwich) own.norm(kFfnPostNorm, "ffn_post_norm", hidden);
+  if (layer.scaled) own.vector(kLayerScale, "layer_scale", {1});
+  if (spec.layer_input > 0) {
+    own.matrix(kLayerInputGate, "layer_input_gate", spec.layer_input, hidden);
+    own.matrix(kLayerInputUp, "layer_input_up", hidden, spec.layer_input);
+    own.norm(kLayerInputPostNorm, "layer_input_post_norm", hidden);
+  }
+}
+
+}  // namespace
+
+std::string WeightList::name(std::string_view key, int expert) const {
+  const auto own = spec_.names.find(key);
+  const auto common = tensor_names().find(key);
+  CHECK(own != spec_.names.end() || common != tensor_names().end(), key);
+  std::string text = own != spec_.names.end() ? own->second : common->second;
+  replace_first(text, "{}", std::to_string(layer_));
+  if (expert >= 0) replace_first(text, "{}", std::to_string(expert));
+  constexpr std::string_view kModel = "model.";
+  if (text.starts_with(kModel)) text.replace(0, kModel.size(), spec_.prefix);
+  return text;
+}
+
+TensorNeed::Part WeightList::place(int number, std::vector<int64_t> shape, View view) {
+  if (static_cast<int>(list_.size()) <= number) list_.resize(number + 1);
+  return {.list = &list_, .number = number, .view = std::move(view), .shape = std::move(shape)};
+}
+
+void WeightList::matrix(int number, std::string_view key, int64_t out, int64_t in, int expert) {
+  std::string text = name(key, expert);
+  if (!text.ends_with(".weight")) text += ".weight";
+  add({.name = std::move(text),
+       .shape = {out, in},
+       .kind = TensorNeed::kMatrix,
+       .parts = {place(number, {out, in}, nullptr)}});
+}
+
+void WeightList::bias(int number, std::string_view key, int64_t size) {
+  add({.name = name(key) + ".bias",
+       .shape = {size},
+       .kind = TensorNeed::kVector,
+       .parts = {place(number, {size}, nullptr)}});
+}
+
+void WeightList::norm(int number, std::string_view key, int64_t size) {
+  add({.name = name(key),
+       .shape = {size},
+       .kind = TensorNeed::kNorm,
+       .parts = {place(number, {size}, nullptr)}});
+}
+
+void WeightList::vector(int number, std::string_view key, std::vector<int64_t> shape) {
+  add({.name = name(key),
+       .shape = shape,
+       .kind = TensorNeed::kVector,
+       .parts = {place(number, shape, nullptr)}});
+}
+
+void WeightList::stored(std::string_view key, std::vector<int64_t> shape, TensorNeed::Kind kind,
+                        std::string_view scales) {
+  add({.name = name(key),
+       .shape = std::move(shape),
+       .kind = kind,
+       .scales = scales.empty() ? std::string() : name(scales)});
+}
+
+void WeightList::part(int number, std::vector<int64_t> shape, View view) {
+  needs_.back().parts.push_back(place(number, std::move(shape), std::move(view)));
+}
+
+std::vector<TensorNeed> needed_tensors(const ModelSpec& spec, Weights& weights,
+                                       const std::function<bool(std::string_view)>& has) {
+  const std::function<bool(std::string_view)> asked = has ? has : [](std::string_view) { return true; };
+  const auto layers = static_cast<int64_t>(spec.layers.size());
+  std::vector<TensorNeed> all;
+  weights.layers.resize(spec.layers.size());
+  WeightList own(spec, -1, weights.own, all, asked);
+  own.matrix(kEmbed, "embed", spec.vocab, spec.hidden);
+  if (spec.layer_input > 0) {
+    own.matrix(kLayerInputEmbed, "layer_input_embed", spec.layer_input_vocab, layers * spec.layer_input);
+    own.matrix(kLayerInputProjection, "layer_input_projection", layers * spec.layer_input, spec.hidden);
+    own.norm(kLayerInputNorm, "layer_input_norm", spec.layer_input);
+  }
+  for (int i = 0; i < static_cast<int>(layers); ++i) {
+    need_layer(spec, spec.layers[i], i, weights.layers[i], all, asked);
+  }
+  own.norm(kFinalNorm, "final_norm", spec.hidden);
+  if (!spec.tied_embeddings) own.matrix(kHead, "head", spec.vocab, spec.hidden);
+  return all;
+}
+
+}  // namespace heed

@@ -1,0 +1,71 @@
+// DeepSeek-V3: latent attention, and experts chosen within groups beside a shared one.
+// Source: transformers models/deepseek_v3/modeling_deepseek_v3.py, arXiv 2412.19437.
+#include <cmath>
+
+#include "model/spec.h"
+
+namespace heed {
+namespace {
+
+LatentAttentionSpec latent(const Config& c) {
+  LatentAttentionSpec a = {.heads = c.size("num_attention_heads"),
+                           .q_rank = c.has("q_lora_rank") ? c.size("q_lora_rank") : 0,
+                           .kv_rank = c.size("kv_lora_rank"),
+                           .nope_dim = c.size("qk_nope_head_dim"),
+                           .rope_dim = c.size("qk_rope_head_dim"),
+                           .v_dim = c.size("v_head_dim")};
+  a.bias = c.flag("attention_bias", false);
+  a.output_bias = a.bias;
+  a.rope = rope(c, a.rope_dim);
+  a.rope.interleaved = c.flag("rope_interleave", true);
+  a.scale = 1 / std::sqrt(static_cast<float>(a.nope_dim + a.rope_dim));
+  const Config scaling = c.at(c.has("rope_parameters") ? "rope_parameters" : "rope_scaling");
+  if (a.rope.scaling == RopeSpec::kYarn && scaling.number("mscale_all_dim", 0) != 0) {
+    const double mscale = yarn_mscale(a.rope.factor, scaling.number("mscale_all_dim", 0));
+    a.scale *= static_cast<float>(mscale * mscale);
+  }
+  return a;
+}
+
+MoeSpec moe(const Config& c) {
+  MoeSpec s = experts(c, c.has("n_routed_experts") ? "n_routed_experts" : "num_local_experts",
+                      "moe_intermediate_size");
+  s.score = MoeRouteArgs::Score::kSigmoid;
+  s.choice_bias = true;
+  s.renormalise = c.flag("norm_topk_prob", true);
+  s.scale = c.positive("routed_scaling_factor", 2.5F);
+  s.groups = c.size("n_group", 8);
+  s.top_groups = c.size("topk_group", 4);
+  if (s.experts % s.groups != 0 || s.top_groups > s.groups || s.top_k > s.experts / s.groups * s.top_groups)
+    c.fail("n_group, topk_group and num_experts_per_tok do not fit " + std::to_string(s.experts) +
+           " experts");
+  s.shared_inner = s.inner * c.size("n_shared_experts", 1);
+  s.fused = MoeSpec::Fused::kRows;
+  return s;
+}
+
+ModelSpec deepseek(const Config& c) {
+  ModelSpec m = decoder(c, /*tied_by_default=*/false);
+  const LatentAttentionSpec attention = latent(c);
+  const int dense = c.count("first_k_dense_replace", 3);
+  for (int i = 0; i < layer_count(c); ++i) {
+    LayerSpec layer{.mixer = attention};
+    if (i < dense) {
+      layer.mlp = gated_mlp(c);
+    } else {
+      layer.moe = moe(c);
+    }
+    m.layers.push_back(layer);
+  }
+  for (const char* part : {"gate", "up", "down"})
+    m.names[std::string("shared_") + part] =
+        std::string("model.layers.{}.mlp.shared_experts.") + part + "_proj";
+  for (int i = 0; i < c.count("num_nextn_predict_layers", 1); ++i)  // for drafts
+    m.ignored.push_back("model.layers." + std::to_string(layer_count(c) + i) + ".*");
+  return m;
+}
+
+const Registration registration({"DeepseekV3ForCausalLM"}, deepseek);
+
+}  // namespace
+}  // namespace heed
