@@ -66,6 +66,17 @@ const Kernels& kernels_of() {
       .add = [](Stream& s, const AddArgs& a) { cpu::add(*kIsa->rows, s, a); },
       .gather_rows = cpu::gather_rows,
       .softcap = [](Stream& s, const SoftcapArgs& a) { cpu::softcap(*kIsa->rows, s, a); },
+      .scale = [](Stream& s, const ScaleArgs& a) { cpu::scale(*kIsa->rows, s, a); },
+      .scale_rows = [](Stream& s, const ScaleRowsArgs& a) { cpu::scale_rows(*kIsa->rows, s, a); },
+      .head_linear = [](Stream& s, const HeadLinearArgs& a) { cpu::head_linear(*kIsa->linear, s, a); },
+      .moe_route = [](Stream& s, const MoeRouteArgs& a) { cpu::moe_route(*kIsa->rows, s, a); },
+      .moe_sort = cpu::moe_sort,
+      .expert_linear = [](Stream& s, const ExpertLinearArgs& a) { cpu::expert_linear(*kIsa->linear, s, a); },
+      .expert_sum = [](Stream& s, const ExpertSumArgs& a) { cpu::expert_sum(*kIsa->rows, s, a); },
+      .short_conv = cpu::short_conv,
+      .linear_attention = cpu::linear_attention,
+      .gated_delta = cpu::gated_delta,
+      .delta_gates = cpu::delta_gates,
       .scratch_bytes = [](const StepSize& size) { return cpu::linear_scratch_bytes(*kIsa->linear, size); },
   };
   return kernels;

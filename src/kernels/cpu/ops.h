@@ -17,8 +17,21 @@ void gated_act(const RowTable& isa, Stream& stream, const GatedActArgs& args);
 void add(const RowTable& isa, Stream& stream, const AddArgs& args);
 void gather_rows(Stream& stream, const GatherRowsArgs& args);
 void softcap(const RowTable& isa, Stream& stream, const SoftcapArgs& args);
+void scale(const RowTable& isa, Stream& stream, const ScaleArgs& args);
+void scale_rows(const RowTable& isa, Stream& stream, const ScaleRowsArgs& args);
 
 void linear(const LinearTable& isa, Stream& stream, const LinearArgs& args);
+void head_linear(const LinearTable& isa, Stream& stream, const HeadLinearArgs& args);
+void expert_linear(const LinearTable& isa, Stream& stream, const ExpertLinearArgs& args);
+
+void moe_route(const RowTable& isa, Stream& stream, const MoeRouteArgs& args);
+void moe_sort(Stream& stream, const MoeSortArgs& args);
+void expert_sum(const RowTable& isa, Stream& stream, const ExpertSumArgs& args);
+
+void short_conv(Stream& stream, const ShortConvArgs& args);
+void linear_attention(Stream& stream, const LinearAttentionArgs& args);
+void gated_delta(Stream& stream, const GatedDeltaArgs& args);
+void delta_gates(Stream& stream, const DeltaGatesArgs& args);
 
 void flash(const AttentionTable& isa, Stream& stream, const AttentionArgs& args);
 std::string flash_why_not(const AttentionNeeds& needs);
