@@ -25,13 +25,10 @@ constexpr int kLongest = 4000 + kSteps + 1;
 
 // As many layers of each kind as the model has; heads of one element, because only page counts matter here.
 CacheLayout layout_of(int local_layers, const Mask& local, int global_layers) {
-  std::vector<AttentionSpec> layers;
+  std::vector<KvSpec> layers;
   for (int i = 0; i < local_layers + global_layers; ++i) {
-    layers.push_back({.heads = 1,
-                      .kv_heads = 1,
-                      .head_dim = 1,
-                      .v_dim = 1,
-                      .mask = i < local_layers ? local : Mask(causal())});
+    layers.push_back(
+        {.kv_heads = 1, .k_dim = 1, .v_dim = 1, .mask = i < local_layers ? local : Mask(causal())});
   }
   return plan_cache(layers, DType::kBF16, kBlock, kBlock).value();
 }

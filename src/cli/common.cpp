@@ -45,7 +45,8 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
       ->check(CLI::Range(1, 1024));
   app.add_option("--block-size", r.block_size, "Tokens in a cache block (default: 16)")
       ->check(CLI::Range(1, 65536));
-  app.add_option("--state-dtype", r.state_dtype, "What recurrent layers keep of a sequence: float32 or bfloat16")
+  app.add_option("--state-dtype", r.state_dtype,
+                 "What recurrent layers keep of a sequence: float32 or bfloat16")
       ->check(CLI::IsMember({"float32", "bfloat16"}))
       ->capture_default_str();
   app.add_option("--state-snapshot-stride", r.snapshot_stride,
@@ -75,9 +76,10 @@ void add_engine_options(CLI::App& app, EngineOptions& options) {
          "--kv-cache-memory", options.cache_bytes,
          "Bytes of the cache, such as 4G (default: what all sequences need, up to a quarter of memory)")
       ->transform(CLI::AsSizeValue(false));
-  app.add_option("--state-snapshot-memory", options.snapshot_bytes,
-                 "Bytes of snapshots of recurrent layers, such as 1G (default: a few for each sequence, up to a "
-                 "sixteenth of memory)")
+  app.add_option(
+         "--state-snapshot-memory", options.snapshot_bytes,
+         "Bytes of snapshots of recurrent layers, such as 1G (default: a few for each sequence, up to a "
+         "sixteenth of memory)")
       ->transform(CLI::AsSizeValue(false));
 }
 

@@ -36,8 +36,8 @@ std::string describe_ffn(const LayerSpec& layer) {
   if (layer.mlp) text = "mlp " + std::to_string(layer.mlp->inner);
   if (!layer.moe) return text;
   const MoeSpec& moe = *layer.moe;
-  text += (text.empty() ? "" : " + ") + std::to_string(moe.experts) + " experts of " + std::to_string(moe.inner) + ", " +
-          std::to_string(moe.top_k) + " a token";
+  text += (text.empty() ? "" : " + ") + std::to_string(moe.experts) + " experts of " +
+          std::to_string(moe.inner) + ", " + std::to_string(moe.top_k) + " a token";
   if (moe.shared_inner > 0) text += ", a shared one of " + std::to_string(moe.shared_inner);
   return text;
 }
@@ -49,16 +49,10 @@ void print_layers(const ModelSpec& spec) {
     while (last + 1 < spec.layers.size() && spec.layers[last + 1] == layer) ++last;
     std::printf("  layer %zu", first);
     if (last > first) std::printf("-%zu", last);
-    std::printf(": %s; %s\n", mixer_of(layer.mixer).describe(layer.mixer).c_str(), describe_ffn(layer).c_str());
+    std::printf(": %s; %s\n", mixer_of(layer.mixer).describe(layer.mixer).c_str(),
+                describe_ffn(layer).c_str());
     first = last + 1;
   }
-}
-
-std::string attention_name(const RunPlan& plan) {
-  for (const AttentionKernel* kernel : plan.choice.attention) {
-    if (kernel != nullptr) return std::string(kernel->name);
-  }
-  return "none";
 }
 
 void print_cache(const RunPlan& plan) {
@@ -66,12 +60,13 @@ void print_cache(const RunPlan& plan) {
               size_text(bytes_per_token(plan.layout)).c_str(), size_text(plan.layout.page_bytes).c_str());
   for (const CacheGroup& group : plan.layout.groups) {
     const int64_t used = group.token_bytes * group.block_tokens;
-    std::printf("  group: layers %s, mask %s, %d tokens a page (padding %.1f %%), %s a token, at most %d tokens kept\n",
-                ranges(group.layers).c_str(), describe(group.kv.mask).c_str(), group.block_tokens,
-                100.0 * static_cast<double>(plan.layout.page_bytes - used) /
-                    static_cast<double>(plan.layout.page_bytes),
-                size_text(group.token_bytes).c_str(),
-                most_live_keys(group.kv.mask, plan.max_len, plan.step_tokens));
+    std::printf(
+        "  group: layers %s, mask %s, %d tokens a page (padding %.1f %%), %s a token, at most %d tokens "
+        "kept\n",
+        ranges(group.layers).c_str(), describe(group.kv.mask).c_str(), group.block_tokens,
+        100.0 * static_cast<double>(plan.layout.page_bytes - used) /
+            static_cast<double>(plan.layout.page_bytes),
+        size_text(group.token_bytes).c_str(), most_live_keys(group.kv.mask, plan.max_len, plan.step_tokens));
   }
   if (plan.states.empty()) return;
   std::vector<int> layers;

@@ -24,8 +24,7 @@ void StartUpReport::print(const Service& service, const std::string& url) const 
   line("model", engine.checkpoint().architecture + ", " + std::to_string(engine.spec().layers.size()) +
                     " layers, vocabulary " + std::to_string(engine.spec().vocab));
   line("arithmetic", std::string(name_of(run.compute)) + " on " + std::string(run.choice.kernels->name) +
-                         " (" + run.choice.kernels->isa + "), attention " +
-                         std::string(run.choice.attention.front()->name));
+                         " (" + run.choice.kernels->isa + "), attention " + attention_name(run));
   line("context",
        std::to_string(run.max_len) + " tokens, up to " + std::to_string(run.step_tokens) + " in a step");
   line("weights", size_text(run.weight_bytes) + ", " + size_text(run.owned_bytes) + " of them converted");

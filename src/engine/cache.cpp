@@ -46,7 +46,8 @@ Cache::Cache(CacheLayout layout, const CacheOptions& options)
       prefix_caching_(options.prefix_caching),
       hash_block_(common_hash_block(layout_)),
       prefix_step_(common_prefix_step(layout_)),
-      snapshot_grid_(static_cast<int>(std::min<int64_t>(std::lcm(int64_t{prefix_step_}, kStateGrid), kUnbounded))),
+      snapshot_grid_(
+          static_cast<int>(std::min<int64_t>(std::lcm(int64_t{prefix_step_}, kStateGrid), kUnbounded))),
       snapshot_stride_(std::max(options.snapshot_stride / snapshot_grid_, 1) * snapshot_grid_),
       secret_(random_key()) {
   for (const CacheGroup& group : layout_.groups) {

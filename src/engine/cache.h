@@ -4,9 +4,10 @@
 // end and of the sequence's salt. A new sequence takes over the longest prefix whose pages are still there;
 // of a group whose mask no longer sees far back only the pages that the next token can read are needed.
 //
-// Recurrent layers keep their state in a slot. There a prefix can be gone on from only where a snapshot of the
-// state was made: at every `snapshot_stride` tokens, where a prompt ends, where one leaves another that was
-// cached, and behind the newest tokens of an answer; always at a multiple of snapshot_grid(). docs/cache.md.
+// Recurrent layers keep their state in a slot. There a prefix can be gone on from only where a snapshot of
+// the state was made: at every `snapshot_stride` tokens, where a prompt ends, where one leaves another that
+// was cached, and behind the newest tokens of an answer; always at a multiple of snapshot_grid().
+// docs/cache.md.
 #pragma once
 #include <memory>
 #include <vector>
@@ -108,7 +109,7 @@ class Cache {
   int hash_block_ = 1;   // tokens; divides every group's block_tokens
   int prefix_step_ = 1;  // a multiple of every group's block_tokens: prefixes end on one
   int snapshot_grid_ = 1, snapshot_stride_ = 1;
-  Hash128 secret_;       // random, so that nobody can make two prefixes collide
+  Hash128 secret_;  // random, so that nobody can make two prefixes collide
 };
 
 }  // namespace heed

@@ -31,8 +31,8 @@ struct EngineOptions {
   bool prefix_caching = true;
   int64_t cache_bytes = 0;  // --kv-cache-memory; 0: what all sequences could hold, up to a quarter of memory
   int64_t snapshot_bytes = -1;  // --state-snapshot-memory, of recurrent layers; -1: see plan_engine
-  int64_t request_bytes = 0;  // what all requests together may hold besides pages; 0: see plan_engine
-  int max_logprobs = 20;      // most that a request may ask for
+  int64_t request_bytes = 0;    // what all requests together may hold besides pages; 0: see plan_engine
+  int max_logprobs = 20;        // most that a request may ask for
   // Takes the planned memory from the start on, in a thread of its own, as a server should: see
   // wait_for_memory(). Else it is taken when it is first used.
   bool touch_memory = false;

@@ -21,7 +21,8 @@ Result<DType> compute_dtype(const Checkpoint& checkpoint, const std::string& wan
 }
 
 // Of every layer; 0 heads: it needs no attention kernel.
-std::vector<AttentionNeeds> attention_needs(const std::vector<MixerNeeds>& layers, DType kv_dtype, int block) {
+std::vector<AttentionNeeds> attention_needs(const std::vector<MixerNeeds>& layers, DType kv_dtype,
+                                            int block) {
   std::vector<AttentionNeeds> all;
   for (const MixerNeeds& layer : layers) {
     all.push_back(layer.attention.value_or(AttentionNeeds{}));
@@ -37,7 +38,8 @@ std::string why_not(const ModelSpec& spec, const Kernels& kernels) {
     const LayerSpec& layer = spec.layers[i];
     std::string reason = mixer_of(layer.mixer).why_not(layer.mixer, kernels);
     if (reason.empty() && layer.moe) reason = moe_why_not(kernels);
-    if (!reason.empty()) return "layer " + std::to_string(i) + ": " + std::string(kernels.name) + " " + reason;
+    if (!reason.empty())
+      return "layer " + std::to_string(i) + ": " + std::string(kernels.name) + " " + reason;
   }
   return "";
 }
@@ -48,7 +50,8 @@ Status check_kernels(const ModelSpec& spec, const Kernels& chosen) {
   std::string answers;
   for (const Kernels* kernels : all_backends()) {
     const std::string answer = why_not(spec, *kernels);
-    answers += (answers.empty() ? "" : "; ") + std::string(kernels->name) + ": " + (answer.empty() ? "yes" : answer);
+    answers +=
+        (answers.empty() ? "" : "; ") + std::string(kernels->name) + ": " + (answer.empty() ? "yes" : answer);
   }
   return unsupported("backend " + std::string(chosen.name) + " cannot run this model: " + answers);
 }
@@ -59,7 +62,8 @@ StateLayout plan_states(const std::vector<MixerNeeds>& layers, DType dtype) {
     std::vector<StateTensor>& tensors = layout.layers.emplace_back();
     for (const StateNeed& need : layer.states) {
       int64_t elements = 1;
-      for (const int64_t size : need.shape) elements = checked_mul(elements, size).value_or(kMostStateElements);
+      for (const int64_t size : need.shape)
+        elements = checked_mul(elements, size).value_or(kMostStateElements);
       tensors.push_back({.shape = need.shape, .offset = layout.slot_elements});
       layout.slot_elements += std::min(round_up(elements, 16), kMostStateElements);  // aligned to 64 bytes
     }
@@ -74,6 +78,13 @@ Result<DType> state_dtype(const std::string& name) {
 }
 
 }  // namespace
+
+std::string attention_name(const RunPlan& plan) {
+  for (const AttentionKernel* kernel : plan.choice.attention) {
+    if (kernel != nullptr) return std::string(kernel->name);
+  }
+  return "none";
+}
 
 Result<RunPlan> plan_run(const Checkpoint& checkpoint, const RunnerOptions& options) {
   TRY(check_tensors(checkpoint));
@@ -199,8 +210,9 @@ Status Runner::check_tokens(std::span<const int> tokens) const {
 int Runner::next_cut(const Sequence& sequence, int budget) const {
   const int end = static_cast<int>(sequence.tokens.size());
   const auto legal = [&](int cut) {
-    return std::all_of(plan_.layout.groups.begin(), plan_.layout.groups.end(),
-                       [&](const CacheGroup& group) { return can_cut(group.kv.mask, sequence.facts(), cut); });
+    return std::all_of(plan_.layout.groups.begin(), plan_.layout.groups.end(), [&](const CacheGroup& group) {
+      return can_cut(group.kv.mask, sequence.facts(), cut);
+    });
   };
   const int furthest = std::min(sequence.computed + budget, end);
   for (int cut = furthest; cut > sequence.computed; --cut) {

@@ -20,15 +20,15 @@ namespace heed {
 inline constexpr int kLongestThatFits = -1;  // for plan_engine; else the model's max_positions
 
 struct RunnerOptions {
-  std::string dtype = "auto";  // "auto": the checkpoint's; "float32" or "bfloat16"
-  std::string backend;         // "": the best; else a name
-  std::string attention;       // "": the backend's first that can; else a kernel's name
-  int threads = 0;             // 0: all processors
+  std::string dtype = "auto";           // "auto": the checkpoint's; "float32" or "bfloat16"
+  std::string backend;                  // "": the best; else a name
+  std::string attention;                // "": the backend's first that can; else a kernel's name
+  int threads = 0;                      // 0: all processors
   std::string state_dtype = "float32";  // of recurrent states: or "bfloat16"
   int snapshot_stride = 512;            // tokens between snapshots of recurrent states
-  int block_size = 0;          // tokens in a cache block; 0: the backend's kernel block
-  int max_len = 0;             // longest sequence; 0: the model's max_positions; or kLongestThatFits
-  int step_tokens = 512;       // most tokens of a prefill step
+  int block_size = 0;                   // tokens in a cache block; 0: the backend's kernel block
+  int max_len = 0;                      // longest sequence; 0: the model's max_positions; or kLongestThatFits
+  int step_tokens = 512;                // most tokens of a prefill step
 };
 
 // All that follows from a checkpoint's headers and the options, before a weight is read.
@@ -48,6 +48,8 @@ struct RunPlan {
   int64_t owned_bytes = 0;     // converted ones, in memory
   int64_t mapped_bytes = 0;    // those used where their file is mapped
 };
+// The attention kernel that the layers have, for people; "none" where no layer needs one.
+std::string attention_name(const RunPlan& plan);
 Result<RunPlan> plan_run(const Checkpoint& checkpoint, const RunnerOptions& options);
 // Plans for one sequence of another length. False if its cache has no size.
 bool set_length(RunPlan& plan, int max_len);

@@ -31,11 +31,11 @@ struct Sequence {
   int next_key = 0;               // no page can be made findable while `computed` is below
   std::vector<HeldPages> held;    // per cache group; empty while it holds nothing
   std::vector<Hash128> prefixes;  // of the first 1, 2, ... hash blocks of tokens
-  int state_slot = -1;            // of its recurrent state, where the model has any; -1 while it holds nothing
+  int state_slot = -1;  // of its recurrent state, where the model has any; -1 while it holds nothing
   std::vector<PendingSnapshot> snapshots;  // under way
   std::vector<int> wanted_snapshots;       // lengths worth one: where its prompt ends or leaves another's
   int answer_from = 0;                     // tokens when it was last admitted
-  int last_snapshot = 0;                   // length of the newest one of its answer, which the next one replaces
+  int last_snapshot = 0;  // length of the newest one of its answer, which the next one replaces
 
   // Keeps prefixes of different tenants apart; the empty salt is the common one.
   Hash128 salt;

@@ -1,8 +1,8 @@
 // Slots of recurrent state: one for each sequence that runs, and others that hold snapshots of finished
 // prefixes, to go on from.
 //
-// A snapshot is the state after an exact number of tokens, found by the hash of all of them. The oldest used is
-// forgotten when a new one needs its slot. All memory is taken when the pool is made.
+// A snapshot is the state after an exact number of tokens, found by the hash of all of them. The oldest used
+// is forgotten when a new one needs its slot. All memory is taken when the pool is made.
 #pragma once
 #include <cstdint>
 #include <list>
@@ -25,7 +25,8 @@ class StatePool {
   int take();
   void give_back(int slot);
 
-  // A slot for a snapshot under way, forgetting the one longest unused if need be; -1 if every one is under way.
+  // A slot for a snapshot under way, forgetting the one longest unused if need be; -1 if every one is under
+  // way.
   int begin_snapshot();
   // It is complete: findable, unless one of that key is already.
   void finish_snapshot(int slot, const Hash128& key);
@@ -45,8 +46,8 @@ class StatePool {
   int live() const { return live_; }
   int taken() const { return live_ - static_cast<int>(free_.size()); }
   int snapshots() const { return static_cast<int>(index_.size()); }
-  // Every slot is free, taken, a snapshot or one under way, and no slot twice; `taken` and `under_way` are all there
-  // are. Aborts if not.
+  // Every slot is free, taken, a snapshot or one under way, and no slot twice; `taken` and `under_way` are
+  // all there are. Aborts if not.
   void check(const std::vector<int>& taken, const std::vector<int>& under_way) const;
   // What the lists and the index of so many snapshots take at most.
   static int64_t index_bytes(int64_t snapshots) { return snapshots * 160; }
@@ -64,9 +65,9 @@ class StatePool {
   StateLayout layout_;
   int live_;
   Buffer memory_;
-  std::vector<int> free_;           // live slots
+  std::vector<int> free_;  // live slots
   std::vector<int> free_snapshots_;
-  std::list<Snapshot> used_;        // snapshots, the one used last first
+  std::list<Snapshot> used_;  // snapshots, the one used last first
   std::unordered_map<Hash128, std::list<Snapshot>::iterator, KeyHash> index_;
 };
 

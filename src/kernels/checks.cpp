@@ -127,6 +127,21 @@ Shapes check(const SoftcapArgs& args) {
   return Shapes("softcap").match(args.x, "x", {"rows", "dim"});
 }
 
+Shapes check(const CopyArgs& args) {
+  check_output("copy", args.x);
+  check_output("copy", args.out);
+  Shapes shapes("copy");
+  if (args.x.rank == 2)
+    return shapes.match(args.x, "x", {"tokens", "dim"}).match(args.out, "out", {"tokens", "dim"});
+  return shapes.match(args.x, "x", {"tokens", "heads", "dim"})
+      .match(args.out, "out", {"tokens", "heads", "dim"});
+}
+
+Shapes check(const TemperArgs& args) {
+  check_f32("temper", {args.x});
+  return Shapes("temper").match(args.x, "x", {"tokens", "heads", "head_dim"});
+}
+
 Shapes check(const ScaleArgs& args) {
   check_f32("scale", {args.x});
   return Shapes("scale").match(args.x, "x", {"tokens", "dim"});

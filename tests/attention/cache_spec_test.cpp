@@ -11,13 +11,12 @@
 namespace heed {
 namespace {
 
-AttentionSpec layer(int kv_heads, int dim, Mask mask) {
-  return {.heads = kv_heads, .kv_heads = kv_heads, .head_dim = dim, .v_dim = dim, .mask = mask};
+KvSpec layer(int kv_heads, int dim, Mask mask) {
+  return {.kv_heads = kv_heads, .k_dim = dim, .v_dim = dim, .mask = mask};
 }
 
-std::vector<AttentionSpec> layers(int count, int every, const AttentionSpec& local,
-                                  const AttentionSpec& global) {
-  std::vector<AttentionSpec> all;
+std::vector<KvSpec> layers(int count, int every, const KvSpec& local, const KvSpec& global) {
+  std::vector<KvSpec> all;
   for (int i = 0; i < count; ++i) all.push_back((i + 1) % every == 0 ? global : local);
   return all;
 }
@@ -41,16 +40,37 @@ TEST(CacheSpec, pages_of_published_shapes) {
 }
 
 TEST(CacheSpec, layers_of_unequal_shape_or_mask_do_not_share_a_group) {
-  const std::vector<AttentionSpec> all = {layer(2, 64, causal()), layer(2, 64, causal() & window(8)),
-                                          layer(1, 64, causal()), layer(2, 64, causal())};
+  const std::vector<KvSpec> all = {layer(2, 64, causal()), layer(2, 64, causal() & window(8)),
+                                   layer(1, 64, causal()), layer(2, 64, causal())};
   const CacheLayout layout = plan_cache(all, DType::kF32, 16, 16).value();
   EXPECT_EQ(layout.groups.size(), 3U);
   EXPECT_EQ(layout.group_of_layer, (std::vector<int>{0, 1, 2, 0}));
   EXPECT_EQ(bytes_per_token(layout), (2 + 2 + 1 + 2) * 64 * 2 * 4);
 }
 
+TEST(CacheSpec, layers_that_keep_nothing_or_read_another_s_keys_take_no_room) {
+  KvSpec shared = layer(2, 64, causal());
+  shared.source = 1;
+  const std::vector<KvSpec> all = {{}, layer(2, 64, causal()), {}, shared};
+  const CacheLayout layout = plan_cache(all, DType::kF32, 16, 16).value();
+  ASSERT_EQ(layout.groups.size(), 1U);
+  EXPECT_EQ(layout.groups[0].layers, (std::vector<int>{1}));
+  EXPECT_EQ(layout.group_of_layer, (std::vector<int>{-1, 0, -1, 0}));
+  EXPECT_EQ(layout.source_of_layer[3], 1);
+  EXPECT_EQ(bytes_per_token(layout), 2 * 64 * 2 * 4);
+
+  const CacheLayout none = plan_cache(std::vector<KvSpec>(3), DType::kF32, 16, 16).value();
+  EXPECT_EQ(most_pages(none, 1000, 10), 0);
+  EXPECT_EQ(bytes_per_token(none), 0);
+}
+
+TEST(CacheSpec, values_that_lie_in_keys_take_no_room) {
+  const std::vector<KvSpec> all = {{.kv_heads = 1, .k_dim = 576, .v_dim = 512, .v_in_k = true}};
+  EXPECT_EQ(bytes_per_token(plan_cache(all, DType::kBF16, 16, 16).value()), 576 * 2);
+}
+
 TEST(CacheSpec, a_block_size_that_kernels_cannot_divide_is_refused) {
-  const std::vector<AttentionSpec> all = {layer(2, 64, causal())};
+  const std::vector<KvSpec> all = {layer(2, 64, causal())};
   EXPECT_NE(plan_cache(all, DType::kF32, 16, 24).error().message.find("24"), std::string::npos);
   EXPECT_FALSE(plan_cache(all, DType::kF32, 16, 0).ok());
 }
@@ -68,10 +88,10 @@ TEST(CacheSpec, no_sequence_needs_more_pages_than_planned) {
         for (int q = offset; q < length; q += step) {
           int64_t held = 0;
           for (const CacheGroup& group : layout.groups) {
-            const RowMask row = row_of(group.mask, {.length = length}, q);
+            const RowMask row = row_of(group.kv.mask, {.length = length}, q);
             const int end = std::min(q + step, length);
             for (int b = 0; b * group.block_tokens < end; ++b) {
-              const bool sink = b * group.block_tokens < group.mask.sinks;
+              const bool sink = b * group.block_tokens < group.kv.mask.sinks;
               held += sink || (b + 1) * group.block_tokens > row.lo ? 1 : 0;
             }
           }

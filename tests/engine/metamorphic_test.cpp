@@ -83,10 +83,10 @@ TEST(Metamorphic, pages_that_no_mask_can_see_are_freed_while_running) {
   ASSERT_TRUE(runner->cache().extend(sequence, sequence.computed));
   for (size_t g = 0; g < runner->plan().layout.groups.size(); ++g) {
     const CacheGroup& group = runner->plan().layout.groups[g];
-    const int live = row_of(group.mask, sequence.facts(), sequence.computed).lo / group.block_tokens;
+    const int live = row_of(group.kv.mask, sequence.facts(), sequence.computed).lo / group.block_tokens;
     for (int block = 0; block < static_cast<int>(sequence.held[g].pages.size()); ++block) {
       EXPECT_EQ(sequence.held[g].pages[block] >= 0, block >= live)
-          << describe(group.mask) << " block " << block;
+          << describe(group.kv.mask) << " block " << block;
     }
   }
   runner->cache().check({&sequence});

@@ -8,7 +8,7 @@ template <class Break>
 double difference_after(Break break_layer) {
   const Golden golden = read_golden("rnj1");
   Checkpoint checkpoint = open_checkpoint(golden_folder("rnj1")).value();
-  for (LayerSpec& layer : checkpoint.spec.layers) break_layer(layer.mixer);
+  for (LayerSpec& layer : checkpoint.spec.layers) break_layer(std::get<AttentionSpec>(layer.mixer));
   const auto runner = Runner::load(std::move(checkpoint), {.dtype = "float32", .backend = "cpu"}).value();
   const int last = static_cast<int>(golden.logits.size());
   const double difference =

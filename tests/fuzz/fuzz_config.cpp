@@ -5,6 +5,7 @@
 #include "attention/rope.h"
 #include "attention/rows.h"
 #include "model/checkpoint.h"
+#include "model/mixer.h"
 #include "model/weights.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -15,10 +16,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!spec.ok() || spec->layers.size() > 64) return 0;
   Weights weights;
   needed_tensors(*spec, weights);
-  std::vector<AttentionSpec> layers;
+  std::vector<KvSpec> layers;
   for (const LayerSpec& layer : spec->layers) {
-    layers.push_back(layer.mixer);
-    if (layer.mixer.rope.dims < 4096) inverse_frequencies(layer.mixer.rope);
+    const MixerNeeds needs = mixer_of(layer.mixer).needs(layer.mixer);
+    layers.push_back(needs.kv);
+    if (needs.rope && needs.rope->dims < 4096) inverse_frequencies(*needs.rope);
   }
   const auto layout = plan_cache(layers, DType::kBF16, 16, 16);
   if (layout.ok()) most_pages(*layout, 1000, 100);

@@ -8,6 +8,10 @@
 namespace heed {
 namespace {
 
+const AttentionSpec& attention_of(const ModelSpec& spec, int layer) {
+  return std::get<AttentionSpec>(spec.layers[layer].mixer);
+}
+
 ModelSpec spec_of(const Json& config) {
   Result<ModelSpec> spec = read_spec(config, "config.json");
   EXPECT_TRUE(spec.ok()) << (spec.ok() ? "" : spec.error().message);
@@ -53,7 +57,7 @@ TEST(Config, llama3_rope_reads_the_same_from_both_forms) {
   older["rope_scaling"] = values;
   older["rope_scaling"]["rope_type"] = "llama3";
   EXPECT_EQ(spec_of(today).layers[0].mixer, spec_of(older).layers[0].mixer);
-  EXPECT_EQ(spec_of(today).layers[0].mixer.rope.scaling, RopeSpec::kLlama3);
+  EXPECT_EQ(attention_of(spec_of(today), 0).rope.scaling, RopeSpec::kLlama3);
   older["rope_scaling"].erase("rope_type");
   older["rope_scaling"]["type"] = "llama3";
   EXPECT_EQ(spec_of(today).layers[0].mixer, spec_of(older).layers[0].mixer);
@@ -74,9 +78,9 @@ TEST(Config, gemma3_reads_the_same_from_both_forms) {
   ASSERT_EQ(a.layers.size(), b.layers.size());
   for (size_t i = 0; i < a.layers.size(); ++i)
     EXPECT_EQ(a.layers[i].mixer, b.layers[i].mixer) << "layer " << i;
-  EXPECT_EQ(a.layers[0].mixer.mask, causal() & window(32));
-  EXPECT_EQ(a.layers[5].mixer.mask, Mask(causal()));
-  EXPECT_EQ(a.layers[5].mixer.rope.factor, 8.0F);
+  EXPECT_EQ(attention_of(a, 0).mask, causal() & window(32));
+  EXPECT_EQ(attention_of(a, 5).mask, Mask(causal()));
+  EXPECT_EQ(attention_of(a, 5).rope.factor, 8.0F);
 }
 
 TEST(Config, rnj1_as_released_is_global_on_every_layer_with_yarn) {
@@ -95,10 +99,10 @@ TEST(Config, rnj1_as_released_is_global_on_every_layer_with_yarn) {
   const ModelSpec spec = spec_of(c);
   EXPECT_EQ(spec.logit_softcap, 30.0F);
   for (const LayerSpec& layer : spec.layers) {
-    EXPECT_EQ(layer.mixer.mask, Mask(causal()));
-    EXPECT_EQ(layer.mixer.rope.scaling, RopeSpec::kYarn);
-    EXPECT_EQ(layer.mixer.rope.beta_fast, 64.0F);
-    EXPECT_NEAR(layer.mixer.rope.attention_factor, 1.138629, 1e-6);
+    EXPECT_EQ(std::get<AttentionSpec>(layer.mixer).mask, Mask(causal()));
+    EXPECT_EQ(std::get<AttentionSpec>(layer.mixer).rope.scaling, RopeSpec::kYarn);
+    EXPECT_EQ(std::get<AttentionSpec>(layer.mixer).rope.beta_fast, 64.0F);
+    EXPECT_NEAR(std::get<AttentionSpec>(layer.mixer).rope.attention_factor, 1.138629, 1e-6);
   }
 }
 
@@ -114,8 +118,8 @@ TEST(Config, rnj1_chunks_are_half_of_the_sliding_window_with_one_of_lookback) {
                      {"original_max_position_embeddings", 128}};
   c["rope_parameters"] = yarn;  // flat: for every layer
   const ModelSpec flat = spec_of(c);
-  EXPECT_EQ(flat.layers[0].mixer.mask, causal() & chunk(24, 1));
-  EXPECT_EQ(flat.layers[0].mixer.rope.scaling, RopeSpec::kYarn);
+  EXPECT_EQ(attention_of(flat, 0).mask, causal() & chunk(24, 1));
+  EXPECT_EQ(attention_of(flat, 0).rope.scaling, RopeSpec::kYarn);
   c["rope_parameters"] = {{"full_attention", yarn}, {"chunked_attention", yarn}};
   EXPECT_EQ(spec_of(c).layers[0].mixer, flat.layers[0].mixer);
   c["layer_types"][3] = "sliding_attention";
@@ -130,7 +134,7 @@ TEST(Config, the_attention_factor_of_yarn_follows_the_three_way_rule) {
                           {"factor", 8.0},
                           {"original_max_position_embeddings", 64}};
   Json& r = c["rope_parameters"];
-  const auto factor = [&] { return spec_of(c).layers[0].mixer.rope.attention_factor; };
+  const auto factor = [&] { return attention_of(spec_of(c), 0).rope.attention_factor; };
   EXPECT_NEAR(factor(), 1.207944, 1e-6);
   r.update({{"mscale", 1.0}, {"mscale_all_dim", 0.5}});
   EXPECT_NEAR(factor(), 1.207944 / 1.103972, 1e-6);
@@ -141,24 +145,24 @@ TEST(Config, the_attention_factor_of_yarn_follows_the_three_way_rule) {
 TEST(Config, qwen2_slides_from_max_window_layers_on_only_when_asked_to) {
   Json c = llama();
   c.update({{"architectures", {"Qwen2ForCausalLM"}}, {"sliding_window", 16}, {"max_window_layers", 1}});
-  EXPECT_EQ(spec_of(c).layers[1].mixer.mask, Mask(causal()));
+  EXPECT_EQ(attention_of(spec_of(c), 1).mask, Mask(causal()));
   c["use_sliding_window"] = true;
-  EXPECT_EQ(spec_of(c).layers[0].mixer.mask, Mask(causal()));
-  EXPECT_EQ(spec_of(c).layers[1].mixer.mask, causal() & window(16));
+  EXPECT_EQ(attention_of(spec_of(c), 0).mask, Mask(causal()));
+  EXPECT_EQ(attention_of(spec_of(c), 1).mask, causal() & window(16));
 }
 
 TEST(Config, mistral_windows_by_default_and_not_when_null) {
   Json c = llama();
   c["architectures"] = {"MistralForCausalLM"};
-  EXPECT_EQ(spec_of(c).layers[0].mixer.mask, causal() & window(4096));
+  EXPECT_EQ(attention_of(spec_of(c), 0).mask, causal() & window(4096));
   c["sliding_window"] = nullptr;
-  EXPECT_EQ(spec_of(c).layers[0].mixer.mask, Mask(causal()));
+  EXPECT_EQ(attention_of(spec_of(c), 0).mask, Mask(causal()));
 }
 
 TEST(Config, partial_rotation_rotates_that_share_of_a_head) {
   Json c = llama();
   c["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 10000.0}, {"partial_rotary_factor", 0.5}};
-  EXPECT_EQ(spec_of(c).layers[0].mixer.rope.dims, 8);
+  EXPECT_EQ(attention_of(spec_of(c), 0).rope.dims, 8);
 }
 
 struct Wrong {

@@ -66,6 +66,8 @@ const Kernels& kernels_of() {
       .add = [](Stream& s, const AddArgs& a) { cpu::add(*kIsa->rows, s, a); },
       .gather_rows = cpu::gather_rows,
       .softcap = [](Stream& s, const SoftcapArgs& a) { cpu::softcap(*kIsa->rows, s, a); },
+      .copy = [](Stream& s, const CopyArgs& a) { cpu::copy(*kIsa->rows, s, a); },
+      .temper = [](Stream& s, const TemperArgs& a) { cpu::temper(*kIsa->rows, s, a); },
       .scale = [](Stream& s, const ScaleArgs& a) { cpu::scale(*kIsa->rows, s, a); },
       .scale_rows = [](Stream& s, const ScaleRowsArgs& a) { cpu::scale_rows(*kIsa->rows, s, a); },
       .head_linear = [](Stream& s, const HeadLinearArgs& a) { cpu::head_linear(*kIsa->linear, s, a); },

@@ -151,15 +151,17 @@ void expert_sum(const RowTable& isa, Stream& stream, const ExpertSumArgs& args) 
   const int64_t dim = n["dim"];
   const int64_t assignments = n["assignments"];
   const int64_t grain = kElementsPerThread / std::max<int64_t>(dim * args.top_k, 1) + 1;
+  const std::vector<float> ones(args.top_k, 1);
   stream.pool->parallel_for(n["tokens"], grain, [&](int64_t begin, int64_t end) {
     std::vector<const float*> rows(args.top_k);
     for (int64_t t = begin; t < end; ++t) {
+      const float* weights = args.weights != nullptr ? args.weights + t * args.top_k : ones.data();
       const int32_t* place = args.place + t * args.top_k;
       for (int c = 0; c < args.top_k; ++c) {
         CHECK(place[c] >= 0 && place[c] < assignments, t, c, place[c], assignments);
         rows[c] = args.x.f32() + place[c] * args.x.stride[0];
       }
-      isa.weighted_sum(rows.data(), args.weights + t * args.top_k, args.top_k, args.accumulate,
+      isa.weighted_sum(rows.data(), weights, args.top_k, args.accumulate,
                        args.out.mutable_f32() + t * args.out.stride[0], dim);
     }
   });

@@ -17,6 +17,8 @@ void gated_act(const RowTable& isa, Stream& stream, const GatedActArgs& args);
 void add(const RowTable& isa, Stream& stream, const AddArgs& args);
 void gather_rows(Stream& stream, const GatherRowsArgs& args);
 void softcap(const RowTable& isa, Stream& stream, const SoftcapArgs& args);
+void copy(const RowTable& isa, Stream& stream, const CopyArgs& args);
+void temper(const RowTable& isa, Stream& stream, const TemperArgs& args);
 void scale(const RowTable& isa, Stream& stream, const ScaleArgs& args);
 void scale_rows(const RowTable& isa, Stream& stream, const ScaleRowsArgs& args);
 

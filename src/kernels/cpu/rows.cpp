@@ -129,6 +129,37 @@ void add(const RowTable& isa, Stream& stream, const AddArgs& args) {
   });
 }
 
+void copy(const RowTable& isa, Stream& stream, const CopyArgs& args) {
+  const Shapes n = check(args);
+  const int64_t dim = n["dim"];
+  const Rows x(args.x);
+  const Rows out(args.out);
+  stream.pool->parallel_for(n["tokens"] * x.heads, grain(dim), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      if (args.x.dtype == args.out.dtype) {
+        std::memcpy(out[i], x[i], static_cast<size_t>(dim * size_of(args.x.dtype)));
+      } else if (args.x.dtype == DType::kF32) {
+        isa.narrow(static_cast<const float*>(static_cast<const void*>(x[i])), out[i], args.out.dtype, dim);
+      } else {
+        isa.widen(x[i], args.x.dtype, 1, static_cast<float*>(static_cast<void*>(out[i])), dim);
+      }
+    }
+  });
+}
+
+void temper(const RowTable& isa, Stream& stream, const TemperArgs& args) {
+  const Shapes n = check(args);
+  const int64_t heads = n["heads"];
+  const int64_t dim = n["head_dim"];
+  stream.pool->parallel_for(n["tokens"], grain(heads * dim), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const float far = std::floor((static_cast<float>(args.positions[t]) + 1) / args.floor_scale);
+      const float factor = std::log1p(far) * args.temperature + 1;
+      for (int64_t h = 0; h < heads; ++h) isa.scale(factor, f32_at(args.x, t, h), dim);
+    }
+  });
+}
+
 void scale(const RowTable& isa, Stream& stream, const ScaleArgs& args) {
   const Shapes n = check(args);
   const int64_t dim = n["dim"];

@@ -202,6 +202,30 @@ void add(Stream& /*stream*/, const AddArgs& args) {
   }
 }
 
+void copy(Stream& /*stream*/, const CopyArgs& args) {
+  const Shapes n = check(args);
+  const bool three = args.x.rank == 3;
+  for (int64_t t = 0; t < n["tokens"]; ++t) {
+    for (int64_t h = 0; h < (three ? n["heads"] : 1); ++h) {
+      const int64_t from = three ? at(args.x, t, h) : at(args.x, t);
+      const int64_t to = three ? at(args.out, t, h) : at(args.out, t);
+      for (int64_t i = 0; i < n["dim"]; ++i) store(args.out, to + i, load(args.x, from + i));
+    }
+  }
+}
+
+void temper(Stream& /*stream*/, const TemperArgs& args) {
+  const Shapes n = check(args);
+  for (int64_t t = 0; t < n["tokens"]; ++t) {
+    const float far = std::floor((static_cast<float>(args.positions[t]) + 1) / args.floor_scale);
+    const float factor = std::log1p(far) * args.temperature + 1;
+    for (int64_t h = 0; h < n["heads"]; ++h) {
+      for (int64_t i = 0; i < n["head_dim"]; ++i)
+        store(args.x, at(args.x, t, h, i), load(args.x, at(args.x, t, h, i)) * factor);
+    }
+  }
+}
+
 void scale(Stream& /*stream*/, const ScaleArgs& args) {
   const Shapes n = check(args);
   for (int64_t t = 0; t < n["tokens"]; ++t) {
@@ -282,6 +306,8 @@ const Kernels& ref_kernels() {
       .add = add,
       .gather_rows = gather_rows,
       .softcap = softcap,
+      .copy = copy,
+      .temper = temper,
       .scale = scale,
       .scale_rows = scale_rows,
       .head_linear = head_linear,

@@ -139,7 +139,8 @@ void expert_sum(Stream& /*stream*/, const ExpertSumArgs& args) {
       float sum = args.accumulate ? load(args.out, at(args.out, t, i)) : 0;
       for (int64_t c = t * args.top_k; c < (t + 1) * args.top_k; ++c) {
         CHECK(args.place[c] >= 0 && args.place[c] < n["assignments"], args.place[c], n["assignments"]);
-        sum += args.weights[c] * load(args.x, at(args.x, args.place[c], i));
+        const float weight = args.weights != nullptr ? args.weights[c] : 1;
+        sum += weight * load(args.x, at(args.x, args.place[c], i));
       }
       store(args.out, at(args.out, t, i), sum);
     }
