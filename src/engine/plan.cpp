@@ -61,18 +61,17 @@ class Planner {
     return plan;
   }
 
-  // Of recurrent layers: states of running sequences take at most half of the cache's share, snapshots a
-  // quarter more, unless they are told otherwise.
+  // Of recurrent layers: states of running sequences take at most an eighth of the memory, snapshots a sixteenth
+  // unless they are told otherwise.
   void share_states(EnginePlan& plan) const {
     const int64_t slot = plan.run.states.slot_bytes();
     if (slot == 0) return;
-    const int64_t share = options_.cache_bytes > 0 ? options_.cache_bytes : limit_.bytes / 4;
-    plan.sequences = static_cast<int>(std::clamp<int64_t>(share / 2 / slot, 1, plan.sequences));
+    plan.sequences = static_cast<int>(std::clamp<int64_t>(limit_.bytes / 8 / slot, 1, plan.sequences));
     if (!options_.prefix_caching) return;
     constexpr int64_t kFew = 64;
     constexpr int64_t kOfEach = 4;  // snapshots a sequence
     const int64_t asked = options_.snapshot_bytes / slot;
-    const int64_t usual = std::min(std::max(kFew, kOfEach * plan.sequences), share / 4 / slot);
+    const int64_t usual = std::min(std::max(kFew, kOfEach * plan.sequences), limit_.bytes / 16 / slot);
     plan.snapshots =
         static_cast<int>(std::min<int64_t>(options_.snapshot_bytes >= 0 ? asked : usual, 1 << 24));
   }

@@ -2,12 +2,8 @@
 // prefix cache, backend. And what it owes its callers: cancellation, limits, stop tokens, log-probabilities.
 #include "engine/engine.h"
 
-#include <gtest/gtest.h>
-
-#include <future>
-
 #include "engine/logprobs.h"
-#include "tests/engine/goldens.h"
+#include "tests/engine/asks.h"
 
 namespace heed {
 namespace {
@@ -17,52 +13,6 @@ constexpr bool kSanitized = true;  // many times slower: fewer requests
 #else
 constexpr bool kSanitized = false;
 #endif
-const std::string kBard = std::string(HEED_SOURCE_DIR) + "/models/bard";
-
-// Collects the events of one request.
-struct Listener {
-  std::vector<int> ids;
-  std::vector<Event> events;
-  std::promise<Finish> promise;
-  std::function<void(const Event&)> callback() {
-    return [this](const Event& event) {
-      if (event.id >= 0) ids.push_back(event.id);
-      events.push_back(event);
-      if (event.finish) promise.set_value(*event.finish);
-    };
-  }
-};
-
-std::unique_ptr<Engine> start(const std::string& folder, EngineOptions options) {
-  options.runner.dtype = "float32";
-  return Engine::start(open_checkpoint(folder).value(), options).value();
-}
-
-struct Ask {
-  std::vector<int> prompt;
-  int max_tokens = 16;
-  float temperature = 0;
-  uint64_t seed = 0;
-};
-
-std::vector<std::vector<int>> run_all(Engine& engine, const std::vector<Ask>& asks, bool reversed = false) {
-  std::vector<Listener> listeners(asks.size());
-  for (size_t n = 0; n < asks.size(); ++n) {
-    const size_t i = reversed ? asks.size() - 1 - n : n;
-    Request r{.prompt = asks[i].prompt,
-              .sampling = {.temperature = asks[i].temperature, .seed = asks[i].seed},
-              .max_tokens = asks[i].max_tokens,
-              .on_event = listeners[i].callback()};
-    EXPECT_TRUE(engine.submit(std::move(r)).ok());
-  }
-  std::vector<std::vector<int>> all;
-  for (Listener& listener : listeners) {
-    EXPECT_EQ(listener.promise.get_future().get(), Finish::kLength);
-    all.push_back(listener.ids);
-  }
-  return all;
-}
-
 // Prompts of many lengths; some share a beginning, some are sampled.
 std::vector<Ask> asks_for(const std::vector<int>& text, int count) {
   std::vector<Ask> asks;
@@ -152,7 +102,9 @@ TEST_P(EngineModel, answers_do_not_depend_on_preemption) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, EngineModel,
-                         testing::Values("bard", "rnj1", "gemma3_text", "llama_rope3", "qwen2"));
+                         testing::Values("bard", "rnj1", "gemma3_text", "llama_rope3", "qwen2", "qwen3_next",
+                                         "qwen3_5", "minimax", "gemma4_text", "gemma4_moe", "gpt_oss",
+                                         "qwen3_moe"));
 
 TEST(Engine, a_shared_prefix_is_found_and_another_salt_never_finds_it) {
   const auto words = read_json(kBard + "/val_tokens.json").value()["val_tokens"].get<std::vector<int>>();
