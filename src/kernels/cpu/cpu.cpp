@@ -4,6 +4,8 @@
 #include <cpuid.h>
 #endif
 
+#include <algorithm>
+
 #include "kernels/cpu/ops.h"
 
 namespace heed {
@@ -15,6 +17,7 @@ struct Isa {
   const cpu::LinearTable* linear;
   const cpu::AttentionTable* attention;
   const cpu::RowTable* rows;
+  const cpu::RecurrentTable* recurrent;
 };
 
 // __builtin_cpu_supports also asks whether the operating system saves the registers.
@@ -40,6 +43,8 @@ bool bf16_pays() {
   return __builtin_cpu_is("amd");
 }
 #endif
+
+cpu::RecurrentIsa recurrent_of(const Isa& isa) { return {*isa.recurrent, *isa.rows}; }
 
 template <const Isa* kIsa>
 const Kernels& kernels_of() {
@@ -75,17 +80,25 @@ const Kernels& kernels_of() {
       .moe_sort = cpu::moe_sort,
       .expert_linear = [](Stream& s, const ExpertLinearArgs& a) { cpu::expert_linear(*kIsa->linear, s, a); },
       .expert_sum = [](Stream& s, const ExpertSumArgs& a) { cpu::expert_sum(*kIsa->rows, s, a); },
-      .short_conv = cpu::short_conv,
-      .linear_attention = cpu::linear_attention,
-      .gated_delta = cpu::gated_delta,
-      .delta_gates = cpu::delta_gates,
-      .scratch_bytes = [](const StepSize& size) { return cpu::linear_scratch_bytes(*kIsa->linear, size); },
+      .short_conv = [](Stream& s, const ShortConvArgs& a) { cpu::short_conv(recurrent_of(*kIsa), s, a); },
+      .linear_attention =
+          [](Stream& s, const LinearAttentionArgs& a) { cpu::linear_attention(recurrent_of(*kIsa), s, a); },
+      .gated_delta = [](Stream& s, const GatedDeltaArgs& a) { cpu::gated_delta(recurrent_of(*kIsa), s, a); },
+      .delta_gates = [](Stream& s, const DeltaGatesArgs& a) { cpu::delta_gates(*kIsa->recurrent, s, a); },
+      .scratch_bytes =
+          [](const StepSize& size) {
+            return std::max({cpu::linear_scratch_bytes(*kIsa->linear, size), cpu::moe_scratch_bytes(size),
+                             cpu::recurrent_scratch_bytes(size)});
+          },
   };
   return kernels;
 }
 
-#define ISA(name, available, table) \
-  { name, available, &cpu::linear_##table, &cpu::attention_##table, &cpu::rows_##table }
+#define ISA(name, available, table)                                                     \
+  {                                                                                     \
+    name, available, &cpu::linear_##table, &cpu::attention_##table, &cpu::rows_##table, \
+        &cpu::recurrent_##table                                                         \
+  }
 constexpr Isa kBaseline = ISA(
     "baseline", [] { return true; }, baseline);
 #if defined(__x86_64__)

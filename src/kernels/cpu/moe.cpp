@@ -167,4 +167,9 @@ void expert_sum(const RowTable& isa, Stream& stream, const ExpertSumArgs& args) 
   });
 }
 
+int64_t moe_scratch_bytes(const StepSize& size) {
+  constexpr int64_t kScores = 3;  // scores, values and, at most, groups' worths
+  return size.threads * kScores * size.products * size_of(DType::kF32);
+}
+
 }  // namespace heed::cpu

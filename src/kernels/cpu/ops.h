@@ -30,16 +30,22 @@ void moe_route(const RowTable& isa, Stream& stream, const MoeRouteArgs& args);
 void moe_sort(Stream& stream, const MoeSortArgs& args);
 void expert_sum(const RowTable& isa, Stream& stream, const ExpertSumArgs& args);
 
-void short_conv(Stream& stream, const ShortConvArgs& args);
-void linear_attention(Stream& stream, const LinearAttentionArgs& args);
-void gated_delta(Stream& stream, const GatedDeltaArgs& args);
-void delta_gates(Stream& stream, const DeltaGatesArgs& args);
+struct RecurrentIsa {
+  const RecurrentTable& recurrent;
+  const RowTable& rows;  // for what goes into slots and comes out of them
+};
+void short_conv(const RecurrentIsa& isa, Stream& stream, const ShortConvArgs& args);
+void linear_attention(const RecurrentIsa& isa, Stream& stream, const LinearAttentionArgs& args);
+void gated_delta(const RecurrentIsa& isa, Stream& stream, const GatedDeltaArgs& args);
+void delta_gates(const RecurrentTable& isa, Stream& stream, const DeltaGatesArgs& args);
 
 void flash(const AttentionTable& isa, Stream& stream, const AttentionArgs& args);
 std::string flash_why_not(const AttentionNeeds& needs);
 
 // Bytes that a call takes for itself at most.
 int64_t linear_scratch_bytes(const LinearTable& isa, const StepSize& size);
+int64_t moe_scratch_bytes(const StepSize& size);
+int64_t recurrent_scratch_bytes(const StepSize& size);
 int64_t flash_scratch_bytes(const AttentionTable& isa, const AttentionNeeds& needs, const StepSize& size);
 
 }  // namespace heed::cpu

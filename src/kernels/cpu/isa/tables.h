@@ -90,10 +90,52 @@ struct RowTable {
                        int64_t n);
 };
 
+// Consecutive tokens of one sequence through one head, and some columns of the head's state, which is left as
+// it is after the last of them.
+struct HeadPart {
+  const float *q, *k, *v;                            // of the first token; v of the first column
+  float* out;                                        // likewise
+  int64_t q_stride, k_stride, v_stride, out_stride;  // between tokens
+  float* state;                                      // [k_dim, columns]
+  int64_t state_stride;                              // between its rows
+  int64_t tokens, k_dim, columns;
+};
+
+struct LinearAttentionPart {
+  HeadPart head;
+  float slope, scale;
+};
+
+struct GatedDeltaPart {
+  HeadPart head;
+  const float *decay, *beta;  // of the first token
+  int64_t decay_stride, beta_stride;
+};
+
+// One token's convolution of some channels.
+struct ConvPart {
+  const float* const* rows;  // [width] -> [channels]: the last tokens, this one last
+  const float* taps;         // [width, channels], rows tap_stride apart
+  const float* bias;         // [channels], or none
+  float* out;                // [channels]
+  int64_t tap_stride, channels;
+  int64_t width;
+  bool silu;
+};
+
+struct RecurrentTable {
+  int columns;  // of a state that many tokens pass: what lies in L1
+  void (*linear_attention)(const LinearAttentionPart&);
+  void (*gated_delta)(const GatedDeltaPart&);  // at least one token
+  void (*delta_gates)(const float* a_log, const float* dt_bias, float* a, float* b, int64_t n);
+  void (*short_conv)(const ConvPart&);
+};
+
 #define HEED_ISA_TABLES(isa)                   \
   extern const LinearTable linear_##isa;       \
   extern const AttentionTable attention_##isa; \
-  extern const RowTable rows_##isa;
+  extern const RowTable rows_##isa;            \
+  extern const RecurrentTable recurrent_##isa;
 
 HEED_ISA_TABLES(baseline)
 #if defined(__x86_64__)
