@@ -70,7 +70,14 @@ void ThreadPool::run_on(int parts, const std::function<void(int)>& part) {
   }
   wake_.notify_all();
   part(0);
-  while (busy_.load(std::memory_order_acquire) != 0) pause();
+  // Where processors are shared, a worker may be waiting for this one.
+  for (int spin = 0; busy_.load(std::memory_order_acquire) != 0; ++spin) {
+    if (spin < kSpins) {
+      pause();
+    } else {
+      std::this_thread::yield();
+    }
+  }
 }
 
 void ThreadPool::parallel_for(int64_t count, int64_t grain,

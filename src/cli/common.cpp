@@ -7,6 +7,7 @@
 #include <random>
 
 #include "cli/commands.h"
+#include "model/plugin.h"
 
 namespace heed {
 namespace {
@@ -34,6 +35,17 @@ class ProgressBar {
 
 void add_model_options(CLI::App& app, ModelOptions& options) {
   app.add_option("MODEL", options.model, "Folder of a Hugging Face checkpoint")->required();
+  app.add_option_function<std::vector<std::string>>(
+         "--plugin",
+         [](const std::vector<std::string>& paths) {
+           for (const std::string& path : paths) {
+             const Result<std::string> line = load_plugin(path);
+             if (!line.ok()) throw CLI::ValidationError("--plugin", line.error().message);
+             std::fprintf(stderr, "heed: %s\n", line->c_str());
+           }
+         },
+         "Shared library that adds mixers or models")
+      ->type_name("FILE");
   RunnerOptions& r = options.runner;
   app.add_option("--dtype", r.dtype, "Arithmetic of linear layers and the cache: auto, float32 or bfloat16")
       ->check(CLI::IsMember({"auto", "float32", "bfloat16"}))

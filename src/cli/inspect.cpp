@@ -42,17 +42,23 @@ std::string describe_ffn(const LayerSpec& layer) {
   return text;
 }
 
+// Layers that are alike share a line.
 void print_layers(const ModelSpec& spec) {
-  for (size_t first = 0; first < spec.layers.size();) {  // equal neighbours share a line
-    const LayerSpec& layer = spec.layers[first];
-    size_t last = first;
-    while (last + 1 < spec.layers.size() && spec.layers[last + 1] == layer) ++last;
-    std::printf("  layer %zu", first);
-    if (last > first) std::printf("-%zu", last);
-    std::printf(": %s; %s\n", mixer_of(layer.mixer).describe(layer.mixer).c_str(),
-                describe_ffn(layer).c_str());
-    first = last + 1;
+  std::vector<std::pair<std::string, std::vector<int>>> kinds;
+  for (int i = 0; i < static_cast<int>(spec.layers.size()); ++i) {
+    const LayerSpec& layer = spec.layers[i];
+    const std::string text = mixer_of(layer.mixer).describe(layer.mixer) + "; " + describe_ffn(layer);
+    const auto kind =
+        std::find_if(kinds.begin(), kinds.end(), [&](const auto& k) { return k.first == text; });
+    if (kind == kinds.end()) {
+      kinds.push_back({text, {i}});
+    } else {
+      kind->second.push_back(i);
+    }
   }
+  for (const auto& [text, layers] : kinds)
+    std::printf("  %s %s: %s\n", layers.size() > 1 ? "layers" : "layer", ranges(layers).c_str(),
+                text.c_str());
 }
 
 void print_cache(const RunPlan& plan) {
@@ -92,12 +98,33 @@ void print_plan(const RunPlan& plan) {
               size_text(plan.weight_bytes + plan.cache_bytes + plan.states.slot_bytes()).c_str());
 }
 
+int64_t bytes_of(const std::vector<StateTensor>& layer, DType dtype) {
+  int64_t bytes = 0;
+  for (const StateTensor& state : layer) {
+    int64_t elements = 1;
+    for (const int64_t size : state.shape) elements *= size;
+    bytes += elements * size_of(dtype);
+  }
+  return bytes;
+}
+
 OrderedJson plan_json(const EnginePlan& plan) {
   OrderedJson memory;
   for (const MemoryPlan::Part& part : plan.memory.parts()) {
     std::string key = part.name;
     std::replace(key.begin(), key.end(), ' ', '_');
     memory[key + "_bytes"] = part.bytes;
+  }
+  OrderedJson groups = OrderedJson::array();
+  for (const CacheGroup& group : plan.run.layout.groups) {
+    groups.push_back({{"layers", group.layers.size()},
+                      {"mask", describe(group.kv.mask)},
+                      {"token_bytes", group.token_bytes},
+                      {"block_tokens", group.block_tokens}});
+  }
+  OrderedJson states = OrderedJson::array();
+  for (const std::vector<StateTensor>& layer : plan.run.states.layers) {
+    if (!layer.empty()) states.push_back(bytes_of(layer, plan.run.states.dtype));
   }
   return {{"max_model_len", plan.run.max_len},
           {"step_tokens", plan.run.step_tokens},
@@ -107,8 +134,11 @@ OrderedJson plan_json(const EnginePlan& plan) {
           {"pages", plan.run.pages},
           {"page_bytes", plan.run.layout.page_bytes},
           {"token_bytes", bytes_per_token(plan.run.layout)},
+          {"sequence_pages", plan.sequence_pages},
           {"state_bytes", plan.run.states.slot_bytes()},
           {"state_snapshots", plan.snapshots},
+          {"groups", groups},
+          {"layer_state_bytes", states},
           {"memory", memory},
           {"total_bytes", plan.memory.total()},
           {"available_bytes", plan.memory.limit.bytes},
@@ -141,7 +171,7 @@ Status show_plan(const InspectOptions& o, const Checkpoint& checkpoint) {
 }
 
 Status inspect(const InspectOptions& o) {
-  const Checkpoint checkpoint = TRY(open_checkpoint(o.model.model));
+  const Checkpoint checkpoint = TRY(open_checkpoint(o.model.model, TensorFiles::kOptional));
   if (o.plan || o.json) return show_plan(o, checkpoint);
   const RunPlan plan = TRY(plan_run(checkpoint, o.model.runner));
   const ModelSpec& spec = checkpoint.spec;
@@ -161,6 +191,10 @@ Command add_inspect(CLI::App& app) {
   auto o = std::make_shared<InspectOptions>();
   add_model_options(*command, o->model);
   add_engine_options(*command, o->engine);
+  command
+      ->add_option("--memory", o->engine.memory_bytes,
+                   "Bytes of memory to plan for, such as 80G (default: what this machine has)")
+      ->transform(CLI::AsSizeValue(false));
   command->add_flag("--plan", o->plan, "The memory that serving takes, part by part, and what fits");
   command->add_flag("--json", o->json, "The plan as one JSON object");
   return {command, [o] { return inspect(*o); }};

@@ -29,7 +29,8 @@ struct EngineOptions {
   int max_sequences = 256;  // --max-num-seqs: running at a time
   int max_queue = 4096;     // waiting at a time; more are refused
   bool prefix_caching = true;
-  int64_t cache_bytes = 0;  // --kv-cache-memory; 0: what all sequences could hold, up to a quarter of memory
+  int64_t cache_bytes = 0;   // --kv-cache-memory; 0: what all sequences could hold, up to a quarter of memory
+  int64_t memory_bytes = 0;  // to plan for; 0: what there is
   int64_t snapshot_bytes = -1;  // --state-snapshot-memory, of recurrent layers; -1: see plan_engine
   int64_t request_bytes = 0;    // what all requests together may hold besides pages; 0: see plan_engine
   int max_logprobs = 20;        // most that a request may ask for

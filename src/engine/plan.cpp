@@ -12,7 +12,9 @@ constexpr int64_t kLeastRequestBytes = int64_t{128} << 20;
 class Planner {
  public:
   Planner(const Checkpoint& checkpoint, const EngineOptions& options, RunPlan run)
-      : spec_(checkpoint.spec), options_(options), run_(std::move(run)), limit_(memory_limit()) {}
+      : spec_(checkpoint.spec), options_(options), run_(std::move(run)), limit_(memory_limit()) {
+    if (options.memory_bytes > 0) limit_ = {.bytes = options.memory_bytes, .source = "as told"};
+  }
 
   Result<EnginePlan> plan() {
     const bool longest = options_.runner.max_len == kLongestThatFits;
@@ -61,8 +63,8 @@ class Planner {
     return plan;
   }
 
-  // Of recurrent layers: states of running sequences take at most an eighth of the memory, snapshots a sixteenth
-  // unless they are told otherwise.
+  // Of recurrent layers: states of running sequences take at most an eighth of the memory, snapshots a
+  // sixteenth unless they are told otherwise.
   void share_states(EnginePlan& plan) const {
     const int64_t slot = plan.run.states.slot_bytes();
     if (slot == 0) return;

@@ -77,6 +77,27 @@ Result<DType> state_dtype(const std::string& name) {
   return invalid("state dtype \"" + name + "\"; float32 or bfloat16 is expected");
 }
 
+Status count_weights(const Checkpoint& checkpoint, RunPlan& plan) {
+  Footprint all = expected_footprint(checkpoint.spec, plan.compute);
+  plan.weight_bytes = all.mapped + all.owned;
+  if (checkpoint.has_weights()) {
+    all = {};
+    plan.weight_bytes = 0;
+    Weights shapes;
+    const auto has = [&](std::string_view name) { return checkpoint.shard_of.contains(std::string(name)); };
+    for (const TensorNeed& need : needed_tensors(checkpoint.spec, shapes, has)) {
+      const Tensor stored = TRY(checkpoint.shards[checkpoint.shard_of.at(need.name)].tensor(need.name));
+      const Footprint bytes = footprint(need, stored, plan.compute);
+      plan.weight_bytes += stored.bytes();
+      all.mapped += bytes.mapped;
+      all.owned += bytes.owned;
+    }
+  }
+  plan.mapped_bytes = all.mapped;
+  plan.owned_bytes = all.owned;
+  return {};
+}
+
 }  // namespace
 
 std::string attention_name(const RunPlan& plan) {
@@ -87,7 +108,7 @@ std::string attention_name(const RunPlan& plan) {
 }
 
 Result<RunPlan> plan_run(const Checkpoint& checkpoint, const RunnerOptions& options) {
-  TRY(check_tensors(checkpoint));
+  if (checkpoint.has_weights()) TRY(check_tensors(checkpoint));
   const ModelSpec& spec = checkpoint.spec;
   RunPlan plan;
   plan.compute = TRY(compute_dtype(checkpoint, options.dtype));
@@ -111,15 +132,7 @@ Result<RunPlan> plan_run(const Checkpoint& checkpoint, const RunnerOptions& opti
   if (!set_length(plan, length))
     return limit_reached("a cache for " + std::to_string(length) + " tokens does not fit memory");
 
-  Weights shapes;
-  const auto has = [&](std::string_view name) { return checkpoint.shard_of.contains(std::string(name)); };
-  for (const TensorNeed& need : needed_tensors(spec, shapes, has)) {
-    const Tensor stored = TRY(checkpoint.shards[checkpoint.shard_of.at(need.name)].tensor(need.name));
-    const Footprint bytes = footprint(need, stored, plan.compute);
-    plan.weight_bytes += stored.bytes();
-    plan.mapped_bytes += bytes.mapped;
-    plan.owned_bytes += bytes.owned;
-  }
+  TRY(count_weights(checkpoint, plan));
   return plan;
 }
 

@@ -50,11 +50,12 @@ Status add_indexed_shards(Checkpoint& checkpoint, const std::string& index_path)
   return {};
 }
 
-Status open_tensors(Checkpoint& checkpoint) {
+Status open_tensors(Checkpoint& checkpoint, TensorFiles files) {
   const std::string single = checkpoint.folder + "/model.safetensors";
   const std::string index = checkpoint.folder + "/" + kIndexName;
   if (file_exists(single)) return add_shard(checkpoint, single);
   if (file_exists(index)) return add_indexed_shards(checkpoint, index);
+  if (files == TensorFiles::kOptional) return {};
   return not_found(checkpoint.folder + ": neither model.safetensors nor " + kIndexName + " is there");
 }
 
@@ -91,9 +92,15 @@ Result<GenerationConfig> read_generation(const std::string& folder, const Config
   return g;
 }
 
+// Multimodal configurations may name it with the text model's.
+std::string dtype_of(const Config& c) {
+  const Config text = c.is_object("text_config") ? c.at("text_config") : c;
+  return c.text("dtype", c.text("torch_dtype", text.text("dtype", text.text("torch_dtype", ""))));
+}
+
 }  // namespace
 
-Result<Checkpoint> open_checkpoint(const std::string& folder) {
+Result<Checkpoint> open_checkpoint(const std::string& folder, TensorFiles files) {
   if (!is_directory(folder))
     return not_found(folder + ": not a folder; a checkpoint folder with config.json is expected");
   Checkpoint checkpoint{.folder = folder};
@@ -101,9 +108,9 @@ Result<Checkpoint> open_checkpoint(const std::string& folder) {
   const Json document = TRY(read_json(path));
   checkpoint.spec = TRY(read_spec(document, path, &checkpoint.architecture));
   const Config config(document, path);
-  checkpoint.dtype = config.text("dtype", config.text("torch_dtype", ""));
+  checkpoint.dtype = dtype_of(config);
   checkpoint.generation = TRY(read_generation(folder, config, checkpoint.spec.vocab));
-  TRY(open_tensors(checkpoint));
+  TRY(open_tensors(checkpoint, files));
   return checkpoint;
 }
 

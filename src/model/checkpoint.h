@@ -31,17 +31,23 @@ struct Checkpoint {
   std::vector<Safetensors> shards;
   std::map<std::string, int> shard_of;  // tensor name -> index into shards
 
+  bool has_weights() const { return !shards.empty(); }
   const SafetensorsEntry& entry(const std::string& name) const {
     return shards[shard_of.at(name)].entries().at(name);
   }
 };
 
-// Errors name the file and what is wrong with it.
-Result<Checkpoint> open_checkpoint(const std::string& folder);
+// Errors name the file and what is wrong with it. kOptional: a folder with a config.json alone will do, to
+// plan with.
+enum class TensorFiles : uint8_t { kRequired, kOptional };
+Result<Checkpoint> open_checkpoint(const std::string& folder, TensorFiles files = TensorFiles::kRequired);
 
 // The spec of a config.json: finds the architecture, has its model file describe it, and checks what every
 // spec must satisfy. `what` names the document in errors.
 Result<ModelSpec> read_spec(const Json& config, const std::string& what, std::string* architecture = nullptr);
+
+// Makes a model known, or takes the place of the one that is known by this name.
+void register_model(std::string_view architecture, Describe describe);
 
 // Registered architecture names, sorted.
 std::vector<std::string> architectures();

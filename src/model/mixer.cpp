@@ -29,15 +29,15 @@ struct NameOf {
 
 std::string_view mixer_name(const MixerSpec& spec) { return std::visit(NameOf(), spec); }
 
-const Mixer* find_mixer(std::string_view name) {
+std::shared_ptr<const Mixer> find_mixer(std::string_view name) {
   const auto found = registry().find(name);
-  return found == registry().end() ? nullptr : found->second.get();
+  return found == registry().end() ? nullptr : found->second;
 }
 
 const Mixer& mixer_of(const MixerSpec& spec) {
-  const Mixer* mixer = find_mixer(mixer_name(spec));
-  CHECK(mixer != nullptr, mixer_name(spec), "is not registered");
-  return *mixer;
+  const auto found = registry().find(mixer_name(spec));
+  CHECK(found != registry().end(), mixer_name(spec), "is not registered");
+  return *found->second;
 }
 
 void register_mixer(std::string_view name, std::shared_ptr<const Mixer> mixer) {

@@ -62,7 +62,7 @@ class Mixer {
 // "gated_delta", or the custom spec's own.
 std::string_view mixer_name(const MixerSpec& spec);
 // nullptr if there is none of that name.
-const Mixer* find_mixer(std::string_view name);
+std::shared_ptr<const Mixer> find_mixer(std::string_view name);
 const Mixer& mixer_of(const MixerSpec& spec);  // which must be registered
 
 // Adds a mixer, or takes the place of the one that has the name. Not while an engine runs.

@@ -82,8 +82,8 @@ class LinearAttentionMixer : public Mixer {
   std::string describe(const MixerSpec& spec) const override {
     const LinearAttentionSpec& a = of(spec);
     std::ostringstream text;
-    text << "linear attention " << a.heads << " heads of " << a.head_dim << ", slopes " << a.slopes.front()
-         << " to " << a.slopes.back() << ", rope " << heed::describe(a.rope);
+    text << "linear attention " << a.heads << " heads of " << a.head_dim << ", rope "
+         << heed::describe(a.rope);
     return text.str();
   }
 

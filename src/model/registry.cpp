@@ -24,7 +24,7 @@ Status check_spec(const ModelSpec& spec, const std::string& what) {
   for (size_t i = 0; i < spec.layers.size(); ++i) {
     const LayerSpec& layer = spec.layers[i];
     const std::string where = what + ": layer " + std::to_string(i) + ": ";
-    const Mixer* mixer = find_mixer(mixer_name(layer.mixer));
+    const std::shared_ptr<const Mixer> mixer = find_mixer(mixer_name(layer.mixer));
     if (mixer == nullptr)
       return unsupported(where + "no mixer is registered as " + std::string(mixer_name(layer.mixer)));
     const std::string reason = why_not(mixer->needs(layer.mixer).kv.mask);
@@ -40,6 +40,10 @@ Registration::Registration(std::initializer_list<std::string_view> names, Descri
     const bool fresh = registry().emplace(std::string(name), describe).second;
     CHECK(fresh, name, "registered twice");
   }
+}
+
+void register_model(std::string_view architecture, Describe describe) {
+  registry().insert_or_assign(std::string(architecture), describe);
 }
 
 std::vector<std::string> architectures() {

@@ -202,6 +202,21 @@ Footprint footprint(const TensorNeed& need, const Tensor& stored, DType compute)
   return bytes;
 }
 
+Footprint expected_footprint(const ModelSpec& spec, DType compute) {
+  Footprint bytes;
+  Weights unused;
+  for (const TensorNeed& need : needed_tensors(spec, unused)) {
+    int64_t elements = 1;
+    for (const int64_t size : need.shape) elements = checked_mul(elements, size).value_or(INT64_MAX / 8);
+    const bool matrix = need.kind == TensorNeed::kMatrix;
+    int64_t& sum = matrix ? bytes.mapped : bytes.owned;
+    const int64_t size =
+        checked_mul(elements, size_of(matrix ? compute : DType::kF32)).value_or(INT64_MAX / 2);
+    sum = checked_add(sum, size).value_or(INT64_MAX / 2);
+  }
+  return bytes;
+}
+
 Status check_tensors(const Checkpoint& checkpoint) {
   Weights unused;
   std::set<std::string, std::less<>> wanted;

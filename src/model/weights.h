@@ -121,6 +121,10 @@ struct Footprint {
 };
 Footprint footprint(const TensorNeed& need, const Tensor& stored, DType compute);
 
+// The weights' bytes where the checkpoint has no tensor files: matrices in `compute`, used where they are
+// mapped.
+Footprint expected_footprint(const ModelSpec& spec, DType compute);
+
 // Checks names, shapes and dtypes against the files' headers; touches no tensor.
 Status check_tensors(const Checkpoint& checkpoint);
 

@@ -1,0 +1,62 @@
+#include "model/plugin.h"
+
+#include <dlfcn.h>
+
+#include <algorithm>
+
+#include "model/checkpoint.h"
+
+namespace heed {
+namespace {
+
+// What the plug-in under way has added: install() is a plain function and has nowhere else to put it.
+std::string* added = nullptr;
+
+void note(std::string_view what, std::string_view name) {
+  if (!added->empty()) *added += ", ";
+  *added += std::string(what) + " " + std::string(name);
+}
+
+void add_mixer(std::string_view name, std::shared_ptr<const Mixer> mixer) {
+  note(find_mixer(name) != nullptr ? "replaces mixer" : "adds mixer", name);
+  register_mixer(name, std::move(mixer));
+}
+
+void add_model(std::string_view architecture, Describe describe) {
+  const std::vector<std::string> known = architectures();
+  const bool is_known = std::find(known.begin(), known.end(), architecture) != known.end();
+  note(is_known ? "replaces model" : "adds model", architecture);
+  register_model(architecture, describe);
+}
+
+}  // namespace
+
+Result<std::string> load_plugin(const std::string& path) {
+  // A name without a slash would be looked for where the system keeps its libraries.
+  const std::string file = path.find('/') == std::string::npos ? "./" + path : path;
+  void* library = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr)
+    return invalid("plug-in " + path + ": " + ::dlerror());  // NOLINT(concurrency-mt-unsafe)
+  const auto* plugin = static_cast<const Plugin*>(::dlsym(library, "heed_plugin"));
+  const auto refuse = [&](const std::string& why) {
+    ::dlclose(library);
+    return invalid("plug-in " + path + ": " + why);
+  };
+  if (plugin == nullptr) return refuse("has no heed_plugin; a library made with HEED_PLUGIN is expected");
+  if (plugin->version != kPluginVersion) {
+    return refuse("is made for version " + std::to_string(plugin->version) +
+                  " of the interface; this program has " + std::to_string(kPluginVersion));
+  }
+  if (std::string_view(plugin->compiler) != kPluginCompiler) {
+    return refuse("was compiled by " + std::string(plugin->compiler) + "; this program by " +
+                  kPluginCompiler);
+  }
+  std::string list;
+  added = &list;
+  plugin->install({.add_mixer = add_mixer, .add_model = add_model});
+  added = nullptr;
+  return "plug-in " + std::string(plugin->name) + " (" + path +
+         "): " + (list.empty() ? "adds nothing" : list);
+}
+
+}  // namespace heed
