@@ -53,6 +53,11 @@ bool Config::is_object(std::string_view key) const {
   return value != nullptr && value->is_object();
 }
 
+bool Config::is_list(std::string_view key) const {
+  const Json* value = find(key);
+  return value != nullptr && value->is_array();
+}
+
 bool Config::has_objects() const {
   for (const Json& value : *object_) {
     if (value.is_object()) return true;

@@ -23,6 +23,7 @@ class Config {
   bool has(std::string_view key) const { return find(key) != nullptr; }
   bool mentions(std::string_view key) const { return object_->contains(key); }  // even as null
   bool is_object(std::string_view key) const;
+  bool is_list(std::string_view key) const;
   bool has_objects() const;  // some field is an object
   // The object under `key`; an empty one if absent (then its fields are absent too).
   Config at(std::string_view key) const;

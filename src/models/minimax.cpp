@@ -55,9 +55,10 @@ Residual residual(const Config& c, const std::string& original, const std::strin
 MoeSpec moe(const Config& c, int layer) {
   MoeSpec s = experts(c, c.has("num_experts") ? "num_experts" : "num_local_experts", "intermediate_size");
   s.renormalise = true;
-  const std::vector<int> shared = c.ids("shared_intermediate_size");
-  if (!shared.empty())
-    s.shared_inner = shared.size() == 1 ? shared[0] : shared.at(std::min<size_t>(layer, shared.size() - 1));
+  const std::vector<int> shared =
+      c.ids("shared_intermediate_size");  // one for all layers, or a list by layer
+  const size_t place = c.is_list("shared_intermediate_size") ? layer : 0;
+  if (place < shared.size()) s.shared_inner = shared[place];
   const std::string mode = c.text("shared_moe_mode", "softmax");
   if (mode != "softmax" && mode != "sigmoid")
     c.fail("shared_moe_mode is \"" + mode + "\"; softmax or sigmoid is expected");

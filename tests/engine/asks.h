@@ -9,6 +9,12 @@
 
 namespace heed {
 
+#ifdef HEED_SANITIZED
+inline constexpr bool kSanitized = true;  // many times slower: fewer requests
+#else
+inline constexpr bool kSanitized = false;
+#endif
+
 inline const std::string kBard = std::string(HEED_SOURCE_DIR) + "/models/bard";
 
 // Collects the events of one request.

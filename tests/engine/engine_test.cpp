@@ -8,11 +8,6 @@
 namespace heed {
 namespace {
 
-#ifdef HEED_SANITIZED
-constexpr bool kSanitized = true;  // many times slower: fewer requests
-#else
-constexpr bool kSanitized = false;
-#endif
 // Prompts of many lengths; some share a beginning, some are sampled.
 std::vector<Ask> asks_for(const std::vector<int>& text, int count) {
   std::vector<Ask> asks;

@@ -100,7 +100,8 @@ TEST_P(Hybrid, families_of_requests_hit_nearly_as_often_as_with_a_cache_without_
   int64_t found = 0;
   int64_t possible = 0;
   constexpr int kFamilies = 10;
-  for (int i = 0; i < 200; ++i) {
+  const int count = kSanitized ? 60 : 200;
+  for (int i = 0; i < count; ++i) {
     const int family = (i * 7 + i / kFamilies) % kFamilies;
     const std::vector<int> prompt = joined(random_text(500 + 110 * family, vocab, 100 + family),
                                            random_text(20 + i % 50, vocab, 1000 + i));
@@ -111,7 +112,7 @@ TEST_P(Hybrid, families_of_requests_hit_nearly_as_often_as_with_a_cache_without_
   const double share = static_cast<double>(found) / static_cast<double>(possible);
   std::printf("%s: %lld tokens found of %lld, %.1f %%\n", GetParam(), static_cast<long long>(found),
               static_cast<long long>(possible), 100 * share);
-  EXPECT_GE(share, 0.9);
+  EXPECT_GE(share, kSanitized ? 0.8 : 0.9);  // among few requests the first of each family weigh more
 }
 
 TEST_P(Hybrid, strides_blocks_and_budgets_change_no_token) {
@@ -127,6 +128,7 @@ TEST_P(Hybrid, strides_blocks_and_budgets_change_no_token) {
     for (const int budget : {1, 63, 64, 65, 200}) {
       for (const int block : {16, 64}) {
         if (budget == 1 && block == 64) continue;  // slow, and nothing new
+        if (kSanitized && (budget != 65 || stride != 64)) continue;
         const auto warm =
             engine({.runner = {.snapshot_stride = stride, .block_size = block, .step_tokens = budget},
                     .max_sequences = 3});
@@ -154,7 +156,7 @@ TEST_P(Hybrid, few_snapshots_are_used_again_and_again) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Hybrid, testing::Values("qwen3_next", "qwen3_5", "minimax"));
+INSTANTIATE_TEST_SUITE_P(All, Hybrid, testing::Values("qwen3_next", "qwen3_5", "minimax", "bailing"));
 // Windows and chunks keep only what their masks still see, and are found again nevertheless.
 INSTANTIATE_TEST_SUITE_P(Stateless, Hybrid, testing::Values("gpt_oss", "rnj1", "gemma4_text"));
 
