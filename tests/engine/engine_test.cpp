@@ -17,7 +17,6 @@ constexpr bool kSanitized = true;  // many times slower: fewer requests
 #else
 constexpr bool kSanitized = false;
 #endif
-const std::string kBard = std::string(HEED_SOURCE_DIR) + "/models/bard";
 
 // Collects the events of one request.
 struct Listener {
