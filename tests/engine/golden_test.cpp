@@ -71,7 +71,7 @@ TEST_P(GoldenModel, bfloat16_stays_close_to_the_float32_golden) {
   EXPECT_LE(divergence, amplifies_rounding(GetParam().model, runner->spec()) ? 1.0 : 0.01);
 }
 
-const char* const kModels[] = {"llama_rope3",
+const char* const kGoldens[] = {"llama_rope3",
                                "qwen3",
                                "gemma3_text",
                                "rnj1",
@@ -106,7 +106,7 @@ const char* const kModels[] = {"llama_rope3",
 
 std::vector<Case> all_cases() {
   std::vector<Case> cases;
-  for (const char* model : kModels) {
+  for (const char* model : kGoldens) {
     for (const char* backend : {"ref", "cpu"}) cases.push_back({model, backend});
   }
   return cases;
