@@ -11,9 +11,9 @@ using Mixers = std::map<std::string, std::shared_ptr<const Mixer>, std::less<>>;
 
 Mixers& known_mixers() {
   static Mixers known = {{"attention", attention_mixer()},
-                           {"latent_attention", latent_attention_mixer()},
-                           {"linear_attention", linear_attention_mixer()},
-                           {"gated_delta", gated_delta_mixer()}};
+                         {"latent_attention", latent_attention_mixer()},
+                         {"linear_attention", linear_attention_mixer()},
+                         {"gated_delta", gated_delta_mixer()}};
   return known;
 }
 
