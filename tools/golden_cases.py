@@ -141,7 +141,7 @@ def gated_delta():
         kind=Qwen3_5ForConditionalGeneration, change=qwen3_5_published, rewrite=with_qwen_mtp)
     yield "qwen3_5_moe_vl", Case(
         Qwen3_5MoeConfig(text_config={**text, **MOE, "vocab_size": 367}, vision_config=vision), shards=2,
-        kind=Qwen3_5MoeForConditionalGeneration, change=qwen3_5_published)
+        kind=Qwen3_5MoeForConditionalGeneration, change=qwen3_5_published, rewrite=fused_experts)
 
 
 def qwen3_next_published(config):
@@ -156,6 +156,16 @@ def qwen3_5_published(config):
                 mtp_use_dedicated_embeddings=False,
                 full_attention_interval=text["layer_types"].index("full_attention") + 1)
     return config
+
+
+def fused_experts(tensors, _):
+    """All experts of a layer in two tensors: [experts, 2 * width, hidden] of gates, then ups, and the downs."""
+    rest = {name: tensor for name, tensor in tensors.items() if ".experts." not in name}
+    for at in {name.split(".experts.")[0] + ".experts." for name in tensors if ".experts." in name}:
+        gate, up, down = (torch.stack([tensors[f"{at}{e}.{name}_proj.weight"] for e in range(MOE["num_experts"])])
+                          for name in ("gate", "up", "down"))
+        rest |= {at + "gate_up_proj": torch.cat([gate, up], 1), at + "down_proj": down}
+    return rest
 
 
 def with_qwen_mtp(tensors, _):
