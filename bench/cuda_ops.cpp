@@ -20,7 +20,7 @@ namespace heed::bench {
 namespace {
 
 constexpr int64_t kColdBytes = int64_t{512} << 20;  // read in turn, so that no cache holds the next
-constexpr int kBlock = 16;
+int block_rows = 16;
 
 struct Timing {
   double median, p10, p90;  // seconds a call
@@ -159,7 +159,7 @@ struct Rows {
       }
       keys += rows.back().hi - rows[rows.size() - static_cast<size_t>(tokens)].lo;
       seq_start.push_back(seq_start.back() + tokens);
-      blocks = std::max<int64_t>(blocks, (past + tokens + kBlock - 1) / kBlock);
+      blocks = std::max<int64_t>(blocks, (past + tokens + block_rows - 1) / block_rows);
     }
   }
   std::vector<RowMask> rows;
@@ -179,20 +179,20 @@ void run(Device& device, const AttentionCase& c) {
   for (size_t i = 0; i < table.size(); ++i) table[i] = static_cast<int32_t>(i);
   std::shuffle(table.begin(), table.end(), std::mt19937(3));
   const auto blocks = static_cast<int64_t>(table.size());
-  const DeviceBuffer k = device.random_bf16(blocks * kBlock * c.kv_heads * c.dim);
-  const DeviceBuffer v = device.random_bf16(blocks * kBlock * c.kv_heads * c.dim);
+  const DeviceBuffer k = device.random_bf16(blocks * block_rows * c.kv_heads * c.dim);
+  const DeviceBuffer v = device.random_bf16(blocks * block_rows * c.kv_heads * c.dim);
   const DeviceBuffer q = device.random_f32(tokens * c.heads * c.dim);
   const DeviceBuffer out(tokens * c.heads * c.dim * 2);
   const DeviceBuffer device_table = device.put(table);
   const DeviceBuffer device_rows = device.put(rows.rows);
   const DeviceBuffer seq_start = device.put(rows.seq_start);
-  const AttentionNeeds needs = {c.heads, c.kv_heads, c.dim, c.dim, DType::kBF16, kBlock};
+  const AttentionNeeds needs = {c.heads, c.kv_heads, c.dim, c.dim, DType::kBF16, block_rows};
   AttentionPlan plan = plan_attention(rows.rows, rows.seq_start, cuda_plan_shape(needs, device.cuda()));
   const DeviceBuffer packed = device.put(plan.packed);
   plan.device = packed.data();
   AttentionArgs args = {.q = Tensor(q.data(), DType::kF32, {tokens, c.heads, c.dim}),
-                        .kv = {.k = Tensor(k.data(), DType::kBF16, {blocks, c.kv_heads, kBlock, c.dim}),
-                               .v = Tensor(v.data(), DType::kBF16, {blocks, c.kv_heads, kBlock, c.dim}),
+                        .kv = {.k = Tensor(k.data(), DType::kBF16, {blocks, c.kv_heads, block_rows, c.dim}),
+                               .v = Tensor(v.data(), DType::kBF16, {blocks, c.kv_heads, block_rows, c.dim}),
                                .table = nullptr,
                                .table_stride = rows.blocks},
                         .seq_start = static_cast<const int32_t*>(seq_start.data()),
@@ -284,12 +284,15 @@ int main(int argc, char** argv) {
   using namespace heed::bench;
   CLI::App app{"Times the cuda backend's kernels; JSON lines."};
   std::string filter;
+  int block = 16;
   app.add_option("--filter", filter, "only what has this in its name");
+  app.add_option("--block", block, "rows of a cache block (16)");
   CLI11_PARSE(app, argc, argv);
   if (const std::string reason = cuda_why_not(); !reason.empty()) {
     std::fprintf(stderr, "heed_bench_cuda: %s\n", reason.c_str());
     return 1;
   }
+  block_rows = block;
   Device device;
   device.measure();
   for (const AttentionCase& c : attention_cases()) {

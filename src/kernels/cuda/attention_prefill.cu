@@ -2,8 +2,9 @@
 // cores.
 //
 // A block runs one unit at a time: 64 packed rows for each of kGroups warpgroups, over tiles of kKeys keys
-// from an absolute multiple on. One more warp has the tensor copy engine fill a ring of two tiles of keys and
-// of values, page by page. A warpgroup keeps two products in flight and computes weights meanwhile:
+// from an absolute multiple on. One more warpgroup brings the data: two warps have the tensor copy engine
+// fill rings of two tiles of keys and of values, page by page; the others round the next unit's queries. A
+// computing warpgroup keeps two products in flight and computes weights meanwhile:
 //
 //   tensor cores:  Q K(j+1)^T,  P(j) V(j)           | Q K(j+2)^T, ...
 //   the others:    .........    P(j+1) = softmax of | ...
@@ -26,30 +27,47 @@ using ptx::shared;
 constexpr int kGroupThreads = 128;  // of a warpgroup
 constexpr int kGroupRows = 64;
 constexpr int kStages = 2;
-constexpr int kAtom = 64;        // columns of a tile in shared memory
-constexpr int kAtomBytes = 128;  // of its rows
+constexpr int kPackets = 2;
+// Queries, keys and values in shared memory are made of atoms: 8 rows of 64 columns, 128 bytes each. A tile
+// of keys has all atoms of its first 8 rows, then those of the next 8: a page of 16 rows is then one piece,
+// which the copy engine writes with one instruction. It takes about as long for a small one as for a large
+// one.
+constexpr int kAtom = 64;     // columns
+constexpr int kAtomRows = 8;  // rows
+constexpr int kRowBytes = 128;
+constexpr int kAtomBytes = kAtomRows * kRowBytes;
 
 // The named barriers of a block: one of each warpgroup by itself, one for its turn.
 constexpr int kOwn = 1;
 constexpr int kTurn = 4;
 
-template <int kDim_, int kKeys_, int kGroups_, int kProducerRegisters_, int kRegisters_>
+template <int kDim_, int kKeys_, int kGroups_, bool kAhead_, int kProducerRegisters_, int kRegisters_>
 struct Config {
   static constexpr int kDim = kDim_, kKeys = kKeys_, kGroups = kGroups_;
+  // Are the next unit's queries rounded while this one runs? It takes shared memory and registers.
+  static constexpr bool kAhead = kAhead_;
+  static constexpr int kQueries = kAhead ? 2 : 1;  // units whose queries are in shared memory at a time
   static constexpr int kProducerRegisters = kProducerRegisters_, kRegisters = kRegisters_;
   static constexpr int kThreads = (kGroups + 1) * kGroupThreads;
   static constexpr int kAtoms = kDim / kAtom;
-  static constexpr int kQ = kGroupRows * kDim * 2;  // bytes of a warpgroup's queries
-  static constexpr int kTile = kKeys * kDim * 2;    // bytes of a tile of keys, or values
-  static constexpr int kTileAtom = kKeys * kAtomBytes;
-  static constexpr int kBarriers = 4 * kStages * 8;
-  static constexpr int kShared = kGroups * kQ + 2 * kStages * kTile + kBarriers + 1024;  // 1024 to align
+  static constexpr int kQ = kGroupRows * kDim * 2;   // bytes of a warpgroup's queries
+  static constexpr int kTile = kKeys * kDim * 2;     // bytes of a tile of keys, or values
+  static constexpr int kStep = kAtoms * kAtomBytes;  // from 8 rows to the next
+  static constexpr int kRows = kGroups * kGroupRows;
+  static constexpr int kPacket = (80 + kRows * 12 + 127) / 128 * 128;  // bytes: a unit, and its rows' masks
+  static constexpr int kBarriers = (4 * kStages + 2 * kPackets) * 8;
+  static constexpr int kShared =
+      kQueries * kGroups * kQ + kPackets * kPacket + 2 * kStages * kTile + kBarriers + 1024;  // 1024 to align
 };
 
 struct PrefillParams {
-  CUtensorMap k, v;  // [blocks, kv_heads, block, dim], in boxes of `box` rows and 64 columns
+  // [block and head, rows / 8, dim / 64, 8, 64] in boxes of `box` rows; or, where 64 does not divide dim,
+  // [block and head, rows / 8, 1, 8, dim] in boxes of an atom, with zeros where dim ends.
+  CUtensorMap k, v;
   AttentionParams attention;
-  int box;
+  int box;               // rows that a lane copies: of one page
+  bool whole;            // the first of the two
+  int k_heads, v_heads;  // a block's index times these, plus the head, is the first coordinate
 };
 
 // The tiles of a unit: first those of the sinks, then from the first key on.
@@ -73,84 +91,178 @@ template <class C>
 struct Memory {
   uint32_t base;
   __device__ explicit Memory(const void* memory) : base((shared(memory) + 1023) / 1024 * 1024) {}
-  __device__ uint32_t q(int group) const { return base + group * C::kQ; }
-  __device__ uint32_t k(int stage) const { return base + C::kGroups * C::kQ + stage * C::kTile; }
+  __device__ uint32_t q(int slot, int group) const {
+    return base + (slot % C::kQueries * C::kGroups + group) * C::kQ;
+  }
+  __device__ uint32_t k(int stage) const {
+    return base + C::kQueries * C::kGroups * C::kQ + stage * C::kTile;
+  }
   __device__ uint32_t v(int stage) const { return k(kStages) + stage * C::kTile; }
-  __device__ uint32_t barrier(int kind, int stage) const { return v(kStages) + (kind * kStages + stage) * 8; }
-  __device__ uint32_t k_full(int stage) const { return barrier(0, stage); }
-  __device__ uint32_t k_free(int stage) const { return barrier(1, stage); }
-  __device__ uint32_t v_full(int stage) const { return barrier(2, stage); }
-  __device__ uint32_t v_free(int stage) const { return barrier(3, stage); }
+  __device__ uint32_t packet(int slot) const { return v(kStages) + slot * C::kPacket; }  // a Packet
+  __device__ uint32_t barrier(int i) const { return packet(kPackets) + i * 8; }
+  __device__ uint32_t k_full(int stage) const { return barrier(stage); }
+  __device__ uint32_t k_free(int stage) const { return barrier(kStages + stage); }
+  __device__ uint32_t v_full(int stage) const { return barrier(2 * kStages + stage); }
+  __device__ uint32_t v_free(int stage) const { return barrier(3 * kStages + stage); }
+  __device__ uint32_t q_full(int slot) const { return barrier(4 * kStages + slot); }
+  __device__ uint32_t q_free(int slot) const { return barrier(4 * kStages + kPackets + slot); }
 };
 
-// A place in the ring: the tile's number over all units of a block gives its stage and its round's parity.
-struct Place {
+// What computing warps need to know of a unit.
+struct Packet {
+  AttentionUnit unit;
+  int head, unused[3];
+  RowMask rows[1];  // of Config::kRows
+};
+
+// A place in a ring: the tile's number over all units of a block gives its stage and its round's parity.
+template <int kRing>
+struct PlaceIn {
   int stage, parity;
-  __device__ explicit Place(int tile) : stage(tile % kStages), parity(tile / kStages % 2) {}
+  __device__ explicit PlaceIn(int tile) : stage(tile % kRing), parity(tile / kRing % 2) {}
 };
+using Place = PlaceIn<kStages>;
 
-// Calls body(unit, kv head) for each of this block's units.
-template <class Body>
-__device__ __forceinline__ void for_units(const AttentionParams& p, const Body& body) {
-  const auto* units =
-      reinterpret_cast<const AttentionUnit*>(reinterpret_cast<const char*>(p.plan) + p.plan->prefill_offset);
+__device__ const AttentionUnit* units_of(const AttentionParams& p) {
+  return reinterpret_cast<const AttentionUnit*>(reinterpret_cast<const char*>(p.plan) +
+                                                p.plan->prefill_offset);
+}
+
+// Units of this block: the last round may leave some without.
+__device__ __forceinline__ int count_units(const AttentionParams& p) {
   const int work = p.plan->prefill_units * p.kv_heads;
   const int blocks = static_cast<int>(gridDim.x);
-  for (int round = 0; round * blocks < work; ++round) {
-    const int index = snake(round, static_cast<int>(blockIdx.x), blocks);
-    if (index < work) body(units[index / p.kv_heads], index % p.kv_heads);
-  }
+  const int whole = work / blocks;
+  return whole + (snake(whole, static_cast<int>(blockIdx.x), blocks) < work ? 1 : 0);
+}
+// Of the n-th: its index times the kv heads, plus the kv head.
+__device__ __forceinline__ int work_of(int n) {
+  return snake(n, static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x));
 }
 
-// ---- The warp that fills the ring; lane i copies the i-th box of every tile ----
+// ---- The warps that fill the rings, one keys and one values; lane i copies the i-th box of every tile ----
 
 template <class C>
-__device__ void copy_tile(const CUtensorMap& map, uint32_t to, uint32_t barrier, int box, int row, int head,
-                          int block, bool mine) {
+__device__ void copy_tile(const PrefillParams& params, const CUtensorMap& map, uint32_t to, uint32_t barrier,
+                          int row, int index, bool mine) {
+  const int box = params.box;
   const int boxes = __popc(__ballot_sync(~0U, mine));
   const int lane = static_cast<int>(threadIdx.x % 32);
-  if (lane == 0) ptx::barrier_arrive_expecting(barrier, boxes * box * kAtomBytes * C::kAtoms);
+  if (lane == 0) ptx::barrier_arrive_expecting(barrier, boxes * box / kAtomRows * C::kStep);
   __syncwarp();
   if (!mine) return;
-  for (int atom = 0; atom < C::kAtoms; ++atom) {
-    ptx::copy_box(to + atom * C::kTileAtom + lane * box * kAtomBytes, &map, atom * kAtom, row, head, block,
-                  barrier);
+  to += lane * box / kAtomRows * C::kStep;
+  if (params.whole) {
+    ptx::copy_box(to, &map, 0, 0, 0, row / kAtomRows, index, barrier);
+    return;
+  }
+  for (int i = 0; i < box / kAtomRows; ++i) {
+    for (int atom = 0; atom < C::kAtoms; ++atom) {
+      ptx::copy_box(to + i * C::kStep + atom * kAtomBytes, &map, atom * kAtom, 0, 0, row / kAtomRows + i,
+                    index, barrier);
+    }
   }
 }
 
+// heads: see PrefillParams. full, free: the barriers of a ring.
 template <class C>
-__device__ void produce(const PrefillParams& params, const Memory<C>& memory) {
+__device__ void fill_ring(const PrefillParams& params, const CUtensorMap& map, int heads, uint32_t ring,
+                          uint32_t full, uint32_t free) {
   const AttentionParams& p = params.attention;
   const int lane = static_cast<int>(threadIdx.x % 32);
-  if (lane == 0) {
-    ptx::prefetch_map(&params.k);
-    ptx::prefetch_map(&params.v);
-  }
+  if (lane == 0) ptx::prefetch_map(&map);
+  const int count = count_units(p);
   int done = 0;
-  for_units(p, [&](const AttentionUnit& unit, int head) {
+  for (int n = 0; n < count; ++n) {
+    const AttentionUnit& unit = units_of(p)[work_of(n) / p.kv_heads];
+    const int head = work_of(n) % p.kv_heads;
     const Tiles<C::kKeys> tiles(unit);
     const int32_t* table = table_of(p, unit.sequence);
-    const auto has_box = [&](int i) {
-      const int key = tiles.key(i) + lane * params.box;
-      return i < tiles.count && lane * params.box < C::kKeys && visits(unit, key, key + params.box);
-    };
     const auto entry_of = [&](int i) {
-      return has_box(i) ? table[(tiles.key(i) + lane * params.box) / p.block] : -1;
+      const int key = tiles.key(i) + lane * params.box;
+      const bool mine =
+          i < tiles.count && lane * params.box < C::kKeys && visits(unit, key, key + params.box);
+      return mine ? table[key / p.block] : -1;
     };
     int entry = entry_of(0);
     for (int i = 0; i < tiles.count; ++i, ++done) {
       const int next = entry_of(i + 1);
       const Place place(done);
       const int row = (tiles.key(i) + lane * params.box) % p.block;
-      ptx::barrier_wait(memory.k_free(place.stage), place.parity ^ 1);
-      copy_tile<C>(params.k, memory.k(place.stage), memory.k_full(place.stage), params.box, row, head, entry,
-                   entry >= 0);
-      ptx::barrier_wait(memory.v_free(place.stage), place.parity ^ 1);
-      copy_tile<C>(params.v, memory.v(place.stage), memory.v_full(place.stage), params.box, row, head, entry,
-                   entry >= 0);
+      ptx::barrier_wait(free + place.stage * 8, place.parity ^ 1);
+      copy_tile<C>(params, map, ring + place.stage * C::kTile, full + place.stage * 8, row,
+                   entry * heads + head, entry >= 0);
       entry = next;
     }
-  });
+  }
+}
+
+// ---- The warps that round queries, in the layout that the products read, and bring the masks ----
+
+constexpr int kFillers = 64;  // threads
+constexpr int kRounders = kGroupThreads - kFillers;
+
+__device__ __forceinline__ const float* query_of(const AttentionParams& p, const AttentionUnit& unit,
+                                                 int head, int row) {
+  const int packed = unit.row + row;
+  return p.q + (unit.token + packed / p.group) * p.q_token + (head * p.group + packed % p.group) * p.q_head;
+}
+
+// Rows [first, last) of the unit by `threads` threads, kInFlight chunks of 8 at a time.
+template <class C, int kInFlight>
+__device__ __forceinline__ void round_queries(const AttentionParams& p, const Memory<C>& memory,
+                                              const AttentionUnit& unit, int head, int slot, int first,
+                                              int last, int thread, int threads) {
+  constexpr int kChunks = C::kDim / 8;
+#pragma unroll kInFlight
+  for (int c = first * kChunks + thread; c < last * kChunks; c += threads) {
+    const int r = c / kChunks;
+    const int column = c % kChunks * 8;
+    float4 a = {0, 0, 0, 0};
+    float4 b = {0, 0, 0, 0};
+    if (r < unit.rows && column < p.head_dim) {
+      const float* from = query_of(p, unit, head, r) + column;
+      a = *reinterpret_cast<const float4*>(from);
+      b = *reinterpret_cast<const float4*>(from + 4);
+    }
+    const int row = r % kGroupRows;
+    const uint32_t to = memory.q(slot, r / kGroupRows) + row / kAtomRows * C::kStep +
+                        column / kAtom * kAtomBytes + row % kAtomRows * kRowBytes +
+                        ((column % kAtom / 8) ^ (row % 8)) * 16;
+    ptx::store16(to, {ptx::pack(a.x, a.y), ptx::pack(a.z, a.w), ptx::pack(b.x, b.y), ptx::pack(b.z, b.w)});
+  }
+  ptx::shared_writes_to_engines();
+}
+
+template <class C>
+__device__ void bring_units(const AttentionParams& p, const Memory<C>& memory) {
+  const int thread = static_cast<int>(threadIdx.x) - kFillers;
+  const int count = count_units(p);
+  for (int n = 0; n < count; ++n) {
+    const PlaceIn<kPackets> place(n);
+    const AttentionUnit& unit = units_of(p)[work_of(n) / p.kv_heads];
+    const int head = work_of(n) % p.kv_heads;
+    // Into the second-level cache while the place is not free yet.
+    constexpr int kLine = 32;  // floats
+    for (int c = thread; c < unit.rows * (C::kDim / kLine); c += kRounders) {
+      const int column = c % (C::kDim / kLine) * kLine;
+      if (column < p.head_dim) ptx::prefetch(query_of(p, unit, head, c / (C::kDim / kLine)) + column);
+    }
+    ptx::barrier_wait(memory.q_free(place.stage), place.parity ^ 1);
+    auto* packet = static_cast<Packet*>(__cvta_shared_to_generic(memory.packet(place.stage)));
+    if (thread == 0) {
+      packet->unit = unit;
+      packet->head = head;
+    }
+    for (int r = thread; r < C::kRows; r += kRounders) {
+      packet->rows[r] = r < unit.rows ? p.rows[unit.token + (unit.row + r) / p.group] : RowMask{0, 0, 0};
+    }
+    if constexpr (C::kAhead) {
+      round_queries<C, 4>(p, memory, unit, head, place.stage, 0, C::kRows, thread, kRounders);
+    }
+    __syncwarp();
+    if (thread % 32 == 0) ptx::barrier_arrive(memory.q_full(place.stage));
+  }
 }
 
 // ---- The warpgroups that compute ----
@@ -171,7 +283,8 @@ struct Consumer {
   __device__ __forceinline__ Consumer(const AttentionParams& params, const Memory<C>& m)
       : p(params),
         memory(m),
-        group(static_cast<int>(threadIdx.x) / kGroupThreads - 1),
+        group(__shfl_sync(~0U, static_cast<int>(threadIdx.x) / kGroupThreads - 1,
+                          0)),  // so it is known to be uniform
         thread(static_cast<int>(threadIdx.x) % kGroupThreads),
         lane(thread % 32) {}
 
@@ -179,38 +292,14 @@ struct Consumer {
     return group * kGroupRows + thread / 32 * 16 + lane / 4 + 8 * i;
   }  // of the unit
 
-  // The warpgroup's queries, rounded, in the layout that the products read.
-  __device__ __forceinline__ void load_queries(const AttentionUnit& unit, int head) const {
-    constexpr int kChunks = C::kDim / 8;
-#pragma unroll 4
-    for (int c = thread; c < kGroupRows * kChunks; c += kGroupThreads) {
-      const int r = c / kChunks;
-      const int column = c % kChunks * 8;
-      const int packed = unit.row + group * kGroupRows + r;
-      float4 a = {0, 0, 0, 0};
-      float4 b = {0, 0, 0, 0};
-      if (group * kGroupRows + r < unit.rows && column < p.head_dim) {
-        const float* from = p.q + (unit.token + packed / p.group) * p.q_token +
-                            (head * p.group + packed % p.group) * p.q_head + column;
-        a = *reinterpret_cast<const float4*>(from);
-        b = *reinterpret_cast<const float4*>(from + 4);
-      }
-      const uint32_t to = memory.q(group) + column / kAtom * (kGroupRows * kAtomBytes) + r * kAtomBytes +
-                          ((column % kAtom / 8) ^ (r % 8)) * 16;
-      ptx::store16(to, {ptx::pack(a.x, a.y), ptx::pack(a.z, a.w), ptx::pack(b.x, b.y), ptx::pack(b.z, b.w)});
-    }
-    ptx::shared_writes_to_engines();
-    ptx::threads_sync(kOwn + group, kGroupThreads);
-  }
-
-  __device__ __forceinline__ void issue_scores(int stage) {
+  __device__ __forceinline__ void issue_scores(int slot, int stage) {
     wgmma::pin(scores);
     wgmma::fence();
 #pragma unroll
     for (int d = 0; d < C::kDim; d += 16) {
-      const uint32_t a = memory.q(group) + d / kAtom * (kGroupRows * kAtomBytes) + d % kAtom * 2;
-      const uint32_t b = memory.k(stage) + d / kAtom * C::kTileAtom + d % kAtom * 2;
-      wgmma::multiply(scores, wgmma::rows_descriptor(a), wgmma::rows_descriptor(b), d > 0);
+      const int at = d / kAtom * kAtomBytes + d % kAtom * 2;
+      wgmma::multiply(scores, wgmma::rows_descriptor(memory.q(slot, group) + at, C::kStep),
+                      wgmma::rows_descriptor(memory.k(stage) + at, C::kStep), d > 0);
     }
     wgmma::commit();
   }
@@ -221,7 +310,7 @@ struct Consumer {
 #pragma unroll
     for (int k = 0; k < C::kKeys; k += 16) {
       wgmma::multiply(out, weights[k / 16],
-                      wgmma::columns_descriptor(memory.v(stage) + k * kAtomBytes, C::kTileAtom));
+                      wgmma::columns_descriptor(memory.v(stage) + k / kAtomRows * C::kStep, C::kStep));
     }
     wgmma::commit();
   }
@@ -229,12 +318,9 @@ struct Consumer {
   // Values of the tile that the unit does not visit become zero.
   __device__ __forceinline__ void clear_values(const AttentionUnit& unit, int key, int stage) const {
     if ((unit.key_lo <= key && key + C::kKeys <= unit.key_hi) || key + C::kKeys <= unit.sink_hi) return;
-    if (thread < C::kKeys && !visits(unit, key + thread, key + thread + 1)) {
-      for (int atom = 0; atom < C::kAtoms; ++atom) {
-        for (int c = 0; c < kAtomBytes; c += 16) {
-          ptx::store16(memory.v(stage) + atom * C::kTileAtom + thread * kAtomBytes + c, {0, 0, 0, 0});
-        }
-      }
+    for (int c = thread; c < C::kKeys * C::kAtoms * (kRowBytes / 16); c += kGroupThreads) {
+      const int k = key + c * 16 / C::kStep * kAtomRows + c * 16 % kAtomBytes / kRowBytes;
+      if (!visits(unit, k, k + 1)) ptx::store16(memory.v(stage) + c * 16, {0, 0, 0, 0});
     }
     ptx::shared_writes_to_engines();
     ptx::threads_sync(kOwn + group, kGroupThreads);
@@ -269,27 +355,31 @@ struct Consumer {
     if (key < unit.full_lo || key + C::kKeys > unit.full_hi) hide(key);
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      float most = scores[2 * i];
+      constexpr int kChains = 4;  // of sums and maxima, that do not wait for each other
+      float most[kChains];
 #pragma unroll
-      for (int j = 0; j < C::kKeys / 8; ++j)
-        most = fmaxf(most, fmaxf(scores[4 * j + 2 * i], scores[4 * j + 2 * i + 1]));
-      most = fmaxf(most, __shfl_xor_sync(~0U, most, 1));
-      most = fmaxf(most, __shfl_xor_sync(~0U, most, 2));
-      most = fmaxf(largest[i], most * unit_scale);
-      const float base = most == -INFINITY ? 0 : most;
+      for (int j = 0; j < C::kKeys / 8; ++j) {
+        const float larger = fmaxf(scores[4 * j + 2 * i], scores[4 * j + 2 * i + 1]);
+        most[j % kChains] = j < kChains ? larger : fmaxf(most[j % kChains], larger);
+      }
+      float all = fmaxf(fmaxf(most[0], most[1]), fmaxf(most[2], most[3]));
+      all = fmaxf(all, __shfl_xor_sync(~0U, all, 1));
+      all = fmaxf(all, __shfl_xor_sync(~0U, all, 2));
+      all = fmaxf(largest[i], all * unit_scale);
+      const float base = all == -INFINITY ? 0 : all;
       scale[i] = ptx::exp2(largest[i] - base);
-      largest[i] = most;
-      float added = 0;
+      largest[i] = all;
+      float added[kChains] = {};
 #pragma unroll
       for (int j = 0; j < C::kKeys / 8; ++j) {
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
           float& s = scores[4 * j + 2 * i + e];
           s = ptx::exp2(fmaf(s, unit_scale, -base));
-          added += s;
+          added[(2 * j + e) % kChains] += s;
         }
       }
-      sum[i] = sum[i] * scale[i] + added;
+      sum[i] = sum[i] * scale[i] + ((added[0] + added[1]) + (added[2] + added[3]));
     }
   }
 
@@ -319,54 +409,74 @@ struct Consumer {
     ptx::threads_arrive(kTurn + (group + 1) % C::kGroups, 2 * kGroupThreads);
   }
 
-  __device__ __forceinline__ void run(const AttentionUnit& unit, int head) {
+  // The block's n-th unit.
+  __device__ __forceinline__ void run(int n) {
+    const PlaceIn<kPackets> queries(n);
+    const int slot = queries.stage;
+    ptx::barrier_wait(memory.q_full(slot), queries.parity);
+    const auto* packet = static_cast<const Packet*>(__cvta_shared_to_generic(memory.packet(slot)));
+    const AttentionUnit unit = packet->unit;
+    const int head = packet->head;
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      mask[i] = row(i) < unit.rows ? p.rows[unit.token + (unit.row + row(i)) / p.group] : RowMask{0, 0, 0};
+      mask[i] = packet->rows[row(i)];
       largest[i] = -INFINITY;
       sum[i] = 0;
     }
 #pragma unroll
     for (int j = 0; j < C::kDim / 2; ++j) out[j] = 0;
     const Tiles<C::kKeys> tiles(unit);
-    if (tiles.count > 0) {
-      load_queries(unit, head);
-      Place place(done++);
-      ptx::barrier_wait(memory.k_full(place.stage), place.parity);
-      issue_scores(place.stage);
-      wgmma::wait<0>();
-      wgmma::pin(scores);
-      free(memory.k_free(place.stage));
-      weigh(unit, tiles.key(0));
-      round_weights();
-      for (int i = 1; i < tiles.count; ++i) {
-        const Place next(done++);
-        ptx::barrier_wait(memory.k_full(next.stage), next.parity);
-        take_turn();
-        issue_scores(next.stage);
-        ptx::barrier_wait(memory.v_full(place.stage), place.parity);
-        clear_values(unit, tiles.key(i - 1), place.stage);
-        issue_values(place.stage);
-        give_turn();
-        wgmma::wait<1>();
-        wgmma::pin(scores);
-        free(memory.k_free(next.stage));
-        weigh(unit, tiles.key(i));
-        wgmma::wait<0>();
-        wgmma::pin(out);
-        free(memory.v_free(place.stage));
-        round_weights();
-        rescale();
-        place = next;
-      }
+    if constexpr (!C::kAhead) {
+      const int first = group * kGroupRows;
+      round_queries<C, 4>(p, memory, unit, head, slot, first, first + kGroupRows, thread, kGroupThreads);
+      ptx::threads_sync(kOwn + group, kGroupThreads);
+    }
+    if (tiles.count == 0) {
+      free(memory.q_free(slot));
+    } else {
+      run_tiles(unit, tiles, slot);
+    }
+    write(unit, head);
+  }
+
+  __device__ __forceinline__ void run_tiles(const AttentionUnit& unit, const Tiles<C::kKeys>& tiles,
+                                            int slot) {
+    Place place(done++);
+    ptx::barrier_wait(memory.k_full(place.stage), place.parity);
+    issue_scores(slot, place.stage);
+    wgmma::wait<0>();
+    wgmma::pin(scores);
+    free(memory.k_free(place.stage));
+    weigh(unit, tiles.key(0));
+    round_weights();
+    for (int i = 1; i < tiles.count; ++i) {
+      const Place next(done++);
+      ptx::barrier_wait(memory.k_full(next.stage), next.parity);
+      take_turn();
+      issue_scores(slot, next.stage);
       ptx::barrier_wait(memory.v_full(place.stage), place.parity);
-      clear_values(unit, tiles.key(tiles.count - 1), place.stage);
+      clear_values(unit, tiles.key(i - 1), place.stage);
       issue_values(place.stage);
+      give_turn();
+      wgmma::wait<1>();
+      wgmma::pin(scores);
+      free(memory.k_free(next.stage));
+      weigh(unit, tiles.key(i));
+      wgmma::after(sum);  // or the compiler moves all of this behind the wait
       wgmma::wait<0>();
       wgmma::pin(out);
       free(memory.v_free(place.stage));
+      round_weights();
+      rescale();
+      place = next;
     }
-    write(unit, head);
+    free(memory.q_free(slot));
+    ptx::barrier_wait(memory.v_full(place.stage), place.parity);
+    clear_values(unit, tiles.key(tiles.count - 1), place.stage);
+    issue_values(place.stage);
+    wgmma::wait<0>();
+    wgmma::pin(out);
+    free(memory.v_free(place.stage));
   }
 
   __device__ __forceinline__ void write(const AttentionUnit& unit, int kv_head) {
@@ -403,19 +513,28 @@ __global__ void __launch_bounds__(C::kThreads, 1)
       ptx::barrier_init(memory.k_free(stage), C::kGroups * kGroupThreads / 32);
       ptx::barrier_init(memory.v_free(stage), C::kGroups * kGroupThreads / 32);
     }
+    for (int slot = 0; slot < kPackets; ++slot) {
+      ptx::barrier_init(memory.q_full(slot), kRounders / 32);
+      ptx::barrier_init(memory.q_free(slot), C::kGroups * kGroupThreads / 32);
+    }
     ptx::barrier_inits_done();
   }
   __syncthreads();
   if (threadIdx.x < kGroupThreads) {
     ptx::give_registers<C::kProducerRegisters>();
-    if (threadIdx.x < 32) produce<C>(params, memory);
+    if (threadIdx.x < 32) {
+      fill_ring<C>(params, params.k, params.k_heads, memory.k(0), memory.k_full(0), memory.k_free(0));
+    } else if (threadIdx.x < kFillers) {
+      fill_ring<C>(params, params.v, params.v_heads, memory.v(0), memory.v_full(0), memory.v_free(0));
+    } else {
+      bring_units<C>(params.attention, memory);
+    }
   } else {
     ptx::take_registers<C::kRegisters>();
     Consumer<C> consumer(params.attention, memory);
     if (consumer.group == C::kGroups - 1) consumer.give_turn();  // the first turn
-    for_units(
-        params.attention, [&](const AttentionUnit& unit, int head)
-                              __attribute__((always_inline)) { consumer.run(unit, head); });
+    const int count = count_units(params.attention);
+    for (int n = 0; n < count; ++n) consumer.run(n);
   }
 #endif
 }
@@ -438,22 +557,33 @@ EncodeTiled encode_tiled() {
   return found;
 }
 
-CUtensorMap map_of(const AttentionParams& p, const __nv_bfloat16* data, int dim, int64_t block, int64_t head,
-                   int64_t row, int box) {
+// Block and head are one dimension: a block is `heads` times a head's stride. The copy engine has five at
+// most.
+CUtensorMap map_of(const AttentionParams& p, const __nv_bfloat16* data, int dim, int64_t head, int64_t row,
+                   int heads, int box, int atoms) {
+  const auto n = [](int64_t size) { return static_cast<cuuint64_t>(size); };
+  const bool whole = dim % kAtom == 0;
   CUtensorMap map;
-  const cuuint64_t sizes[] = {static_cast<cuuint64_t>(dim), static_cast<cuuint64_t>(p.block),
-                              static_cast<cuuint64_t>(p.kv_heads), static_cast<cuuint64_t>(p.blocks)};
-  const cuuint64_t strides[] = {static_cast<cuuint64_t>(row * 2), static_cast<cuuint64_t>(head * 2),
-                                static_cast<cuuint64_t>(block * 2)};
-  const cuuint32_t boxes[] = {kAtom, static_cast<cuuint32_t>(box), 1, 1};
-  const cuuint32_t steps[] = {1, 1, 1, 1};
+  const cuuint64_t sizes[] = {n(whole ? kAtom : dim), kAtomRows, n(whole ? dim / kAtom : 1),
+                              n(p.block / kAtomRows), n((p.blocks - 1) * heads + p.kv_heads)};
+  const cuuint64_t strides[] = {n(row * 2), kRowBytes, n(row * kAtomRows * 2), n(head * 2)};
+  const cuuint32_t boxes[] = {kAtom, kAtomRows, static_cast<cuuint32_t>(whole ? atoms : 1),
+                              static_cast<cuuint32_t>(whole ? box / kAtomRows : 1), 1};
+  const cuuint32_t steps[] = {1, 1, 1, 1, 1};
   const CUresult result =
-      encode_tiled()(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 4, const_cast<__nv_bfloat16*>(data), sizes,
+      encode_tiled()(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 5, const_cast<__nv_bfloat16*>(data), sizes,
                      strides, boxes, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
                      CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   CHECK(result == CUDA_SUCCESS, "cuTensorMapEncodeTiled", static_cast<int>(result), dim, p.block, row, head,
-        block);
+        heads);
   return map;
+}
+
+// By how many heads' strides blocks are apart.
+int heads_apart(int64_t kv_heads, int64_t block, int64_t head) {
+  if (kv_heads == 1) return 1;
+  CHECK(block % head == 0, "blocks of a cache lie at multiples of a head's stride", block, head);
+  return static_cast<int>(block / head);
 }
 
 template <class C>
@@ -465,16 +595,21 @@ void launch_for(const AttentionLaunch& launch, const AttentionParams& p) {
   CHECK(ready);
   PrefillParams params;
   params.box = std::gcd(p.block, C::kKeys);
-  params.k = map_of(p, p.k, p.head_dim, p.k_block, p.k_head, p.k_row, params.box);
-  params.v = map_of(p, p.v, p.v_dim, p.v_block, p.v_head, p.v_row, params.box);
+  params.whole = p.head_dim % kAtom == 0;
+  params.k_heads = heads_apart(p.kv_heads, p.k_block, p.k_head);
+  params.v_heads = heads_apart(p.kv_heads, p.v_block, p.v_head);
+  params.k = map_of(p, p.k, p.head_dim, p.kv_heads == 1 ? p.k_block : p.k_head, p.k_row, params.k_heads,
+                    params.box, C::kAtoms);
+  params.v = map_of(p, p.v, p.v_dim, p.kv_heads == 1 ? p.v_block : p.v_head, p.v_row, params.v_heads,
+                    params.box, C::kAtoms);
   params.attention = p;
   prefill_kernel<C><<<launch.sms, C::kThreads, C::kShared, launch.stream>>>(params);
   CUDA_LAUNCHED("attention prefill_kernel");
 }
 
-using Dim64 = Config<64, 128, 3, 32, 160>;
-using Dim128 = Config<128, 128, 2, 24, 240>;
-using Dim256 = Config<256, 64, 2, 24, 240>;
+using Dim64 = Config<64, 128, 3, false, 32, 160>;
+using Dim128 = Config<128, 128, 2, false, 40, 232>;
+using Dim256 = Config<256, 64, 2, false, 40, 232>;
 
 }  // namespace
 

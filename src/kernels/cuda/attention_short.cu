@@ -4,25 +4,34 @@
 //
 // A block runs one unit at a time: 16 rows with a range of keys. Its 4 warps form groups of kShare warps; a
 // group takes every n-th slice of 16 keys and has its own softmax and its own ring of kStages slices filled
-// by asynchronous copies, so that groups never wait for each other before the end of the unit:
+// by asynchronous copies, so that groups do not wait for each other before the end of the unit:
 //
 //   scores[16, 16] = Q[16, dim] K[16, dim]^T      every warp of the group
 //   out[16, columns] += P[16, 16] V[16, columns]  each warp its share of the columns
 //
-// Then the groups' results are merged through shared memory in their order. Keys outside of the unit are
-// never read: their places are filled with zeros.
+// Then the groups' results are added up in shared memory in their order. Meanwhile the rings fill with the
+// next unit's slices: the memory never idles. Of a tile in parts, whichever block finishes last merges all
+// parts, in their order. Keys outside of a unit are never read: their places are filled with zeros.
 #include "kernels/cuda/attention_device.cuh"
 
 namespace heed::cuda {
 namespace {
 
-using ptx::copy16;
 using ptx::shared;
 
 constexpr int kSlice = 16;  // keys; the least block of a cache
 constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / 32;
-constexpr int kPad = 8;  // elements between rows in shared memory, so that 8 rows use all banks
+
+// Rows in shared memory have kRow elements; chunk c of 8 elements of row r lies at chunk c ^ (r % 8), so that
+// 8 rows of a column use all banks. Bytes from the first row:
+template <int kRow>
+__device__ int place_of(int row, int column) {
+  static_assert(kRow % 64 == 0);
+  return (row * kRow + (column / 8 ^ row % 8) * 8 + column % 8) * 2;
+}
+// The same row, `columns` further: at is the place of one of its first two chunks.
+__device__ uint32_t further(uint32_t at, int columns) { return (at ^ columns % 64 * 2) + columns / 64 * 128; }
 
 // kAliased: values are the first columns of the keys (latent attention).
 template <int kK_, int kV_, int kShare_, int kStages_, bool kAliased_ = false>
@@ -31,13 +40,14 @@ struct Config {
   static constexpr int kShare = kShare_, kStages = kStages_;
   static constexpr bool kAliased = kAliased_;
   static constexpr int kGroups = kWarps / kShare;
-  static constexpr int kColumns = kV / kShare;  // of a warp
-  static constexpr int kKRow = kK + kPad, kVRow = kAliased ? kKRow : kV + kPad;
-  static constexpr int kStage = kSlice * (kKRow + (kAliased ? 0 : kVRow));  // elements
-  static constexpr int kQ = kShortTile * kKRow;
-  static constexpr int kRing = kGroups * kStages * kStage * 2;                // bytes
-  static constexpr int kMerge = kGroups * kShortTile * (kV + 2) * 4;          // bytes, over the ring
-  static constexpr int kShared = kQ * 2 + (kRing > kMerge ? kRing : kMerge);  // bytes
+  static constexpr int kColumns = kV / kShare;                        // of a warp
+  static constexpr int kVRow = kAliased ? kK : kV;                    // of values in shared memory
+  static constexpr int kStage = kSlice * (kK + (kAliased ? 0 : kV));  // elements
+  static constexpr int kRings = kGroups * kStages * kStage;           // elements
+  static constexpr int kQ = kShortTile * kK;     // elements; sums and stats take their place
+  static constexpr int kSums = kShortTile * kV;  // floats
+  static constexpr int kMerge = kSums * 4 + kGroups * kShortTile * 8;
+  static constexpr int kShared = kRings * 2 + (kMerge > kQ * 2 ? kMerge : kQ * 2);  // bytes
 };
 
 // The slices of a unit that a group visits: first those of the sinks, then from the first key on.
@@ -51,39 +61,23 @@ struct Slices {
   __device__ int at(int i) const { return i < sinks ? i : first + i - sinks; }
 };
 
+// Weight of a result with these stats in a merge whose largest score is `largest`.
+__device__ float weight_of(float2 stats, float largest) {
+  return stats.y == 0 ? 0 : ptx::exp2(stats.x - largest);
+}
+
+// The place of a warp in its block, and its group's ring.
 template <class C>
-struct Worker {
-  const AttentionParams& p;
-  const AttentionUnit& unit;
-  const Slices slices;
-  const int head, warp, lane, group, part;  // kv head; part: of the columns
-  const int32_t* table;
-  __nv_bfloat16* ring;
-  RowMask mask[2];  // of rows lane / 4 and lane / 4 + 8
-  int entry = 0;    // of the table, for one slice a lane
+struct Warp {
+  int lane, group, part;  // part: of the group's warps, and of the columns
+  uint32_t ring;
 
-  float largest[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
-  float out[C::kColumns / 8][4] = {};
+  __device__ explicit Warp(uint32_t rings)
+      : lane(threadIdx.x % 32),
+        group(threadIdx.x / 32 / C::kShare),
+        part(threadIdx.x / 32 % C::kShare),
+        ring(rings + group * C::kStages * C::kStage * 2) {}
 
-  __device__ Worker(const AttentionParams& params, const AttentionUnit& u, int kv_head, __nv_bfloat16* rings)
-      : p(params),
-        unit(u),
-        slices(u),
-        head(kv_head),
-        warp(threadIdx.x / 32),
-        lane(threadIdx.x % 32),
-        group(warp / C::kShare),
-        part(warp % C::kShare),
-        table(table_of(params, u.sequence)),
-        ring(rings + group * C::kStages * C::kStage) {
-    for (int i = 0; i < 2; ++i) {
-      const int row = lane / 4 + 8 * i;
-      mask[i] = row < unit.rows ? p.rows[unit.token + (unit.row + row) / p.group] : RowMask{0, 0, 0};
-    }
-  }
-
-  __device__ int count() const { return (slices.count - group + C::kGroups - 1) / C::kGroups; }
-  __device__ int slice(int i) const { return slices.at(group + i * C::kGroups); }
   __device__ void group_sync() const {
     if constexpr (C::kShare == 1) {
       __syncwarp();
@@ -91,49 +85,156 @@ struct Worker {
       ptx::threads_sync(1 + group, 32 * C::kShare);
     }
   }
-  __device__ __nv_bfloat16* keys(int i) const { return ring + i % C::kStages * C::kStage; }
-  __device__ __nv_bfloat16* values(int i) const { return keys(i) + (C::kAliased ? 0 : kSlice * C::kKRow); }
+  // Addresses of a stage of the ring.
+  __device__ uint32_t keys(int stage) const { return ring + stage * (C::kStage * 2); }
+  __device__ uint32_t values(int stage) const { return keys(stage) + (C::kAliased ? 0 : kSlice * C::kK * 2); }
+  __device__ static int after(int stage) { return stage + 1 == C::kStages ? 0 : stage + 1; }
+};
 
-  // Starts the copies of the group's i-th slice. Calls come in the order of i.
-  __device__ void load(int i) {
-    if (i < count()) {
-      if (i % 32 == 0 && i + lane < count()) entry = table[slice(i + lane) * kSlice / p.block];
-      const int block = __shfl_sync(~0U, entry, i % 32);
+// Walks a block's units.
+struct Units {
+  const AttentionUnit* units;
+  int work, kv_heads, round = -1;
+
+  __device__ explicit Units(const AttentionParams& p)
+      : units(reinterpret_cast<const AttentionUnit*>(reinterpret_cast<const char*>(p.plan) +
+                                                     p.plan->short_offset)),
+        work(p.plan->short_units * p.kv_heads),
+        kv_heads(p.kv_heads) {}
+
+  __device__ int index() const { return snake(round, blockIdx.x, gridDim.x); }
+  __device__ bool next() {  // the last round may leave some blocks without a unit
+    ++round;
+    return index() < work;
+  }
+  __device__ const AttentionUnit& unit() const { return units[index() / kv_heads]; }
+  __device__ int head() const { return index() % kv_heads; }
+};
+
+// Fills a group's ring, slice after slice and unit after unit.
+template <class C>
+struct Loader {
+  const AttentionParams& p;
+  const Warp<C>& warp;
+  Units units;
+  AttentionUnit unit = {};
+  int head = 0;
+  int first = 0, sinks = 0, count = 0, i = 0;  // of the unit's slices: those of this group
+  const int32_t* table = nullptr;
+  int entry = 0, entry_row = 0;  // of the table, for one of the next 32 slices a lane
+  int stage = 0;                 // of the ring, for the next slice
+  bool more = true;
+
+  __device__ Loader(const AttentionParams& params, const Warp<C>& w) : p(params), warp(w), units(params) {}
+
+  __device__ int slice(int n) const {
+    const int at = warp.group + n * C::kGroups;
+    return at < sinks ? at : first + at - sinks;
+  }
+
+  // Starts the copies of the next slice, if there is one.
+  __device__ void next() {
+    while (more && i >= count) take_unit();
+    if (more) {
       const int key = slice(i) * kSlice;
-      const int64_t row = key % p.block;
-      load_rows<C::kK, C::kKRow>(keys(i), p.k + block * p.k_block + head * p.k_head + row * p.k_row, p.k_row,
-                                 p.head_dim, key, block);
-      if constexpr (!C::kAliased) {
-        load_rows<C::kV, C::kVRow>(values(i), p.v + block * p.v_block + head * p.v_head + row * p.v_row,
-                                   p.v_row, p.v_dim, key, block);
+      if (i % 32 == 0 && i + warp.lane < count) {
+        const int ahead = slice(i + warp.lane) * kSlice;
+        entry = table[ahead / p.block];
+        entry_row = ahead % p.block;
       }
+      const int block = __shfl_sync(~0U, entry, i % 32);
+      const int64_t row = __shfl_sync(~0U, entry_row, i % 32);
+      load_rows<C::kK>(warp.keys(stage), p.k + block * p.k_block + head * p.k_head + row * p.k_row, p.k_row,
+                       p.head_dim, key, block);
+      if constexpr (!C::kAliased) {
+        load_rows<C::kV>(warp.values(stage), p.v + block * p.v_block + head * p.v_head + row * p.v_row,
+                         p.v_row, p.v_dim, key, block);
+      }
+      ++i;
+      stage = warp.after(stage);
     }
     ptx::copies_commit();
   }
 
-  template <int kDim, int kRow>
-  __device__ void load_rows(__nv_bfloat16* to, const __nv_bfloat16* from, int64_t stride, int dim, int key,
+  __device__ void take_unit() {
+    more = units.next();
+    if (!more) return;
+    unit = units.unit();
+    head = units.head();
+    const Slices slices(unit);
+    sinks = slices.sinks;
+    first = slices.first;
+    count = (slices.count - warp.group + C::kGroups - 1) / C::kGroups;
+    i = 0;
+    table = table_of(p, unit.sequence);
+  }
+
+  template <int kDim>
+  __device__ void load_rows(uint32_t to, const __nv_bfloat16* from, int64_t stride, int dim, int key,
                             int block) const {
-    constexpr int kChunks = kDim / 8;
-    static_assert(kSlice * kChunks % (32 * C::kShare) == 0);
-#pragma unroll 8
-    for (int c = part * 32 + lane; c < kSlice * kChunks; c += 32 * C::kShare) {
+    constexpr int kChunks = kDim / 8, kLanes = 32 * C::kShare;
+    static_assert(kSlice * kChunks % kLanes == 0);
+    const int thread = warp.part * 32 + warp.lane;
+    const bool whole = block >= 0 && unit.key_lo <= key && key + kSlice <= unit.key_hi;
+    if constexpr (kLanes % kChunks == 0) {
+      if (whole) {  // a thread keeps its column and steps over rows; columns beyond dim are zero already
+        constexpr int kRows = kLanes / kChunks;
+        const int column = thread % kChunks * 8;
+        if (column >= dim) return;
+        to += place_of<kDim>(thread / kChunks, column);
+        from += thread / kChunks * stride + column;
+#pragma unroll
+        for (int row = 0; row < kSlice; row += kRows) {
+          ptx::copy16((to ^ row % 8 * 16) + row * kDim * 2, from);
+          from += kRows * stride;
+        }
+        return;
+      }
+    }
+#pragma unroll 2
+    for (int c = thread; c < kSlice * kChunks; c += kLanes) {
       const int row = c / kChunks;
       const int column = c % kChunks * 8;
-      const int k = key + row;
-      const bool real =
-          block >= 0 && column < dim && (k < unit.sink_hi || (unit.key_lo <= k && k < unit.key_hi));
-      copy16(shared(to + row * kRow + column), real ? from + row * stride + column : p.k, real);
+      const bool real = (whole || is_real(key + row, block)) && column < dim;
+      ptx::copy16(to + place_of<kDim>(row, column), real ? from + row * stride + column : p.k, real);
+    }
+  }
+  __device__ bool is_real(int key, int block) const {
+    return block >= 0 && (key < unit.sink_hi || (unit.key_lo <= key && key < unit.key_hi));
+  }
+};
+
+// A group's work on one unit.
+template <class C>
+struct Worker {
+  const AttentionParams& p;
+  const Warp<C>& warp;
+  const AttentionUnit& unit;
+  const Slices slices;
+  const int lane, part;
+  RowMask mask[2];  // of rows lane / 4 and lane / 4 + 8
+
+  float largest[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
+  float out[C::kColumns / 8][4] = {};
+
+  __device__ Worker(const AttentionParams& params, const Warp<C>& w, const AttentionUnit& u)
+      : p(params), warp(w), unit(u), slices(u), lane(w.lane), part(w.part) {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int row = lane / 4 + 8 * i;
+      mask[i] = row < unit.rows ? p.rows[unit.token + (unit.row + row) / p.group] : RowMask{0, 0, 0};
     }
   }
 
-  __device__ void score(const __nv_bfloat16* q, const __nv_bfloat16* k, float (&s)[2][4]) const {
+  __device__ void score(uint32_t q, uint32_t k, float (&s)[2][4]) const {
+    q += place_of<C::kK>(lane % 16, lane / 16 * 8);
+    k += place_of<C::kK>(lane % 8 + lane / 16 * 8, lane / 8 % 2 * 8);
 #pragma unroll
     for (int d = 0; d < C::kK; d += 16) {
       uint32_t a[4];
       uint32_t b[4];
-      ptx::load_matrices(a, shared(q + lane % 16 * C::kKRow + d + lane / 16 * 8));
-      ptx::load_matrices(b, shared(k + (lane % 8 + lane / 16 * 8) * C::kKRow + d + lane / 8 % 2 * 8));
+      ptx::load_matrices(a, further(q, d));
+      ptx::load_matrices(b, further(k, d));
       ptx::multiply(s[0], a, b[0], b[1]);
       ptx::multiply(s[1], a, b[2], b[3]);
     }
@@ -141,34 +242,9 @@ struct Worker {
 
   // Scores to weights; the sums so far are scaled to the new largest score.
   __device__ void weigh(int key, float (&s)[2][4]) {
-    const bool test = key < unit.full_lo || key + kSlice > unit.full_hi;
-    bool moved = false;
-    float scale[2];
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      float most = largest[i];
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        float& x = s[j / 2][2 * i + j % 2];
-        x = score_log2(p, x);
-        if (test && !sees(mask[i], key + j / 2 * 8 + lane % 4 * 2 + j % 2)) x = -INFINITY;
-        most = fmaxf(most, x);
-      }
-      most = fmaxf(most, __shfl_xor_sync(~0U, most, 1));
-      most = fmaxf(most, __shfl_xor_sync(~0U, most, 2));
-      const float base = most == -INFINITY ? 0 : most;
-      scale[i] = ptx::exp2(largest[i] - base);
-      moved |= most != largest[i];
-      largest[i] = most;
-      float added = 0;
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        float& x = s[j / 2][2 * i + j % 2];
-        x = ptx::exp2(x - base);
-        added += x;
-      }
-      sum[i] = sum[i] * scale[i] + added;
-    }
+    float scale[2] = {1, 1};
+    bool moved = weigh_rows(0, key, s, scale[0]);
+    if (unit.rows > kShortTile / 2) moved |= weigh_rows(1, key, s, scale[1]);
     if (!__any_sync(~0U, moved)) return;
 #pragma unroll
     for (int c = 0; c < C::kColumns / 8; ++c) {
@@ -179,53 +255,105 @@ struct Worker {
     }
   }
 
-  __device__ void add_values(const __nv_bfloat16* v, const float (&s)[2][4]) {
+  // Rows lane / 4 (i: 0), or those 8 further (1). Has the largest score grown?
+  __device__ __forceinline__ bool weigh_rows(int i, int key, float (&s)[2][4], float& scale) {
+    float step = p.scale_log2;
+    if (p.cap_log2 != 0) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) s[j / 2][2 * i + j % 2] = score_log2(p, s[j / 2][2 * i + j % 2]);
+      step = 1;
+    }
+    if (key < unit.full_lo || key + kSlice > unit.full_hi) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        if (!sees(mask[i], key + j / 2 * 8 + lane % 4 * 2 + j % 2)) s[j / 2][2 * i + j % 2] = -INFINITY;
+      }
+    }
+    float most = fmaxf(fmaxf(s[0][2 * i], s[0][2 * i + 1]), fmaxf(s[1][2 * i], s[1][2 * i + 1]));
+    most = fmaxf(most, __shfl_xor_sync(~0U, most, 1));
+    most = fmaxf(most, __shfl_xor_sync(~0U, most, 2));
+    most = fmaxf(largest[i], most * step);
+    const float base = most == -INFINITY ? 0 : most;
+    scale = ptx::exp2(largest[i] - base);
+    const bool moved = most != largest[i];
+    largest[i] = most;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      s[j / 2][2 * i + j % 2] = ptx::exp2(fmaf(s[j / 2][2 * i + j % 2], step, -base));
+    }
+    sum[i] = sum[i] * scale + ((s[0][2 * i] + s[0][2 * i + 1]) + (s[1][2 * i] + s[1][2 * i + 1]));
+    return moved;
+  }
+
+  __device__ void add_values(uint32_t v, const float (&s)[2][4]) {
     const uint32_t a[4] = {ptx::pack(s[0][0], s[0][1]), ptx::pack(s[0][2], s[0][3]),
                            ptx::pack(s[1][0], s[1][1]), ptx::pack(s[1][2], s[1][3])};
-    const __nv_bfloat16* from = v + lane % 16 * C::kVRow + part * C::kColumns + lane / 16 * 8;
+    v += place_of<C::kVRow>(lane % 16, lane / 16 * 8) + part * (C::kColumns * 2);
+    static_assert(C::kColumns % 64 == 0);
 #pragma unroll
     for (int c = 0; c < C::kColumns; c += 16) {
       uint32_t b[4];
-      ptx::load_transposed(b, shared(from + c));
+      ptx::load_transposed(b, further(v, c));
       ptx::multiply(out[c / 8], a, b[0], b[1]);
       ptx::multiply(out[c / 8 + 1], a, b[2], b[3]);
     }
   }
 
-  __device__ void run(const __nv_bfloat16* q) {
-    for (int i = 0; i < C::kStages - 1; ++i) load(i);
-    for (int i = 0; i < count(); ++i) {
+  // stage: of the ring, where the unit's first slice of this group is.
+  __device__ void run(uint32_t q, Loader<C>& loader, int& stage) {
+    for (int i = warp.group; i < slices.count; i += C::kGroups) {
       ptx::copies_wait<C::kStages - 2>();
-      group_sync();  // everyone's copies of slice i are there, and everyone is done with the slice before it
-      load(i + C::kStages - 1);
+      warp.group_sync();  // everyone's copies of the slice are there, and everyone is done with the one
+                          // before
+      loader.next();
       float s[2][4] = {};
-      score(q, keys(i), s);
-      weigh(slice(i) * kSlice, s);
-      add_values(values(i), s);
+      score(q, warp.keys(stage), s);
+      weigh(slices.at(i) * kSlice, s);
+      add_values(warp.values(stage), s);
+      stage = warp.after(stage);
     }
-    ptx::copies_wait<0>();
   }
 
-  // The group's sums to shared memory: [kShortTile, kV] and the stats of the rows.
+  // Adds up the groups' sums in shared memory: [kShortTile, kV], and each one's stats.
   __device__ void put(float* sums, float2* stats) {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       sum[i] += __shfl_xor_sync(~0U, sum[i], 1);
       sum[i] += __shfl_xor_sync(~0U, sum[i], 2);
-      const int row = lane / 4 + 8 * i;
-      if (part == 0 && lane % 4 == 0) stats[group * kShortTile + row] = {largest[i], sum[i]};
-      float* to = sums + (group * kShortTile + row) * C::kV + part * C::kColumns + lane % 4 * 2;
+      if (part == 0 && lane % 4 == 0)
+        stats[warp.group * kShortTile + lane / 4 + 8 * i] = {largest[i], sum[i]};
+    }
+    __syncthreads();
+    float weight[2];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      float most = -INFINITY;
+      for (int g = 0; g < C::kGroups; ++g) most = fmaxf(most, stats[g * kShortTile + lane / 4 + 8 * i].x);
+      weight[i] = weight_of({largest[i], sum[i]}, most);
+    }
+    for (int g = 0; g < C::kGroups; ++g) {
+      if (g == warp.group) add_to(sums, weight, g > 0);
+      __syncthreads();
+    }
+  }
+
+  __device__ void add_to(float* sums, const float (&weight)[2], bool add) const {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      if (lane / 4 + 8 * i >= unit.rows) continue;
+      float* to = sums + (lane / 4 + 8 * i) * C::kV + part * C::kColumns + lane % 4 * 2;
 #pragma unroll
       for (int c = 0; c < C::kColumns; c += 8) {
-        *reinterpret_cast<float2*>(to + c) = {out[c / 8][2 * i], out[c / 8][2 * i + 1]};
+        auto* pair = reinterpret_cast<float2*>(to + c);
+        const float2 before = add ? *pair : float2{0, 0};
+        *pair = {before.x + out[c / 8][2 * i] * weight[i], before.y + out[c / 8][2 * i + 1] * weight[i]};
       }
     }
   }
 };
 
 template <class C>
-__device__ void load_queries(const AttentionParams& p, const AttentionUnit& unit, int head,
-                             __nv_bfloat16* q) {
+__device__ void load_queries(const AttentionParams& p, const AttentionUnit& unit, int head, char* q) {
   for (int c = threadIdx.x; c < kShortTile * (C::kK / 4); c += kThreads) {
     const int row = c / (C::kK / 4);
     const int column = c % (C::kK / 4) * 4;
@@ -235,13 +363,8 @@ __device__ void load_queries(const AttentionParams& p, const AttentionUnit& unit
       x = *reinterpret_cast<const float4*>(p.q + (unit.token + r / p.group) * p.q_token +
                                            (head * p.group + r % p.group) * p.q_head + column);
     }
-    *reinterpret_cast<uint2*>(q + row * C::kKRow + column) = {ptx::pack(x.x, x.y), ptx::pack(x.z, x.w)};
+    *reinterpret_cast<uint2*>(q + place_of<C::kK>(row, column)) = {ptx::pack(x.x, x.y), ptx::pack(x.z, x.w)};
   }
-}
-
-// Weight of a result with these stats in a merge whose largest score is `largest`.
-__device__ float weight_of(float2 stats, float largest) {
-  return stats.y == 0 ? 0 : ptx::exp2(stats.x - largest);
 }
 
 __device__ void add_scaled(float4& to, float4 x, float scale) {
@@ -261,7 +384,7 @@ __device__ void store_row(const AttentionParams& p, int64_t token, int row, int 
   store4(p, token + row / p.group, head, column, out);
 }
 
-// Merges the groups and writes the output, or a partial result for the merge kernel.
+// Writes the output, or a partial result.
 template <class C>
 __device__ void finish(const AttentionParams& p, const AttentionUnit& unit, int head, const float* sums,
                        const float2* stats) {
@@ -271,14 +394,11 @@ __device__ void finish(const AttentionParams& p, const AttentionUnit& unit, int 
     const int column = c % columns * 4;
     float2 whole = {-INFINITY, 0};
     for (int g = 0; g < C::kGroups; ++g) whole.x = fmaxf(whole.x, stats[g * kShortTile + row].x);
-    float4 value = {0, 0, 0, 0};
     for (int g = 0; g < C::kGroups; ++g) {
       const float2 own = stats[g * kShortTile + row];
-      const float weight = weight_of(own, whole.x);
-      whole.y += own.y * weight;
-      add_scaled(value, *reinterpret_cast<const float4*>(sums + (g * kShortTile + row) * C::kV + column),
-                 weight);
+      whole.y += own.y * weight_of(own, whole.x);
     }
+    const float4 value = *reinterpret_cast<const float4*>(sums + row * C::kV + column);
     if (unit.slot < 0) {
       store_row(p, unit.token, unit.row + row, head, column, value, whole);
       continue;
@@ -289,78 +409,86 @@ __device__ void finish(const AttentionParams& p, const AttentionUnit& unit, int 
   }
 }
 
-template <class C>
-__global__ void __launch_bounds__(kThreads) short_kernel(const __grid_constant__ AttentionParams p) {
-  extern __shared__ __align__(128) char memory[];
-  auto* q = reinterpret_cast<__nv_bfloat16*>(memory);
-  char* rest = memory + C::kQ * 2;
-  auto* sums = reinterpret_cast<float*>(rest);
-  auto* stats = reinterpret_cast<float2*>(rest + C::kGroups * kShortTile * C::kV * 4);
-  const auto* units =
-      reinterpret_cast<const AttentionUnit*>(reinterpret_cast<const char*>(p.plan) + p.plan->short_offset);
-  const int work = p.plan->short_units * p.kv_heads;
-  for (int round = 0;; ++round) {
-    const int index = snake(round, blockIdx.x, gridDim.x);
-    if (round * static_cast<int>(gridDim.x) >= work) break;
-    if (index >= work) continue;
-    const AttentionUnit unit = units[index / p.kv_heads];
-    const int head = index % p.kv_heads;
-    load_queries<C>(p, unit, head, q);
-    __syncthreads();
-    Worker<C> worker(p, unit, head, reinterpret_cast<__nv_bfloat16*>(rest));
-    worker.run(q);
-    __syncthreads();  // the results go where the rings were
-    worker.put(sums, stats);
-    __syncthreads();
-    finish<C>(p, unit, head, sums, stats);
-    __syncthreads();
+// Counts a finished part of a tile. True in all threads of the block that finished last.
+__device__ bool is_last(const AttentionParams& p, const AttentionUnit& unit, int head, int* last) {
+  __threadfence();  // the part's results before the count
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    int* counter = p.counters + unit.merge * p.kv_heads + head;
+    *last = atomicAdd(counter, 1) == unit.parts - 1 ? 1 : 0;
+    if (*last != 0) *counter = 0;  // for the next call
+    __threadfence();
+  }
+  __syncthreads();
+  return *last != 0;
+}
+
+// The parts of a tile to its output: a thread takes 4 columns of a row, over the parts in their order.
+__device__ void merge(const AttentionParams& p, const AttentionUnit& unit, int head) {
+  constexpr int kAtOnce = 8;
+  const int columns = p.v_dim / 4;
+  for (int c = threadIdx.x; c < unit.rows * columns; c += kThreads) {
+    const int row = c / columns;
+    const int column = c % columns * 4;
+    float2 whole = {-INFINITY, 0};
+    float4 value = {0, 0, 0, 0};
+    for (int first = 0; first < unit.parts; first += kAtOnce) {
+      float2 stats[kAtOnce];
+      float4 sums[kAtOnce];
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        const int part = min(first + i, unit.parts - 1);
+        const int64_t place = (int64_t{unit.first_slot + part} * p.kv_heads + head) * kShortTile + row;
+        stats[i] = __ldcg(p.stats + place);  // from where other blocks wrote it
+        sums[i] = __ldcg(reinterpret_cast<const float4*>(p.partial + place * p.v_dim + column));
+      }
+      float most = whole.x;
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) most = fmaxf(most, stats[i].x);
+      const float keep = weight_of(whole, most);
+      whole = {most, whole.y * keep};
+      value = {value.x * keep, value.y * keep, value.z * keep, value.w * keep};
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        if (first + i >= unit.parts) continue;
+        const float weight = weight_of(stats[i], most);
+        whole.y += stats[i].y * weight;
+        add_scaled(value, sums[i], weight);
+      }
+    }
+    store_row(p, unit.token, unit.row + row, head, column, value, whole);
   }
 }
 
-// One row at a time; the parts are shared out among lanes that each take a column of 4, in ascending order.
-__global__ void __launch_bounds__(kThreads) merge_kernel(const __grid_constant__ AttentionParams p) {
-  extern __shared__ __align__(128) char memory[];
-  auto* sums = reinterpret_cast<float4*>(memory);  // [takers, columns]
-  const auto* merges =
-      reinterpret_cast<const AttentionMerge*>(reinterpret_cast<const char*>(p.plan) + p.plan->merge_offset);
-  const int columns = p.v_dim / 4;
-  const int takers = max(kThreads / columns, 1);
-  for (int i = blockIdx.x; i < p.plan->merges * kShortTile * p.kv_heads; i += gridDim.x) {
-    const AttentionMerge merge = merges[i / (kShortTile * p.kv_heads)];
-    const int row = i / p.kv_heads % kShortTile;
-    const int head = i % p.kv_heads;
-    if (row >= merge.rows) continue;
-    const auto place = [&](int part) {
-      return (int64_t{merge.slot + part} * p.kv_heads + head) * kShortTile + row;
-    };
-    float2 whole = {-INFINITY, 0};
-    for (int part = threadIdx.x % 32; part < merge.slots; part += 32)
-      whole.x = fmaxf(whole.x, p.stats[place(part)].x);
-    for (int step = 16; step > 0; step /= 2) whole.x = fmaxf(whole.x, __shfl_xor_sync(~0U, whole.x, step));
-    for (int part = threadIdx.x % 32; part < merge.slots; part += 32) {
-      const float2 own = p.stats[place(part)];
-      whole.y += own.y * weight_of(own, whole.x);
-    }
-    for (int step = 16; step > 0; step /= 2) whole.y += __shfl_xor_sync(~0U, whole.y, step);
-
-    for (int c = threadIdx.x; c < takers * columns; c += kThreads) {
-      float4 value = {0, 0, 0, 0};
-#pragma unroll 4
-      for (int part = c / columns; part < merge.slots; part += takers) {
-        const float4 own =
-            *reinterpret_cast<const float4*>(p.partial + place(part) * p.v_dim + c % columns * 4);
-        add_scaled(value, own, weight_of(p.stats[place(part)], whole.x));
-      }
-      sums[c] = value;
-    }
-    __syncthreads();
-    for (int c = threadIdx.x; c < columns; c += kThreads) {
-      float4 value = sums[c];
-      for (int taker = 1; taker < takers; ++taker) add_scaled(value, sums[taker * columns + c], 1);
-      store_row(p, merge.token, merge.row + row, head, c * 4, value, whole);
+template <class C>
+__global__ void __launch_bounds__(kThreads) short_kernel(const __grid_constant__ AttentionParams p) {
+  extern __shared__ __align__(1024) char memory[];
+  char* q = memory + C::kRings * 2;
+  auto* sums = reinterpret_cast<float*>(q);
+  auto* stats = reinterpret_cast<float2*>(sums + C::kSums);
+  if (p.head_dim < C::kK || p.v_dim < C::kV) {  // columns that no copy writes
+    for (int i = threadIdx.x * 16; i < C::kRings * 2; i += kThreads * 16) {
+      *reinterpret_cast<uint4*>(memory + i) = {0, 0, 0, 0};
     }
     __syncthreads();
   }
+  const Warp<C> warp(shared(memory));
+  Loader<C> loader(p, warp);
+  for (int i = 0; i < C::kStages - 1; ++i) loader.next();
+  int stage = 0;
+  for (Units units(p); units.next();) {
+    const AttentionUnit unit = units.unit();
+    load_queries<C>(p, unit, units.head(), q);
+    Worker<C> worker(p, warp, unit);
+    __syncthreads();
+    worker.run(shared(q), loader, stage);
+    worker.put(sums, stats);
+    finish<C>(p, unit, units.head(), sums, stats);
+    if (unit.slot >= 0 && is_last(p, unit, units.head(), reinterpret_cast<int*>(stats)))
+      merge(p, unit, units.head());
+    __syncthreads();
+  }
+  ptx::copies_wait<0>();
 }
 
 template <class C>
@@ -374,10 +502,6 @@ void launch_for(const AttentionLaunch& launch, const AttentionParams& params) {
   }();
   short_kernel<C><<<blocks * launch.sms, kThreads, C::kShared, launch.stream>>>(params);
   CUDA_LAUNCHED("attention short_kernel");
-  if (launch.merges == 0) return;
-  const int bytes = (params.v_dim / 4 + kThreads) * static_cast<int>(sizeof(float4));
-  merge_kernel<<<4 * launch.sms, kThreads, bytes, launch.stream>>>(params);
-  CUDA_LAUNCHED("attention merge_kernel");
 }
 
 }  // namespace
@@ -385,7 +509,7 @@ void launch_for(const AttentionLaunch& launch, const AttentionParams& params) {
 void run_short(const AttentionLaunch& launch, const AttentionParams& params) {
   const int k = params.head_dim;
   const int v = params.v_dim;
-  if (k <= 64 && v <= 64) return launch_for<Config<64, 64, 1, 4>>(launch, params);
+  if (k <= 64 && v <= 64) return launch_for<Config<64, 64, 1, 3>>(launch, params);
   if (k <= 128 && v <= 128) return launch_for<Config<128, 128, 1, 3>>(launch, params);
   if (k <= 256 && v <= 256) return launch_for<Config<256, 256, 2, 3>>(launch, params);
   CHECK(k <= 576 && v <= 512, k, v);

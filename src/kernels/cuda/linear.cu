@@ -11,7 +11,8 @@
 namespace heed::cuda {
 namespace {
 
-constexpr int64_t kFewRows = 8;
+constexpr int64_t kFewRows = 4;       // from here on cuBLASLt is as fast
+constexpr int64_t kMostGemvRows = 8;  // without it, from here on the tiles are
 constexpr int kThreads = 256;
 constexpr int64_t kBlasScratch = int64_t{32} << 20;
 
@@ -42,7 +43,7 @@ __global__ void __launch_bounds__(kThreads) gemv_kernel(const __grid_constant__ 
   for (int o = 0; o < kOuts; ++o)
     w[o] = static_cast<const W*>(p.weight) + min(first + o, p.outs - 1) * p.weight_row;
   float sum[kRows][kOuts] = {};
-#pragma unroll 4
+#pragma unroll 2
   for (int i = lane * kCount; i < p.in; i += 32 * kCount) {
     Pack<float, kCount> b[kOuts];
 #pragma unroll
@@ -69,7 +70,7 @@ __global__ void __launch_bounds__(kThreads) gemv_kernel(const __grid_constant__ 
 
 template <int kRows, class X, class W>
 void launch_gemv(cudaStream_t stream, const Params& p, bool aligned) {
-  constexpr int kOuts = kRows >= 4 ? 4 : 2;
+  constexpr int kOuts = 4;
   constexpr int kCount = sizeof(W) == 2 ? 8 : 4;
   const int each = kThreads / 32 * kOuts;
   const auto blocks = static_cast<unsigned>((p.outs + each - 1) / each);
@@ -132,7 +133,7 @@ __global__ void __launch_bounds__(kThreads) tile_kernel(const __grid_constant__ 
 
 template <class X, class W>
 void run_own(cudaStream_t stream, const Params& p, bool aligned) {
-  if (p.tokens <= kFewRows) return gemv<X, W>(stream, p, aligned);
+  if (p.tokens <= kMostGemvRows) return gemv<X, W>(stream, p, aligned);
   const dim3 grid(static_cast<unsigned>((p.outs + 63) / 64), static_cast<unsigned>((p.tokens + 63) / 64));
   tile_kernel<X, W><<<grid, kThreads, 0, stream>>>(p);
   CUDA_LAUNCHED("tile_kernel");

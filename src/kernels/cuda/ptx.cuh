@@ -14,6 +14,9 @@ __device__ inline uint32_t shared(const void* pointer) {
 
 // ---- Asynchronous copies of 16 bytes ----
 
+__device__ inline void copy16(uint32_t to, const void* from) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+}
 // Copies, or writes zeros where `real` is false; the source must be a valid address either way.
 __device__ inline void copy16(uint32_t to, const void* from, bool real) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(real ? 16 : 0)
@@ -30,6 +33,8 @@ __device__ inline void store16(uint32_t to, uint4 value) {
                "r"(value.w)
                : "memory");
 }
+
+__device__ inline void prefetch(const void* from) { asm volatile("prefetch.global.L2 [%0];" ::"l"(from)); }
 
 // ---- Fragments and products of one warp ----
 
@@ -110,13 +115,13 @@ __device__ inline void shared_writes_to_engines() {
 
 // ---- The tensor copy engine; sm_90 ----
 
-__device__ inline void copy_box(uint32_t to, const void* map, int c0, int c1, int c2, int c3,
+__device__ inline void copy_box(uint32_t to, const void* map, int c0, int c1, int c2, int c3, int c4,
                                 uint32_t barrier) {
   asm volatile(
-      "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, "
-      "%4, %5}], "
-      "[%6];" ::"r"(to),
-      "l"(map), "r"(c0), "r"(c1), "r"(c2), "r"(c3), "r"(barrier)
+      "cp.async.bulk.tensor.5d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, "
+      "%4, %5, "
+      "%6}], [%7];" ::"r"(to),
+      "l"(map), "r"(c0), "r"(c1), "r"(c2), "r"(c3), "r"(c4), "r"(barrier)
       : "memory");
 }
 __device__ inline void prefetch_map(const void* map) {

@@ -1,21 +1,24 @@
 // Tensor core products of a warpgroup (128 threads), sm_90a. They run asynchronously: registers and shared
 // memory of a product belong to it until a wait; see the PTX manual, wgmma.
 //
-// Operands in shared memory are tiles of 64 columns of bfloat16, that is rows of 128 bytes, with the chunks
-// of 16 bytes of row r at chunk ^ (r % 8): the 128-byte swizzle, which the tensor copy engine writes as well.
-// Tiles begin at multiples of 1024 bytes.
+// Operands in shared memory are made of atoms of 8 rows of 64 columns of bfloat16, that is rows of 128 bytes,
+// with the chunks of 16 bytes of row r at chunk ^ r: the 128-byte swizzle, which the tensor copy engine
+// writes as well. Atoms begin at multiples of 1024 bytes.
 #pragma once
 #include <cstdint>
 
 namespace heed::cuda::wgmma {
 
-// a and b of scores: both run along the summed dimension in memory. 8 rows take 1024 bytes.
-__device__ inline uint64_t rows_descriptor(uint32_t at) {
-  return uint64_t{(at & 0x3ffff) >> 4} | uint64_t{1} << 16 | uint64_t{1024 >> 4} << 32 | uint64_t{1} << 62;
+// a and b of scores: rows run along the summed dimension, of which `at` is 16 columns. `step` bytes from 8
+// rows to the next.
+__device__ __forceinline__ uint64_t rows_descriptor(uint32_t at, int step) {
+  return uint64_t{(at & 0x3ffff) >> 4} | uint64_t{1} << 16 | static_cast<uint64_t>(step >> 4) << 32 |
+         uint64_t{1} << 62;
 }
-// b of values: rows are the summed dimension; `tile` bytes from one tile of 64 columns to the next.
-__device__ inline uint64_t columns_descriptor(uint32_t at, int tile) {
-  return uint64_t{(at & 0x3ffff) >> 4} | static_cast<uint64_t>(tile >> 4) << 16 | uint64_t{1024 >> 4} << 32 |
+// b of values: rows are the summed dimension, of which `at` is 16; the columns' atoms lie one behind the
+// other.
+__device__ __forceinline__ uint64_t columns_descriptor(uint32_t at, int step) {
+  return uint64_t{(at & 0x3ffff) >> 4} | uint64_t{1024 >> 4} << 16 | static_cast<uint64_t>(step >> 4) << 32 |
          uint64_t{1} << 62;
 }
 
@@ -31,6 +34,17 @@ template <int kCount>
 __device__ __forceinline__ void pin(float (&registers)[kCount]) {
 #pragma unroll
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(registers[i])::"memory");
+}
+
+// Nothing that follows runs before these sums are there: waits have no operands that would say so, and left
+// alone the compiler puts them before work that was meant to run meanwhile. Sums of weights are not negative.
+__device__ __forceinline__ void after(const float (&sums)[2]) {
+  asm volatile(
+      "{\n.reg .pred negative;\n.reg .f32 both;\nadd.f32 both, %0, %1;\nsetp.lt.f32 negative, both, "
+      "0f00000000;\n"
+      "@negative trap;\n}" ::"f"(sums[0]),
+      "f"(sums[1])
+      : "memory");
 }
 
 // Element [row, column] of a product's result lies in thread (row % 16 / 8 gives which pair, see below):
