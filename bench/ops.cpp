@@ -3,97 +3,14 @@
 // peak, both measured here at the start and again at the end. JSON lines: first the machine, then one line an
 // op.
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <cstdio>
-#include <fstream>
 
-#include "base/json.h"
-#include "bench/peak.h"
-#include "kernels/cpu/cpu.h"
+#include "bench/bench.h"
 #include "tests/kernels/cases.h"
 
 namespace heed::bench {
 namespace {
 
 using namespace cases;
-
-constexpr int64_t kColdBytes = int64_t{512} << 20;  // read in turn, so that no cache holds the next
-
-struct Options {
-  std::string isa, filter;
-  int threads = 0, repeats = 25;
-};
-
-struct Work {
-  std::string name;
-  double bytes = 0, flops = 0;
-  bool bf16_pairs = false;
-};
-
-class Bench {
- public:
-  explicit Bench(const Options& options)
-      : options_(options),
-        pool_(options.threads),
-        kernels_(options.isa.empty() ? &cpu_kernels() : cpu_kernels_for(options.isa)) {}
-
-  bool usable() const { return kernels_ != nullptr; }
-  const Kernels& kernels() const { return *kernels_; }
-  Stream stream() { return {&pool_}; }
-  bool wants(const std::string& name) const { return name.find(options_.filter) != std::string::npos; }
-
-  void measure_machine() {
-    bandwidth_ = read_bandwidth(pool_);
-    peak_ = peak_flops(pool_, kernels_->isa, false);
-    pair_peak_ = peak_flops(pool_, kernels_->isa, true);
-    print({{"machine", processor()},
-           {"isa", kernels_->isa},
-           {"threads", pool_.size()},
-           {"read_gb_s", bandwidth_ / 1e9},
-           {"f32_gflop_s", peak_ / 1e9},
-           {"bf16_gflop_s", pair_peak_ / 1e9}});
-  }
-
-  // body(i) runs the op once; i counts the calls.
-  void time(const Work& work, const std::function<void(int)>& body) {
-    for (int i = 0; i < 3; ++i) body(i);
-    std::vector<double> times;
-    for (int i = 0; i < options_.repeats; ++i) {
-      const double start = seconds();
-      body(i + 3);
-      times.push_back(seconds() - start);
-    }
-    std::sort(times.begin(), times.end());
-    const double median = times[times.size() / 2];
-    const double floor =
-        std::max(work.bytes / bandwidth_, work.flops / (work.bf16_pairs ? pair_peak_ : peak_));
-    print({{"op", work.name},
-           {"ms", median * 1e3},
-           {"ms_p10", times[times.size() / 10] * 1e3},
-           {"ms_p90", times[times.size() * 9 / 10] * 1e3},
-           {"gb_s", work.bytes / median / 1e9},
-           {"gflop_s", work.flops / median / 1e9},
-           {"share_of_floor", floor / median}});
-  }
-
- private:
-  static void print(const OrderedJson& line) {
-    std::printf("%s\n", to_text(line).c_str());
-    std::fflush(stdout);
-  }
-  static std::string processor() {
-    std::ifstream file("/proc/cpuinfo");
-    for (std::string line; std::getline(file, line);) {
-      if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
-    }
-    return "unknown";
-  }
-
-  Options options_;
-  ThreadPool pool_;
-  const Kernels* kernels_;
-  double bandwidth_ = 0, peak_ = 0, pair_peak_ = 0;
-};
 
 void bench_linear(Bench& bench, const LinearCase& c) {
   const std::string name = "linear " + std::string(name_of(c.x)) + " x " + std::string(name_of(c.weight)) +
@@ -102,12 +19,7 @@ void bench_linear(Bench& bench, const LinearCase& c) {
   if (!bench.wants(name)) return;
   LinearProblem problem(c, 1);
   const int64_t bytes = problem.weight.t.bytes();
-  const int64_t copies = std::max<int64_t>(kColdBytes / bytes, 1);
-  const Buffer cold(copies * bytes);
-  for (int64_t i = 0; i < copies; ++i) {
-    std::memcpy(static_cast<char*>(cold.data()) + i * bytes, problem.weight.t.data,
-                static_cast<size_t>(bytes));
-  }
+  const Cold cold(problem.weight.t.data, bytes);
   const Work work = {.name = name,
                      .bytes = static_cast<double>(bytes + problem.x.t.bytes() + problem.out.t.bytes()),
                      .flops = 2.0 * static_cast<double>(c.tokens * c.in * c.out),
@@ -115,7 +27,7 @@ void bench_linear(Bench& bench, const LinearCase& c) {
   Stream stream = bench.stream();
   bench.time(work, [&](int i) {
     LinearArgs args = problem.args;
-    args.weight.data = static_cast<char*>(cold.data()) + i % copies * bytes;
+    args.weight.data = cold[i];
     bench.kernels().linear(stream, args);
   });
 }
@@ -212,6 +124,8 @@ int run(const Options& options) {
   }
   for (const AttentionCase& c : model_sized_attention()) bench_attention(bench, c);
   bench_rows(bench);
+  bench_moe(bench);
+  bench_recurrent(bench);
   bench.measure_machine();
   return 0;
 }

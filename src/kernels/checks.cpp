@@ -1,21 +1,16 @@
 #include "kernels/checks.h"
 
+#include <utility>
+
 namespace heed {
 namespace {
-
-bool is_float(DType dtype) { return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16; }
 
 void check_output(std::string_view op, const Tensor& out) {
   CHECK(out.dtype == DType::kF32 || out.dtype == DType::kBF16, op, describe(out));
 }
 
-void check_f32(std::string_view op, std::initializer_list<Tensor> tensors) {
-  for (const Tensor& tensor : tensors) CHECK(tensor.dtype == DType::kF32, op, describe(tensor));
-}
-
-void check_cache(std::string_view op, const PagedKv& kv) {
-  CHECK(kv.k.dtype == DType::kF32 || kv.k.dtype == DType::kBF16, op, describe(kv.k));
-  CHECK(kv.k.dtype == kv.v.dtype, op, describe(kv.k), describe(kv.v));
+void check_cache(std::string_view op, const Tensor& k) {
+  CHECK(k.dtype == DType::kF32 || k.dtype == DType::kBF16, op, describe(k));
 }
 
 }  // namespace
@@ -29,7 +24,8 @@ Shapes check(const EmbedArgs& args) {
 }
 
 Shapes check(const RmsNormArgs& args) {
-  check_f32("rms_norm", {args.x, args.weight});
+  check_f32("rms_norm", {args.x});
+  if (args.weight.defined()) check_f32("rms_norm", {args.weight});
   check_output("rms_norm", args.out);
   CHECK(!args.accumulate || args.out.dtype == DType::kF32, "rms_norm accumulates in float32 only");
   Shapes shapes("rms_norm");
@@ -38,7 +34,7 @@ Shapes check(const RmsNormArgs& args) {
   } else {
     shapes.match(args.x, "x", {"rows", "heads", "dim"}).match(args.out, "out", {"rows", "heads", "dim"});
   }
-  return shapes.match(args.weight, "weight", {"dim"});
+  return shapes.match_if(args.weight, "weight", {"dim"});
 }
 
 Shapes check(const LinearArgs& args) {
@@ -72,19 +68,23 @@ Shapes check(const RopeArgs& args) {
 }
 
 Shapes check(const KvWriteArgs& args) {
-  check_f32("kv_write", {args.k, args.v});
-  check_cache("kv_write", args.kv);
-  return Shapes("kv_write")
-      .match(args.k, "k", {"tokens", "kv_heads", "head_dim"})
-      .match(args.v, "v", {"tokens", "kv_heads", "v_dim"})
-      .match(args.kv.k, "kv.k", {"blocks", "kv_heads", "block", "head_dim"})
+  check_f32("kv_write", {args.k});
+  check_cache("kv_write", args.kv.k);
+  Shapes shapes("kv_write");
+  shapes.match(args.k, "k", {"tokens", "kv_heads", "head_dim"})
+      .match(args.kv.k, "kv.k", {"blocks", "kv_heads", "block", "head_dim"});
+  if (!args.v.defined()) return shapes;
+  check_f32("kv_write", {args.v});
+  CHECK(args.kv.k.dtype == args.kv.v.dtype, describe(args.kv.k), describe(args.kv.v));
+  return shapes.match(args.v, "v", {"tokens", "kv_heads", "v_dim"})
       .match(args.kv.v, "kv.v", {"blocks", "kv_heads", "block", "v_dim"});
 }
 
 Shapes check(const AttentionArgs& args) {
   check_f32("attention", {args.q});
   check_output("attention", args.out);
-  check_cache("attention", args.kv);
+  check_cache("attention", args.kv.k);
+  CHECK(args.kv.k.dtype == args.kv.v.dtype, describe(args.kv.k), describe(args.kv.v));
   Shapes shapes("attention");
   shapes.match(args.q, "q", {"tokens", "heads", "head_dim"})
       .match(args.kv.k, "kv.k", {"blocks", "kv_heads", "block", "head_dim"})
@@ -97,10 +97,15 @@ Shapes check(const AttentionArgs& args) {
 Shapes check(const GatedActArgs& args) {
   check_f32("gated_act", {args.gate, args.up});
   check_output("gated_act", args.out);
-  return Shapes("gated_act")
-      .match(args.gate, "gate", {"tokens", "inner"})
-      .match(args.up, "up", {"tokens", "inner"})
-      .match(args.out, "out", {"tokens", "inner"});
+  Shapes shapes("gated_act");
+  for (const auto& [tensor, name] : {std::pair{args.gate, "gate"}, {args.up, "up"}, {args.out, "out"}}) {
+    if (args.gate.rank == 2) {
+      shapes.match(tensor, name, {"tokens", "inner"});
+    } else {
+      shapes.match(tensor, name, {"tokens", "heads", "inner"});
+    }
+  }
+  return shapes;
 }
 
 Shapes check(const AddArgs& args) {
@@ -118,6 +123,28 @@ Shapes check(const GatherRowsArgs& args) {
 Shapes check(const SoftcapArgs& args) {
   check_f32("softcap", {args.x});
   return Shapes("softcap").match(args.x, "x", {"rows", "dim"});
+}
+
+Shapes check(const ScaleArgs& args) {
+  check_f32("scale", {args.x});
+  return Shapes("scale").match(args.x, "x", {"tokens", "dim"});
+}
+
+Shapes check(const ScaleRowsArgs& args) {
+  check_f32("scale_rows", {args.factors, args.x});
+  Shapes shapes("scale_rows");
+  shapes.match(args.factors, "factors", {"tokens", "one"}).match(args.x, "x", {"tokens", "dim"});
+  CHECK(shapes["one"] == 1, describe(args.factors));
+  return shapes;
+}
+
+Shapes check(const HeadLinearArgs& args) {
+  check_f32("head_linear", {args.x, args.out});
+  CHECK(is_float(args.weight.dtype), describe(args.weight));
+  return Shapes("head_linear")
+      .match(args.x, "x", {"tokens", "heads", "in"})
+      .match(args.weight, "weight", {"heads", "out", "in"})
+      .match(args.out, "out", {"tokens", "heads", "out"});
 }
 
 }  // namespace heed

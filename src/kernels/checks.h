@@ -1,6 +1,9 @@
 // Shape checks that every backend's ops begin with: one per op, so that ref and the fast kernels agree on the
 // contract.
 #pragma once
+#include <initializer_list>
+#include <string_view>
+
 #include "kernels/kernels.h"
 #include "tensor/shape.h"
 
@@ -17,5 +20,28 @@ Shapes check(const GatedActArgs& args);
 Shapes check(const AddArgs& args);
 Shapes check(const GatherRowsArgs& args);
 Shapes check(const SoftcapArgs& args);
+Shapes check(const ScaleArgs& args);
+Shapes check(const ScaleRowsArgs& args);
+Shapes check(const HeadLinearArgs& args);
+
+Shapes check(const MoeRouteArgs& args);
+void check(const MoeSortArgs& args);
+Shapes check(const ExpertLinearArgs& args);
+Shapes check(const ExpertSumArgs& args);
+// The weights of an expert that has assignments, checked; those of others are not looked at.
+const Tensor& expert_weight(const ExpertLinearArgs& args, int64_t expert);
+
+Shapes check(const ShortConvArgs& args);
+Shapes check(const LinearAttentionArgs& args);
+Shapes check(const GatedDeltaArgs& args);
+Shapes check(const DeltaGatesArgs& args);
+
+// What the checks are made of.
+inline bool is_float(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
+}
+inline void check_f32(std::string_view op, std::initializer_list<Tensor> tensors) {
+  for (const Tensor& tensor : tensors) CHECK(tensor.dtype == DType::kF32, op, describe(tensor));
+}
 
 }  // namespace heed

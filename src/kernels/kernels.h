@@ -164,10 +164,11 @@ struct HeadLinearArgs {
 // of expert, then token, then choice. ----
 
 // Each token's top_k experts and their weights. score = softmax(logits) or sigmoid(logits). Chosen are the
-// largest of score + bias (equal ones: the smaller id) among the top_groups groups of experts, a group being
-// worth the sum of its two largest; a weight is the score of the chosen without bias.
+// largest of score + bias (equal ones: the smaller id; NaN only where nothing else is left) among the
+// top_groups groups of experts, a group being worth the sum of its two largest; a weight is the score of the
+// chosen without bias.
 struct MoeRouteArgs {
-  // kSoftmaxOfChosen: chosen by logits, weights are the softmax of the chosen logits.
+  // kSoftmaxOfChosen: the logits are the scores, and weights are the softmax of those chosen.
   enum class Score : uint8_t { kSoftmax, kSigmoid, kSoftmaxOfChosen };
   Tensor logits;  // [tokens, experts] f32
   Score score = Score::kSoftmax;
@@ -214,7 +215,8 @@ struct ExpertSumArgs {
 
 // ---- Recurrent layers ----
 
-// After the batch's token `token` a copy of its sequence's state goes to `slot` as well.
+// After the batch's token `token` a copy of its sequence's state goes to `slot` as well. A token may have
+// several.
 struct StateSave {
   int32_t token, slot;
 };
@@ -222,12 +224,16 @@ struct StateSave {
 // One tensor of a layer's state, in every slot, and the slots of a call's sequences. A sequence's slot holds
 // the state before its first token of the call, and is left with the state after its last. No other slot is
 // written but those of `saves`.
+//
+// Within a call the state is float32: slots of bf16 are widened when it begins and rounded when written. With
+// float32 slots a sequence's results are thus bitwise the same however its tokens are cut into calls; with
+// bf16 slots every cut rounds.
 struct StateArgs {
   Tensor slots;                        // [slots, ...] f32 or bf16; contiguous within a slot
   const int32_t* seq_start = nullptr;  // [sequences + 1]
   int sequences = 0;
   const int32_t* slot = nullptr;     // [sequences], distinct
-  std::span<const StateSave> saves;  // ascending in token; their slots are none of `slot`
+  std::span<const StateSave> saves;  // ascending in token; slots distinct and none of `slot`
 };
 
 // Causal convolution of each channel on its own over the last `width` tokens, then act:
@@ -283,9 +289,11 @@ struct AttentionNeeds {
 // The largest step that ops are going to be run on.
 struct StepSize {
   int64_t tokens = 0, sequences = 0;
-  int64_t length = 0;  // keys of the longest sequence
-  int64_t width = 0;   // elements of the widest row that a linear layer reads
-  int threads = 1;     // of the pool
+  int64_t length = 0;      // keys of the longest sequence
+  int64_t width = 0;       // elements of the widest row that a linear layer reads
+  int64_t products = 0;    // most linear layers that one op runs: experts of a layer, or heads (head_linear)
+  int64_t head_state = 0;  // elements of one head's largest state (linear_attention, gated_delta)
+  int threads = 1;         // of the pool
 };
 
 // One attention kernel of a backend, e.g. "cpu.flash". why_not gives the reasons against, or "" when it can.

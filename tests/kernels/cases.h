@@ -176,8 +176,9 @@ struct AttentionCase {
   DType kv = DType::kF32, out = DType::kF32;
   float softcap = 0;
   bool sink_logits = false;
-  int empty_rows = 0;  // the first rows of each sequence see nothing
-  int64_t pad = 0;     // elements between rows of q, the cache and the output
+  int empty_rows = 0;   // the first rows of each sequence see nothing
+  int64_t pad = 0;      // elements between rows of q, the cache and the output
+  bool v_in_k = false;  // values are the first v_dim elements of each key
 };
 
 inline std::vector<AttentionCase> attention_cases() {
@@ -236,6 +237,17 @@ inline std::vector<AttentionCase> attention_cases() {
       const std::string name = "head_dim " + std::to_string(head_dim) + " " + std::string(name_of(kv));
       all.push_back({name, causal(), {{0, 30}, {90, 1}, {50, 8}}, 4, 2, head_dim, v_dim, 16, kv});
     }
+  }
+  for (const DType kv : {DType::kF32, DType::kBF16}) {
+    AttentionCase latent = {"values within keys " + std::string(name_of(kv)), causal(), {{0, 70}, {90, 1}}};
+    latent.heads = 16;
+    latent.kv_heads = 1;
+    latent.head_dim = 576;
+    latent.v_dim = 512;
+    latent.kv = kv;
+    latent.pad = 64;
+    latent.v_in_k = true;
+    all.push_back(latent);
   }
   const std::pair<int, int> groups[] = {{1, 1}, {7, 7}, {3, 1}, {5, 1}, {16, 1}, {16, 2}, {70, 1}};
   for (const auto& [heads, kv_heads] : groups) {
@@ -310,6 +322,10 @@ struct AttentionProblem {
     const auto blocks = static_cast<int64_t>(free.size());
     k = Array(c.kv, {blocks, c.kv_heads, c.block, c.head_dim}, c.pad);
     v = Array(c.kv, {blocks, c.kv_heads, c.block, c.v_dim}, c.pad);
+    if (c.v_in_k) {
+      v.t = k.t;
+      v.t.size[3] = c.v_dim;
+    }
     table.assign(free.size(), -1);
     for (size_t s = 0; s < seen.size(); ++s) {
       for (size_t key = 0; key < seen[s].size(); ++key) {
@@ -324,7 +340,7 @@ struct AttentionProblem {
     }
   }
   void write_key(int64_t block, int64_t row) {
-    for (const Tensor& t : {k.t, v.t}) {
+    for (const Tensor& t : {v.t, k.t}) {
       for (int64_t h = 0; h < t.size[1]; ++h) {
         for (int64_t i = 0; i < t.size[3]; ++i) {
           write(t, block * t.stride[0] + h * t.stride[1] + row * t.stride[2] + i, random.uniform(-2, 2));
@@ -357,5 +373,13 @@ inline std::vector<RowCase> row_cases() {
           {6, 40, 5, 3, DType::kF32, true},
           {200, 640}};
 }
+
+inline Array row_array(const RowCase& c, DType dtype = DType::kF32) {
+  if (c.heads == 0) return Array(dtype, {c.rows, c.dim}, c.pad);
+  return Array(dtype, {c.rows, c.heads, c.dim}, c.pad);
+}
+
+inline constexpr Act kActs[] = {Act::kSilu, Act::kGelu,    Act::kGeluTanh,
+                                Act::kRelu, Act::kSigmoid, Act::kClampedSwiglu};
 
 }  // namespace heed::cases

@@ -3,35 +3,16 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/ref/ref.h"
 #include "tests/kernels/cases.h"
 #include "tests/kernels/compare.h"
+#include "tests/kernels/on_isa.h"
 
 namespace heed {
 namespace {
 
 using namespace cases;
 
-class Cpu : public testing::TestWithParam<std::string_view> {
- protected:
-  void SetUp() override {
-    kernels = cpu_kernels_for(GetParam());
-    if (kernels == nullptr) GTEST_SKIP() << "this machine has no " << GetParam();
-  }
-  const Kernels* kernels = nullptr;
-  const Kernels& ref = ref_kernels();
-  ThreadPool pool{2};
-  Stream stream{&pool};
-};
-
-std::string name_of_case(const testing::TestParamInfo<std::string_view>& info) {
-  std::string name(info.param);
-  for (char& c : name) c = c == '-' ? '_' : c;
-  return name;
-}
-INSTANTIATE_TEST_SUITE_P(Isa, Cpu, testing::ValuesIn(cpu_isas().begin(), cpu_isas().end()), name_of_case);
-
-std::string suffixed(std::string op, DType dtype) { return dtype == DType::kBF16 ? op + " bfloat16" : op; }
+TESTS_ON_ISA(Cpu);
 
 TEST_P(Cpu, linear_equals_ref) {
   for (const LinearCase& c : linear_cases()) {
@@ -193,19 +174,22 @@ TEST_P(Cpu, a_nan_key_or_value_reaches_exactly_the_rows_that_see_it) {
 
 TEST_P(Cpu, rms_norm_equals_ref) {
   for (const RowCase& c : row_cases()) {
-    const std::initializer_list<int64_t> two = {c.rows, c.dim};
-    const std::initializer_list<int64_t> three = {c.rows, c.heads, c.dim};
     Random random(23);
-    Array x(DType::kF32, c.heads > 0 ? three : two, c.pad);
+    Array x = row_array(c);
     Array weight(DType::kF32, {c.dim});
-    Array want(c.dtype, c.heads > 0 ? three : two, c.pad);
+    Array want = row_array(c, c.dtype);
     x.fill(random);
     weight.fill(random);
     if (c.accumulate) want.fill(random);
     Array got = want;
     got.t.data = got.memory.data();
-    RmsNormArgs args = {
-        .x = x.t, .weight = weight.t, .eps = 1e-6F, .accumulate = c.accumulate, .out = want.t};
+    const bool weighted = c.rows != 3 && c.rows != 6;
+    RmsNormArgs args = {.x = x.t,
+                        .weight = weighted ? weight.t : Tensor(),
+                        .eps = 1e-6F,
+                        .scale = c.rows % 2 == 0 ? 0.3F : 1.0F,
+                        .accumulate = c.accumulate,
+                        .out = want.t};
     ref.rms_norm(stream, args);
     args.out = got.t;
     kernels->rms_norm(stream, args);
@@ -218,19 +202,28 @@ TEST_P(Cpu, rms_norm_equals_ref) {
 }
 
 TEST_P(Cpu, gated_act_equals_ref) {
-  for (const Act act : {Act::kSilu, Act::kGelu, Act::kGeluTanh, Act::kRelu}) {
+  for (const Act act : kActs) {
     for (const RowCase& c : row_cases()) {
       Random random(29);
-      Array gate(DType::kF32, {c.rows, c.dim}, c.pad);
-      Array up(DType::kF32, {c.rows, c.dim}, c.pad);
-      Array want(c.dtype, {c.rows, c.dim}, c.pad);
-      Array got(c.dtype, {c.rows, c.dim}, c.pad);
-      gate.fill(random, -6, 6);
-      up.fill(random);
+      Array gate = row_array(c);
+      Array up = row_array(c);
+      Array want = row_array(c, c.dtype);
+      Array got = row_array(c, c.dtype);
+      const float reach = act == Act::kClampedSwiglu ? 9 : 1;  // beyond where it clamps
+      gate.fill(random, -6, std::max(6.0F, reach));
+      up.fill(random, -reach, reach);
       ref.gated_act(stream, {.act = act, .gate = gate.t, .up = up.t, .out = want.t});
       kernels->gated_act(stream, {.act = act, .gate = gate.t, .up = up.t, .out = got.t});
       SCOPED_TRACE(static_cast<int>(act));
       expect_close(got.values(), want.values(), suffixed("gated_act", c.dtype));
+      if (c.dtype != DType::kF32) continue;
+      for (Array* in_place : {&gate, &up}) {
+        const Array kept = *in_place;
+        kernels->gated_act(stream, {.act = act, .gate = gate.t, .up = up.t, .out = in_place->t});
+        EXPECT_TRUE(same_bits(in_place->values(), got.values())) << "in place";
+        in_place->memory = kept.memory;
+        in_place->t.data = in_place->memory.data();
+      }
     }
   }
 }
@@ -241,12 +234,13 @@ TEST_P(Cpu, activations_hold_far_out_and_at_the_odd_values) {
   std::vector<float> out(gate.size());
   const auto n = static_cast<int64_t>(gate.size());
   const auto view = [&](std::vector<float>& v) { return Tensor(v.data(), DType::kF32, {1, n}); };
-  for (const Act act : {Act::kSilu, Act::kGelu, Act::kGeluTanh, Act::kRelu}) {
+  for (const Act act : {Act::kSilu, Act::kGelu, Act::kGeluTanh, Act::kRelu, Act::kSigmoid}) {
     kernels->gated_act(stream, {.act = act, .gate = view(gate), .up = view(up), .out = view(out)});
     for (size_t i = 0; i + 1 < gate.size(); ++i) {
+      const double passed = act == Act::kSigmoid ? 1 : gate[i];
       const double want = gate[i] < -20  ? 0
-                          : gate[i] > 20 ? gate[i]
-                                         : gate[i] * (act == Act::kRelu ? gate[i] > 0 : 0.5);
+                          : gate[i] > 20 ? passed
+                                         : passed * (act == Act::kRelu ? gate[i] > 0 : 0.5);
       EXPECT_TRUE(std::abs(out[i] - want) <= 1e-7 || out[i] == want)
           << static_cast<int>(act) << " of " << gate[i] << ": " << out[i];
     }
@@ -314,6 +308,38 @@ TEST_P(Cpu, embed_gather_and_add_equal_ref) {
   }
 }
 
+TEST_P(Cpu, scaled_sums_and_scaled_rows_equal_ref) {
+  for (const RowCase& c : row_cases()) {
+    if (c.heads > 0) continue;
+    Random random(39);
+    Array x = row_array(c);
+    Array factors(DType::kF32, {c.rows, 1}, c.pad);
+    Array want = row_array(c);
+    x.fill(random);
+    factors.fill(random, -3, 3);
+    want.fill(random);
+    Array got = want;
+    got.t.data = got.memory.data();
+    const auto compare = [&](std::string_view name, const auto& op) {
+      op(ref, want.t);
+      op(*kernels, got.t);
+      expect_close(got.values(), want.values(), name);
+      std::memcpy(got.memory.data(), want.memory.data(), want.memory.size());
+    };
+    compare("add scaled", [&](const Kernels& k, const Tensor& out) {
+      k.add(stream, {.x = x.t, .scale = -0.7F, .keep = 1.3F, .out = out});
+    });
+    compare("scale",
+            [&](const Kernels& k, const Tensor& out) { k.scale(stream, {.scale = 1.7F, .x = out}); });
+    compare("scale", [&](const Kernels& k, const Tensor& out) {
+      k.scale_rows(stream, {.factors = factors.t, .x = out});
+    });
+    compare("scale_rows sigmoid", [&](const Kernels& k, const Tensor& out) {
+      k.scale_rows(stream, {.factors = factors.t, .sigmoid = true, .x = out});
+    });
+  }
+}
+
 TEST_P(Cpu, every_float16_widens_as_the_definition_does) {
   std::vector<uint16_t> bits(65536);
   for (size_t i = 0; i < bits.size(); ++i) bits[i] = static_cast<uint16_t>(i);
@@ -366,6 +392,11 @@ TEST_P(Cpu, kv_write_equals_ref_and_touches_nothing_else) {
                       {.k = k.t, .v = v.t, .slots = slots.data(), .kv = {.k = cache[2].t, .v = cache[3].t}});
     EXPECT_EQ(cache[0].memory, cache[2].memory);
     EXPECT_EQ(cache[1].memory, cache[3].memory);
+    Array keys[2] = {Array(dtype, {3, 3, 16, 40}, 4), Array(dtype, {3, 3, 16, 40}, 4)};
+    ref.kv_write(stream, {.k = k.t, .v = {}, .slots = slots.data(), .kv = {.k = keys[0].t, .v = {}}});
+    kernels->kv_write(stream, {.k = k.t, .v = {}, .slots = slots.data(), .kv = {.k = keys[1].t, .v = {}}});
+    EXPECT_EQ(keys[0].memory, cache[0].memory);
+    EXPECT_EQ(keys[1].memory, cache[0].memory);
   }
 }
 
@@ -394,9 +425,12 @@ TEST_P(Cpu, rope_and_its_table_equal_ref) {
     kernels->rope_table(stream, table(1));
     expect_close(cos[1].values(), cos[0].values(), "rope_table");
     expect_close(sin[1].values(), sin[0].values(), "rope_table");
-    ref.rope(stream, {.cos = cos[0].t, .sin = sin[0].t, .x = want.t});
-    kernels->rope(stream, {.cos = cos[0].t, .sin = sin[0].t, .x = got.t});
-    expect_close(got.values(), want.values(), "rope");
+    for (const bool interleaved : {false, true}) {
+      ref.rope(stream, {.cos = cos[0].t, .sin = sin[0].t, .x = want.t, .interleaved = interleaved});
+      kernels->rope(stream, {.cos = cos[0].t, .sin = sin[0].t, .x = got.t, .interleaved = interleaved});
+      expect_close(got.values(), want.values(), "rope");
+      std::memcpy(got.memory.data(), want.memory.data(), want.memory.size());
+    }
   }
 }
 

@@ -79,33 +79,61 @@ TEST(Ref, rope_turns_a_pair_by_a_quarter_and_leaves_the_rest) {
   EXPECT_EQ(x[2], 5);
 }
 
-double exact_act(Act act, double x) {
+TEST(Ref, rms_norm_without_weight_and_with_a_scale_is_the_euclidean_norm) {
+  Ref ref;
+  std::vector<float> x = {3, 4};
+  ref.kernels.rms_norm(
+      ref.stream, {.x = view(x, {1, 2}), .eps = 0, .scale = 1 / std::sqrt(2.0F), .out = view(x, {1, 2})});
+  EXPECT_FLOAT_EQ(x[0], 0.6F);
+  EXPECT_FLOAT_EQ(x[1], 0.8F);
+}
+
+TEST(Ref, interleaved_rope_turns_neighbours) {
+  Ref ref;
+  std::vector<float> cos = {0, 1};
+  std::vector<float> sin = {1, 0};
+  std::vector<float> x = {1, 2, 3, 4, 5};
+  ref.kernels.rope(
+      ref.stream,
+      {.cos = view(cos, {1, 2}), .sin = view(sin, {1, 2}), .x = view(x, {1, 1, 5}), .interleaved = true});
+  EXPECT_EQ(x, (std::vector<float>{-2, 1, 3, 4, 5}));
+}
+
+double exact_act(Act act, double x, double up) {
   switch (act) {
     case Act::kSilu:
-      return x / (1 + std::exp(-x));
+      return up * x / (1 + std::exp(-x));
     case Act::kGelu:
-      return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
+      return up * 0.5 * x * std::erfc(-x / std::sqrt(2.0));
     case Act::kGeluTanh:
-      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+      return up * 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
     case Act::kRelu:
-      return x > 0 ? x : 0;
+      return x > 0 ? up * x : 0;
+    case Act::kSigmoid:
+      return up / (1 + std::exp(-x));
+    case Act::kClampedSwiglu: {
+      const double g = x > 7 ? 7 : x;
+      return g / (1 + std::exp(-1.702 * g)) * ((up > 7 ? 7 : up < -7 ? -7 : up) + 1);
+    }
   }
   return 0;
 }
 
 TEST(Ref, activations_equal_their_formulas_in_double_precision) {
   Ref ref;
-  for (const Act act : {Act::kSilu, Act::kGelu, Act::kGeluTanh, Act::kRelu}) {
+  for (const Act act : kActs) {
     std::vector<float> gate;
     for (float x = -12; x <= 12; x += 0.0625F) gate.push_back(x);
-    std::vector<float> up(gate.size(), 0.25F);
+    std::vector<float> up;
+    for (size_t i = 0; i < gate.size(); ++i) up.push_back(static_cast<float>(i % 21) - 10);
     std::vector<float> out(gate.size());
     const auto n = static_cast<int64_t>(gate.size());
     ref.kernels.gated_act(
         ref.stream,
         {.act = act, .gate = view(gate, {1, n}), .up = view(up, {1, n}), .out = view(out, {1, n})});
     for (size_t i = 0; i < gate.size(); ++i) {
-      EXPECT_NEAR(out[i], exact_act(act, gate[i]) / 4, 3e-7) << static_cast<int>(act) << " of " << gate[i];
+      const double want = exact_act(act, gate[i], up[i]);
+      EXPECT_NEAR(out[i], want, 3e-6 + 4e-7 * std::abs(want)) << static_cast<int>(act) << " of " << gate[i];
     }
   }
 }
@@ -120,6 +148,19 @@ TEST(Ref, embed_gather_add_softcap_and_cache_writes_by_hand) {
   EXPECT_EQ(out, (std::vector<float>{6, 8, 2, 4}));
   ref.kernels.add(ref.stream, {.x = view(table, {2, 2}), .out = view(out, {2, 2})});
   EXPECT_EQ(out, (std::vector<float>{7, 10, 5, 8}));
+  std::vector<float> sum = {1, 1};
+  ref.kernels.add(ref.stream, {.x = view(table, {1, 2}), .scale = 3, .keep = 0.5F, .out = view(sum, {1, 2})});
+  EXPECT_EQ(sum, (std::vector<float>{3.5F, 6.5F}));
+  ref.kernels.scale(ref.stream, {.scale = 2, .x = view(sum, {1, 2})});
+  EXPECT_EQ(sum, (std::vector<float>{7, 13}));
+  std::vector<float> factors = {3, 0};
+  ref.kernels.scale_rows(ref.stream, {.factors = view(factors, {2, 1}), .x = view(sum, {2, 1})});
+  EXPECT_EQ(sum, (std::vector<float>{21, 0}));
+  sum[1] = 8;
+  factors[0] = 0;
+  ref.kernels.scale_rows(ref.stream,
+                         {.factors = view(factors, {2, 1}), .sigmoid = true, .x = view(sum, {2, 1})});
+  EXPECT_EQ(sum, (std::vector<float>{10.5F, 4}));
   std::vector<float> picked(2);
   ref.kernels.gather_rows(ref.stream, {.x = view(out, {2, 2}), .rows = ids, .out = view(picked, {1, 2})});
   EXPECT_EQ(picked, (std::vector<float>{5, 8}));

@@ -4,6 +4,8 @@
 #include <cpuid.h>
 #endif
 
+#include <algorithm>
+
 #include "kernels/cpu/ops.h"
 
 namespace heed {
@@ -15,6 +17,7 @@ struct Isa {
   const cpu::LinearTable* linear;
   const cpu::AttentionTable* attention;
   const cpu::RowTable* rows;
+  const cpu::RecurrentTable* recurrent;
 };
 
 // __builtin_cpu_supports also asks whether the operating system saves the registers.
@@ -41,6 +44,8 @@ bool bf16_pays() {
 }
 #endif
 
+cpu::RecurrentIsa recurrent_of(const Isa& isa) { return {*isa.recurrent, *isa.rows}; }
+
 template <const Isa* kIsa>
 const Kernels& kernels_of() {
   static const AttentionKernel attention[] = {
@@ -66,13 +71,32 @@ const Kernels& kernels_of() {
       .add = [](Stream& s, const AddArgs& a) { cpu::add(*kIsa->rows, s, a); },
       .gather_rows = cpu::gather_rows,
       .softcap = [](Stream& s, const SoftcapArgs& a) { cpu::softcap(*kIsa->rows, s, a); },
-      .scratch_bytes = [](const StepSize& size) { return cpu::linear_scratch_bytes(*kIsa->linear, size); },
+      .scale = [](Stream& s, const ScaleArgs& a) { cpu::scale(*kIsa->rows, s, a); },
+      .scale_rows = [](Stream& s, const ScaleRowsArgs& a) { cpu::scale_rows(*kIsa->rows, s, a); },
+      .head_linear = [](Stream& s, const HeadLinearArgs& a) { cpu::head_linear(*kIsa->linear, s, a); },
+      .moe_route = [](Stream& s, const MoeRouteArgs& a) { cpu::moe_route(*kIsa->rows, s, a); },
+      .moe_sort = cpu::moe_sort,
+      .expert_linear = [](Stream& s, const ExpertLinearArgs& a) { cpu::expert_linear(*kIsa->linear, s, a); },
+      .expert_sum = [](Stream& s, const ExpertSumArgs& a) { cpu::expert_sum(*kIsa->rows, s, a); },
+      .short_conv = [](Stream& s, const ShortConvArgs& a) { cpu::short_conv(recurrent_of(*kIsa), s, a); },
+      .linear_attention =
+          [](Stream& s, const LinearAttentionArgs& a) { cpu::linear_attention(recurrent_of(*kIsa), s, a); },
+      .gated_delta = [](Stream& s, const GatedDeltaArgs& a) { cpu::gated_delta(recurrent_of(*kIsa), s, a); },
+      .delta_gates = [](Stream& s, const DeltaGatesArgs& a) { cpu::delta_gates(*kIsa->recurrent, s, a); },
+      .scratch_bytes =
+          [](const StepSize& size) {
+            return std::max({cpu::linear_scratch_bytes(*kIsa->linear, size), cpu::moe_scratch_bytes(size),
+                             cpu::recurrent_scratch_bytes(size)});
+          },
   };
   return kernels;
 }
 
-#define ISA(name, available, table) \
-  { name, available, &cpu::linear_##table, &cpu::attention_##table, &cpu::rows_##table }
+#define ISA(name, available, table)                                                     \
+  {                                                                                     \
+    name, available, &cpu::linear_##table, &cpu::attention_##table, &cpu::rows_##table, \
+        &cpu::recurrent_##table                                                         \
+  }
 constexpr Isa kBaseline = ISA(
     "baseline", [] { return true; }, baseline);
 #if defined(__x86_64__)

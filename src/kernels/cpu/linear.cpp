@@ -1,9 +1,12 @@
-// linear: panels of weights, each of which stays in a core's cache while the rows of x pass it.
+// linear, and its relatives that are several products of one width (a head's or an expert's each): panels of
+// weights, each of which stays in a core's cache while the rows of x pass it.
 //
 // A few rows: every weight is read once, so threads take contiguous parts of them. Many rows: panels of 512
 // KiB of float32 (and, where those are too few to keep every thread busy, parts of the rows too), handed to
 // threads as they get free.
 #include <algorithm>
+#include <span>
+#include <vector>
 
 #include "base/checked.h"
 #include "kernels/checks.h"
@@ -17,67 +20,174 @@ constexpr int64_t kColumns = 4;                // columns of the kernels' regist
 constexpr int64_t kProductsPerThread = 32768;  // below which another thread costs more than it saves
 constexpr int64_t kTasksPerThread = 4;
 
-auto kernel_for(const LinearTable& isa, const LinearArgs& args) {
-  if (args.x.dtype == DType::kBF16) return isa.bf16_bf16;
-  if (args.weight.dtype == DType::kBF16) return isa.f32_bf16;
-  if (args.weight.dtype == DType::kF16) return isa.f32_f16;
-  return isa.f32_f32;
-}
+// Products x w^T of one width and of the same element types, as panels that are whole.
+struct Products {
+  const LinearTable& isa;
+  DType x, w;
+  int64_t cols, in;
+  std::span<const LinearPanel> all;  // each with at least one row
+
+  auto kernel() const {
+    if (x == DType::kBF16) return isa.bf16_bf16;
+    if (w == DType::kBF16) return isa.f32_bf16;
+    if (w == DType::kF16) return isa.f32_f16;
+    return isa.f32_f32;
+  }
+};
 
 struct Part {
   int64_t row, row_end, col, col_end;
 };
 
-void run_part(const LinearTable& isa, const LinearArgs& args, const Part& part) {
-  const int64_t in = args.x.size[1];
-  const int64_t rows = part.row_end - part.row;
-  const int64_t cols = part.col_end - part.col;
-  const Buffer scratch(isa.scratch(rows, cols, in) * size_of(DType::kF32));
-  const LinearPanel panel = {
-      .x = args.x.as<char>() + part.row * args.x.stride[0] * size_of(args.x.dtype),
-      .w = args.weight.as<char>() + part.col * args.weight.stride[0] * size_of(args.weight.dtype),
-      .bias = args.bias.defined() ? args.bias.f32() + part.col : nullptr,
-      .out = args.out.mutable_f32() + part.row * args.out.stride[0] + part.col,
-      .x_stride = args.x.stride[0],
-      .w_stride = args.weight.stride[0],
-      .out_stride = args.out.stride[0],
-      .rows = rows,
-      .cols = cols,
-      .in = in,
-      .accumulate = args.accumulate,
-      .scratch = static_cast<float*>(scratch.data()),
+void run_part(const Products& products, LinearPanel panel, const Part& part) {
+  if (panel.row_of != nullptr) {
+    panel.row_of += part.row;
+  } else {
+    panel.x = static_cast<const char*>(panel.x) + part.row * panel.x_stride * size_of(products.x);
+  }
+  panel.w = static_cast<const char*>(panel.w) + part.col * panel.w_stride * size_of(products.w);
+  panel.bias = panel.bias != nullptr ? panel.bias + part.col : nullptr;
+  panel.out += part.row * panel.out_stride + part.col;
+  panel.rows = part.row_end - part.row;
+  panel.cols = part.col_end - part.col;
+  const Buffer scratch(products.isa.scratch(panel.rows, panel.cols, panel.in) * size_of(DType::kF32));
+  panel.scratch = static_cast<float*>(scratch.data());
+  products.kernel()(panel);
+}
+
+// Every thread takes a contiguous part of the column tiles of all products, one after the other.
+void run_few_rows(const Products& products, ThreadPool& pool, int64_t grain) {
+  const int64_t tiles = div_up(products.cols, kColumns);
+  pool.parallel_for(tiles * std::ssize(products.all), grain, [&](int64_t begin, int64_t end) {
+    for (int64_t product = begin / tiles; product * tiles < end; ++product) {
+      const int64_t tile = std::max(begin - product * tiles, int64_t{0});
+      const int64_t tile_end = std::min(end - product * tiles, tiles);
+      const LinearPanel& panel = products.all[product];
+      run_part(products, panel,
+               {0, panel.rows, tile * kColumns, std::min(tile_end * kColumns, products.cols)});
+    }
+  });
+}
+
+void run_many_rows(const Products& products, ThreadPool& pool) {
+  const int64_t tile_rows = products.isa.tile_rows;
+  const int64_t tiles = div_up(products.cols, kColumns);
+  const int64_t wanted = div_up(kTasksPerThread * pool.size(), std::ssize(products.all));  // of a product
+  const int64_t row_bytes = std::max<int64_t>(products.in, 1) * size_of(DType::kF32);
+  const int64_t fitting = std::max<int64_t>(kPanelBytes / (row_bytes * kColumns), 4);
+  const int64_t width = kColumns * std::min(fitting, std::max<int64_t>(div_up(tiles, wanted), 4));
+  const int64_t panels = div_up(products.cols, width);
+  const auto rows_of_part = [&](const LinearPanel& product) {
+    const int64_t parts = std::min(div_up(wanted, panels), div_up(product.rows, tile_rows));
+    return round_up(div_up(product.rows, parts), tile_rows);
   };
-  kernel_for(isa, args)(panel);
+  std::vector<int64_t> first_task = {0};  // of each product
+  for (const LinearPanel& product : products.all) {
+    first_task.push_back(first_task.back() + panels * div_up(product.rows, rows_of_part(product)));
+  }
+  pool.parallel_tasks(first_task.back(), [&](int64_t task) {
+    const auto after = std::upper_bound(first_task.begin(), first_task.end(), task);
+    const auto index = after - first_task.begin() - 1;
+    const LinearPanel& product = products.all[index];
+    const int64_t part = rows_of_part(product);
+    const int64_t parts = div_up(product.rows, part);
+    const int64_t local = task - first_task[index];
+    const int64_t row = local % parts * part;
+    const int64_t col = local / parts * width;
+    run_part(products, product,
+             {row, std::min(row + part, product.rows), col, std::min(col + width, products.cols)});
+  });
+}
+
+void run(const Products& products, ThreadPool& pool) {
+  if (products.all.empty() || products.cols == 0) return;
+  int64_t rows = 0;
+  int64_t most = 0;
+  for (const LinearPanel& product : products.all) {
+    rows += product.rows;
+    most = std::max(most, product.rows);
+  }
+  const int64_t in = std::max<int64_t>(products.in, 1);
+  const int64_t tiles = div_up(products.cols, kColumns);
+  const int64_t of_tile = div_up(rows * kColumns * in, std::ssize(products.all));  // products, on average
+  if (most <= products.isa.tile_rows || of_tile * tiles * std::ssize(products.all) <= kProductsPerThread) {
+    run_few_rows(products, pool, div_up(kProductsPerThread, of_tile));
+  } else {
+    run_many_rows(products, pool);
+  }
 }
 
 }  // namespace
 
 void linear(const LinearTable& isa, Stream& stream, const LinearArgs& args) {
   const Shapes n = check(args);
-  const int64_t rows = n["tokens"];
-  const int64_t cols = n["out"];
-  const int64_t in = std::max<int64_t>(n["in"], 1);
-  if (rows == 0 || cols == 0) return;
-  const int64_t tiles = div_up(cols, kColumns);
-  const int64_t products = rows * kColumns * in;  // of one column tile
-  if (rows <= isa.tile_rows || products * tiles <= kProductsPerThread) {
-    stream.pool->parallel_for(tiles, div_up(kProductsPerThread, products), [&](int64_t begin, int64_t end) {
-      run_part(isa, args, {0, rows, begin * kColumns, std::min(end * kColumns, cols)});
+  const LinearPanel product = {
+      .x = args.x.data,
+      .w = args.weight.data,
+      .bias = args.bias.defined() ? args.bias.f32() : nullptr,
+      .out = args.out.mutable_f32(),
+      .row_of = nullptr,
+      .x_stride = args.x.stride[0],
+      .w_stride = args.weight.stride[0],
+      .out_stride = args.out.stride[0],
+      .rows = n["tokens"],
+      .cols = n["out"],
+      .in = n["in"],
+      .accumulate = args.accumulate,
+  };
+  if (product.rows == 0) return;
+  run({isa, args.x.dtype, args.weight.dtype, product.cols, product.in, {&product, 1}}, *stream.pool);
+}
+
+void head_linear(const LinearTable& isa, Stream& stream, const HeadLinearArgs& args) {
+  const Shapes n = check(args);
+  std::vector<LinearPanel> products;
+  for (int64_t h = 0; h < n["heads"] && n["tokens"] > 0; ++h) {
+    products.push_back({
+        .x = args.x.f32() + h * args.x.stride[1],
+        .w = args.weight.as<char>() + h * args.weight.stride[0] * size_of(args.weight.dtype),
+        .bias = nullptr,
+        .out = args.out.mutable_f32() + h * args.out.stride[1],
+        .row_of = nullptr,
+        .x_stride = args.x.stride[0],
+        .w_stride = args.weight.stride[1],
+        .out_stride = args.out.stride[0],
+        .rows = n["tokens"],
+        .cols = n["out"],
+        .in = n["in"],
     });
-    return;
   }
-  const int64_t wanted = kTasksPerThread * stream.pool->size();
-  const int64_t fitting = std::max<int64_t>(kPanelBytes / (in * size_of(DType::kF32) * kColumns), 4);
-  const int64_t panel = kColumns * std::min(fitting, std::max<int64_t>(div_up(tiles, wanted), 4));
-  const int64_t panels = div_up(cols, panel);
-  const int64_t row_parts = std::min(div_up(wanted, panels), div_up(rows, isa.tile_rows));
-  const int64_t part = round_up(div_up(rows, row_parts), isa.tile_rows);
-  const int64_t parts = div_up(rows, part);
-  stream.pool->parallel_tasks(panels * parts, [&](int64_t task) {
-    const int64_t row = task % parts * part;
-    const int64_t col = task / parts * panel;
-    run_part(isa, args, {row, std::min(row + part, rows), col, std::min(col + panel, cols)});
-  });
+  run({isa, args.x.dtype, args.weight.dtype, n["out"], n["in"], products}, *stream.pool);
+}
+
+void expert_linear(const LinearTable& isa, Stream& stream, const ExpertLinearArgs& args) {
+  const Shapes n = check(args);
+  for (int64_t i = 0; i < n["assignments"] && args.rows != nullptr; ++i) {
+    CHECK(args.rows[i] >= 0 && args.rows[i] < n["rows"], i, args.rows[i], n["rows"]);
+  }
+  std::vector<LinearPanel> products;
+  for (int64_t e = 0; e < std::ssize(args.weights); ++e) {
+    const int64_t first = args.expert_start[e];
+    const int64_t rows = args.expert_start[e + 1] - first;
+    CHECK(rows >= 0, e, first, rows);
+    if (rows == 0) continue;
+    const Tensor& weight = expert_weight(args, e);
+    const int64_t x = args.rows == nullptr ? first * args.x.stride[0] * size_of(args.x.dtype) : 0;
+    products.push_back({
+        .x = args.x.as<char>() + x,
+        .w = weight.data,
+        .bias = args.bias.defined() ? args.bias.f32() + e * args.bias.stride[0] : nullptr,
+        .out = args.out.mutable_f32() + first * args.out.stride[0],
+        .row_of = args.rows != nullptr ? args.rows + first : nullptr,
+        .x_stride = args.x.stride[0],
+        .w_stride = weight.stride[0],
+        .out_stride = args.out.stride[0],
+        .rows = rows,
+        .cols = n["out"],
+        .in = n["in"],
+    });
+  }
+  run({isa, args.x.dtype, args.weights[0].dtype, n["out"], n["in"], products}, *stream.pool);
 }
 
 // Many rows run in panels of kPanelBytes or of four tiles of columns, whichever is wider; few rows ask for
@@ -87,7 +197,9 @@ int64_t linear_scratch_bytes(const LinearTable& isa, const StepSize& size) {
   const int64_t row_bytes = in * size_of(DType::kF32);
   const int64_t cols = std::max<int64_t>(kPanelBytes / row_bytes, 4 * kColumns);
   const int64_t panel = isa.scratch(std::max<int64_t>(size.tokens, 1), cols, in);
-  return size.threads * std::max(panel, 2 * kProductsPerThread) * size_of(DType::kF32);
+  constexpr int64_t kGrowth = 3;  // a vector of n elements, while it grows, with the one it grows out of
+  const int64_t products = kGrowth * size.products * int64_t{sizeof(LinearPanel) + sizeof(int64_t)};
+  return size.threads * std::max(panel, 2 * kProductsPerThread) * size_of(DType::kF32) + products;
 }
 
 }  // namespace heed::cpu

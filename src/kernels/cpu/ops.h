@@ -17,14 +17,33 @@ void gated_act(const RowTable& isa, Stream& stream, const GatedActArgs& args);
 void add(const RowTable& isa, Stream& stream, const AddArgs& args);
 void gather_rows(Stream& stream, const GatherRowsArgs& args);
 void softcap(const RowTable& isa, Stream& stream, const SoftcapArgs& args);
+void scale(const RowTable& isa, Stream& stream, const ScaleArgs& args);
+void scale_rows(const RowTable& isa, Stream& stream, const ScaleRowsArgs& args);
 
 void linear(const LinearTable& isa, Stream& stream, const LinearArgs& args);
+void head_linear(const LinearTable& isa, Stream& stream, const HeadLinearArgs& args);
+void expert_linear(const LinearTable& isa, Stream& stream, const ExpertLinearArgs& args);
+
+void moe_route(const RowTable& isa, Stream& stream, const MoeRouteArgs& args);
+void moe_sort(Stream& stream, const MoeSortArgs& args);
+void expert_sum(const RowTable& isa, Stream& stream, const ExpertSumArgs& args);
+
+struct RecurrentIsa {
+  const RecurrentTable& recurrent;
+  const RowTable& rows;  // for what goes into slots and comes out of them
+};
+void short_conv(const RecurrentIsa& isa, Stream& stream, const ShortConvArgs& args);
+void linear_attention(const RecurrentIsa& isa, Stream& stream, const LinearAttentionArgs& args);
+void gated_delta(const RecurrentIsa& isa, Stream& stream, const GatedDeltaArgs& args);
+void delta_gates(const RecurrentTable& isa, Stream& stream, const DeltaGatesArgs& args);
 
 void flash(const AttentionTable& isa, Stream& stream, const AttentionArgs& args);
 std::string flash_why_not(const AttentionNeeds& needs);
 
 // Bytes that a call takes for itself at most.
 int64_t linear_scratch_bytes(const LinearTable& isa, const StepSize& size);
+int64_t moe_scratch_bytes(const StepSize& size);
+int64_t recurrent_scratch_bytes(const StepSize& size);
 int64_t flash_scratch_bytes(const AttentionTable& isa, const AttentionNeeds& needs, const StepSize& size);
 
 }  // namespace heed::cpu

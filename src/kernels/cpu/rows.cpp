@@ -24,6 +24,7 @@ float* f32_at(const Tensor& t, int64_t i, int64_t j = 0) {
 struct Rows {
   explicit Rows(const Tensor& tensor) : t(tensor), heads(tensor.rank == 3 ? tensor.size[1] : 1) {}
   char* operator[](int64_t i) const { return t.rank == 3 ? at(t, i / heads, i % heads) : at(t, i); }
+  float* f32(int64_t i) const { return static_cast<float*>(static_cast<void*>((*this)[i])); }
   const Tensor& t;
   int64_t heads;
 };
@@ -49,8 +50,8 @@ void rms_norm(const RowTable& isa, Stream& stream, const RmsNormArgs& args) {
   const Rows out(args.out);
   stream.pool->parallel_for(n["rows"] * x.heads, grain(dim), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const auto* row = static_cast<const float*>(static_cast<const void*>(x[i]));
-      isa.rms_norm(row, args.weight.f32(), args.eps, args.accumulate, out[i], args.out.dtype, dim);
+      const float* weight = args.weight.defined() ? args.weight.f32() : nullptr;
+      isa.rms_norm(x.f32(i), weight, args.eps, args.scale, args.accumulate, out[i], args.out.dtype, dim);
     }
   });
 }
@@ -76,8 +77,10 @@ void rope(const RowTable& isa, Stream& stream, const RopeArgs& args) {
   const int64_t heads = n["heads"];
   stream.pool->parallel_for(n["tokens"], grain(2 * pairs * heads), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
-      for (int64_t h = 0; h < heads; ++h)
-        isa.rope(f32_at(args.cos, t), f32_at(args.sin, t), f32_at(args.x, t, h), pairs);
+      for (int64_t h = 0; h < heads; ++h) {
+        (args.interleaved ? isa.rope_interleaved : isa.rope)(f32_at(args.cos, t), f32_at(args.sin, t),
+                                                             f32_at(args.x, t, h), pairs);
+      }
     }
   });
 }
@@ -98,6 +101,7 @@ void kv_write(const RowTable& isa, Stream& stream, const KvWriteArgs& args) {
       CHECK(block < blocks, block, blocks);
       for (int64_t h = 0; h < heads; ++h) {
         isa.narrow(f32_at(args.k, t, h), place(args.kv.k, block, h, row), args.kv.k.dtype, args.k.size[2]);
+        if (!args.v.defined()) continue;
         isa.narrow(f32_at(args.v, t, h), place(args.kv.v, block, h, row), args.kv.v.dtype, args.v.size[2]);
       }
     }
@@ -107,18 +111,41 @@ void kv_write(const RowTable& isa, Stream& stream, const KvWriteArgs& args) {
 void gated_act(const RowTable& isa, Stream& stream, const GatedActArgs& args) {
   const Shapes n = check(args);
   const int64_t inner = n["inner"];
-  stream.pool->parallel_for(n["tokens"], grain(4 * inner), [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      isa.gated_act(args.act, f32_at(args.gate, t), f32_at(args.up, t), at(args.out, t), args.out.dtype,
-                    inner);
-    }
+  const Rows gate(args.gate);
+  const Rows up(args.up);
+  const Rows out(args.out);
+  stream.pool->parallel_for(n["tokens"] * gate.heads, grain(4 * inner), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      isa.gated_act(args.act, gate.f32(i), up.f32(i), out[i], args.out.dtype, inner);
   });
 }
 
 void add(const RowTable& isa, Stream& stream, const AddArgs& args) {
   const Shapes n = check(args);
-  stream.pool->parallel_for(n["tokens"], grain(n["dim"]), [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) isa.add(f32_at(args.x, t), f32_at(args.out, t), args.x.size[1]);
+  const int64_t dim = n["dim"];
+  stream.pool->parallel_for(n["tokens"], grain(dim), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t)
+      isa.add(f32_at(args.x, t), args.scale, args.keep, f32_at(args.out, t), dim);
+  });
+}
+
+void scale(const RowTable& isa, Stream& stream, const ScaleArgs& args) {
+  const Shapes n = check(args);
+  const int64_t dim = n["dim"];
+  stream.pool->parallel_for(n["tokens"], grain(dim), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) isa.scale(args.scale, f32_at(args.x, t), dim);
+  });
+}
+
+void scale_rows(const RowTable& isa, Stream& stream, const ScaleRowsArgs& args) {
+  const Shapes n = check(args);
+  const int64_t dim = n["dim"];
+  stream.pool->parallel_for(n["tokens"], grain(dim), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      float factor = *f32_at(args.factors, t);
+      if (args.sigmoid) isa.sigmoid(&factor, &factor, 1);
+      isa.scale(factor, f32_at(args.x, t), dim);
+    }
   });
 }
 

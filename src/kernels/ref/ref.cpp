@@ -5,39 +5,15 @@
 #include <vector>
 
 #include "kernels/checks.h"
+#include "kernels/ref/elements.h"
+#include "kernels/ref/ops.h"
 
 namespace heed {
 namespace {
 
-float load(const Tensor& t, int64_t offset) {
-  switch (t.dtype) {
-    case DType::kF32:
-      return t.as<const float>()[offset];
-    case DType::kBF16:
-      return to_float(t.as<const bf16>()[offset]);
-    case DType::kF16:
-      return to_float(t.as<const f16>()[offset]);
-    default:
-      CHECK(false, describe(t));
-      return 0;
-  }
-}
-
-void store(const Tensor& t, int64_t offset, float value) {
-  if (t.dtype == DType::kBF16) {
-    t.as<bf16>()[offset] = from_float<bf16>(value);
-  } else {
-    t.mutable_f32()[offset] = value;
-  }
-}
-
-template <class... Index>
-int64_t at(const Tensor& t, Index... index) {
-  const int64_t indices[] = {static_cast<int64_t>(index)...};
-  int64_t offset = 0;
-  for (size_t i = 0; i < sizeof...(index); ++i) offset += indices[i] * t.stride[i];
-  return offset;
-}
+using ref::at;
+using ref::load;
+using ref::store;
 
 void embed(Stream& /*stream*/, const EmbedArgs& args) {
   const Shapes n = check(args);
@@ -54,7 +30,8 @@ void rms_norm_row(const RmsNormArgs& args, int64_t x, int64_t out, int64_t dim) 
   for (int64_t i = 0; i < dim; ++i) squares += load(args.x, x + i) * load(args.x, x + i);
   const float inverse = 1.0F / std::sqrt(squares / static_cast<float>(dim) + args.eps);
   for (int64_t i = 0; i < dim; ++i) {
-    const float value = load(args.x, x + i) * inverse * load(args.weight, i);
+    const float weight = args.weight.defined() ? load(args.weight, i) : 1.0F;
+    const float value = load(args.x, x + i) * inverse * weight * args.scale;
     store(args.out, out + i, args.accumulate ? load(args.out, out + i) + value : value);
   }
 }
@@ -105,10 +82,12 @@ void rope(Stream& /*stream*/, const RopeArgs& args) {
       for (int64_t i = 0; i < pairs; ++i) {
         const float cos = load(args.cos, at(args.cos, t, i));
         const float sin = load(args.sin, at(args.sin, t, i));
-        const float a = load(args.x, at(args.x, t, h, i));
-        const float b = load(args.x, at(args.x, t, h, i + pairs));
-        store(args.x, at(args.x, t, h, i), a * cos - b * sin);
-        store(args.x, at(args.x, t, h, i + pairs), b * cos + a * sin);
+        const int64_t first = at(args.x, t, h, args.interleaved ? 2 * i : i);
+        const int64_t second = first + (args.interleaved ? 1 : pairs);
+        const float a = load(args.x, first);
+        const float b = load(args.x, second);
+        store(args.x, first, a * cos - b * sin);
+        store(args.x, second, b * cos + a * sin);
       }
     }
   }
@@ -125,7 +104,7 @@ void kv_write(Stream& /*stream*/, const KvWriteArgs& args) {
       for (int64_t i = 0; i < n["head_dim"]; ++i) {
         store(args.kv.k, at(args.kv.k, block, h, row, i), load(args.k, at(args.k, t, h, i)));
       }
-      for (int64_t i = 0; i < n["v_dim"]; ++i) {
+      for (int64_t i = 0; args.v.defined() && i < n["v_dim"]; ++i) {
         store(args.kv.v, at(args.kv.v, block, h, row, i), load(args.v, at(args.v, t, h, i)));
       }
     }
@@ -177,26 +156,38 @@ void attention(Stream& /*stream*/, const AttentionArgs& args) {
   }
 }
 
-float activate(Act act, float x) {
+float sigmoid(float x) { return 1 / (1 + std::exp(-x)); }
+
+float gated(Act act, float gate, float up) {
   switch (act) {
     case Act::kSilu:
-      return x / (1 + std::exp(-x));
+      return gate / (1 + std::exp(-gate)) * up;
     case Act::kGelu:
-      return 0.5F * x * (1 + std::erf(x * 0.70710678F));
+      return 0.5F * gate * (1 + std::erf(gate * 0.70710678F)) * up;
     case Act::kGeluTanh:
-      return 0.5F * x * (1 + std::tanh(0.79788456F * (x + 0.044715F * x * x * x)));
+      return 0.5F * gate * (1 + std::tanh(0.79788456F * (gate + 0.044715F * gate * gate * gate))) * up;
     case Act::kRelu:
-      return std::max(x, 0.0F);
+      return std::max(gate, 0.0F) * up;
+    case Act::kSigmoid:
+      return sigmoid(gate) * up;
+    case Act::kClampedSwiglu: {
+      const float g = std::min(gate, 7.0F);
+      return g * sigmoid(1.702F * g) * (std::clamp(up, -7.0F, 7.0F) + 1);
+    }
   }
   return 0;
 }
 
 void gated_act(Stream& /*stream*/, const GatedActArgs& args) {
   const Shapes n = check(args);
+  const bool three = args.gate.rank == 3;
   for (int64_t t = 0; t < n["tokens"]; ++t) {
-    for (int64_t i = 0; i < n["inner"]; ++i) {
-      const float gate = activate(args.act, load(args.gate, at(args.gate, t, i)));
-      store(args.out, at(args.out, t, i), gate * load(args.up, at(args.up, t, i)));
+    for (int64_t h = 0; h < (three ? n["heads"] : 1); ++h) {
+      const auto row = [&](const Tensor& tensor) { return three ? at(tensor, t, h) : at(tensor, t); };
+      for (int64_t i = 0; i < n["inner"]; ++i) {
+        const float up = load(args.up, row(args.up) + i);
+        store(args.out, row(args.out) + i, gated(args.act, load(args.gate, row(args.gate) + i), up));
+      }
     }
   }
 }
@@ -206,7 +197,42 @@ void add(Stream& /*stream*/, const AddArgs& args) {
   for (int64_t t = 0; t < n["tokens"]; ++t) {
     for (int64_t i = 0; i < n["dim"]; ++i) {
       store(args.out, at(args.out, t, i),
-            load(args.out, at(args.out, t, i)) + load(args.x, at(args.x, t, i)));
+            args.keep * load(args.out, at(args.out, t, i)) + args.scale * load(args.x, at(args.x, t, i)));
+    }
+  }
+}
+
+void scale(Stream& /*stream*/, const ScaleArgs& args) {
+  const Shapes n = check(args);
+  for (int64_t t = 0; t < n["tokens"]; ++t) {
+    for (int64_t i = 0; i < n["dim"]; ++i) {
+      store(args.x, at(args.x, t, i), args.scale * load(args.x, at(args.x, t, i)));
+    }
+  }
+}
+
+void scale_rows(Stream& /*stream*/, const ScaleRowsArgs& args) {
+  const Shapes n = check(args);
+  for (int64_t t = 0; t < n["tokens"]; ++t) {
+    const float given = load(args.factors, at(args.factors, t));
+    const float factor = args.sigmoid ? sigmoid(given) : given;
+    for (int64_t i = 0; i < n["dim"]; ++i) {
+      store(args.x, at(args.x, t, i), factor * load(args.x, at(args.x, t, i)));
+    }
+  }
+}
+
+void head_linear(Stream& /*stream*/, const HeadLinearArgs& args) {
+  const Shapes n = check(args);
+  for (int64_t t = 0; t < n["tokens"]; ++t) {
+    for (int64_t h = 0; h < n["heads"]; ++h) {
+      for (int64_t o = 0; o < n["out"]; ++o) {
+        float sum = 0;
+        for (int64_t i = 0; i < n["in"]; ++i) {
+          sum += load(args.x, at(args.x, t, h, i)) * load(args.weight, at(args.weight, h, o, i));
+        }
+        store(args.out, at(args.out, t, h, o), sum);
+      }
     }
   }
 }
@@ -256,6 +282,17 @@ const Kernels& ref_kernels() {
       .add = add,
       .gather_rows = gather_rows,
       .softcap = softcap,
+      .scale = scale,
+      .scale_rows = scale_rows,
+      .head_linear = head_linear,
+      .moe_route = ref::moe_route,
+      .moe_sort = ref::moe_sort,
+      .expert_linear = ref::expert_linear,
+      .expert_sum = ref::expert_sum,
+      .short_conv = ref::short_conv,
+      .linear_attention = ref::linear_attention,
+      .gated_delta = ref::gated_delta,
+      .delta_gates = ref::delta_gates,
       .scratch_bytes = [](const StepSize& /*size*/) { return int64_t{0}; },
   };
   return kernels;

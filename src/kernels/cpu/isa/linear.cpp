@@ -159,7 +159,8 @@ template <class Pair>
 void pack(const LinearPanel& p, int64_t row, int rows) {
   const int64_t step_floats = int64_t{Pair::kVectors} * rows * kLanes;
   for (int r = 0; r < rows; ++r) {
-    const auto* x = static_cast<const typename Pair::Input*>(p.x) + (row + r) * p.x_stride;
+    const int64_t from = p.row_of != nullptr ? p.row_of[row + r] : row + r;
+    const auto* x = static_cast<const typename Pair::Input*>(p.x) + from * p.x_stride;
     float* out = p.scratch + r * kLanes;
     for (int64_t i = 0; i < p.in; i += Pair::kStep, out += step_floats) {
       Pair::pack(x + i, smaller_of(p.in - i, Pair::kStep), out, int64_t{rows} * kLanes);

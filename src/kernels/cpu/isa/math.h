@@ -1,4 +1,4 @@
-// Vector exp, tanh and erfc: every lane by itself, the same way on every instruction set.
+// Vector exp, tanh, softplus and erfc: every lane by itself, the same way on every instruction set.
 //
 // Polynomials: our own weighted minimax fits in double, rounded to float32; errors below are of the whole
 // function.
@@ -38,6 +38,19 @@ HEED_INLINE Vec tanh(Vec x) {
   const Vec small = fma(p * z, x, x);
   const Vec big = set(1.0F) - set(2.0F) / (exp(a + a) + set(1.0F));
   return select(less(a, set(0.625F)), small, with_sign_of(big, x));
+}
+
+// log(1 + exp(x)), within 4 ulp: y = exp(-|x|) is in [0, 1], and log(1 + y) = 2 atanh(y / (2 + y)).
+HEED_INLINE Vec softplus(Vec x) {
+  const Vec y = exp(zero() - magnitude(x));
+  const Vec s = y / (set(2.0F) + y);
+  const Vec z = s * s;
+  Vec p = set(0.140059933F);
+  p = fma(p, z, set(0.140009031F));
+  p = fma(p, z, set(0.200107634F));
+  p = fma(p, z, set(0.333332092F));
+  const Vec half = fma(p * z, s, s);
+  return max(zero(), x) + (half + half);
 }
 
 // For z >= 0, relative error below 1e-6 while the result is normal: exp(-z^2) t P(t), t = 1 / (1 + 0.3 z).

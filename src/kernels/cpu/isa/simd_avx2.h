@@ -96,6 +96,13 @@ HEED_INLINE void deinterleave(Vec a, Vec b, Vec& evens, Vec& odds) {
   odds.v = _mm256_castpd_ps(_mm256_permute4x64_pd(o, 0xd8));
 }
 
+HEED_INLINE void interleave(Vec evens, Vec odds, Vec& a, Vec& b) {
+  const __m256 low = _mm256_unpacklo_ps(evens.v, odds.v);
+  const __m256 high = _mm256_unpackhi_ps(evens.v, odds.v);
+  a.v = _mm256_permute2f128_ps(low, high, 0x20);
+  b.v = _mm256_permute2f128_ps(low, high, 0x31);
+}
+
 HEED_INLINE void sum4(Vec a, Vec b, Vec c, Vec d, float* out) {
   const __m256 ab = _mm256_add_ps(_mm256_unpacklo_ps(a.v, b.v), _mm256_unpackhi_ps(a.v, b.v));
   const __m256 cd = _mm256_add_ps(_mm256_unpacklo_ps(c.v, d.v), _mm256_unpackhi_ps(c.v, d.v));

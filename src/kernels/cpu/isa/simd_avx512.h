@@ -76,6 +76,11 @@ HEED_INLINE void deinterleave(Vec a, Vec b, Vec& evens, Vec& odds) {
   evens.v = _mm512_permutex2var_ps(a.v, index, b.v);
   odds.v = _mm512_permutex2var_ps(a.v, _mm512_add_epi32(index, _mm512_set1_epi32(1)), b.v);
 }
+HEED_INLINE void interleave(Vec evens, Vec odds, Vec& a, Vec& b) {
+  const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  a.v = _mm512_permutex2var_ps(evens.v, low, odds.v);
+  b.v = _mm512_permutex2var_ps(evens.v, _mm512_add_epi32(low, _mm512_set1_epi32(8)), odds.v);
+}
 #if defined(__AVX512BF16__)
 #define HEED_HAS_PAIR_DOT 1
 // c + the products of even and of odd elements of a and b.

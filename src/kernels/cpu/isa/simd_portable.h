@@ -97,6 +97,10 @@ HEED_INLINE void deinterleave(Vec a, Vec b, Vec& evens, Vec& odds) {
   evens.v = __builtin_shufflevector(a.v, b.v, 0, 2, 4, 6);
   odds.v = __builtin_shufflevector(a.v, b.v, 1, 3, 5, 7);
 }
+HEED_INLINE void interleave(Vec evens, Vec odds, Vec& a, Vec& b) {
+  a.v = __builtin_shufflevector(evens.v, odds.v, 0, 4, 1, 5);
+  b.v = __builtin_shufflevector(evens.v, odds.v, 2, 6, 3, 7);
+}
 
 HEED_INLINE void transpose(Vec (&rows)[4]) {
   const Floats ab = __builtin_shufflevector(rows[0].v, rows[1].v, 0, 4, 1, 5);

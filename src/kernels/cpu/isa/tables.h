@@ -13,10 +13,11 @@ namespace heed::cpu {
 
 // out[r][c] = sum_i x[r][i] w[c][i] (+ bias[c]) (+ out[r][c]), for a panel of the whole product.
 struct LinearPanel {
-  const void* x;      // [rows, in] f32 or bf16
-  const void* w;      // [cols, in] f32, bf16 or f16, at any address
-  const float* bias;  // [cols], or none
-  float* out;         // [rows, cols]
+  const void* x;          // [.., in] f32 or bf16
+  const void* w;          // [cols, in] f32, bf16 or f16, at any address
+  const float* bias;      // [cols], or none
+  float* out;             // [rows, cols]
+  const int32_t* row_of;  // [rows]: which row of x each row is; none: row i is row i
   int64_t x_stride, w_stride, out_stride;
   int64_t rows, cols, in;
   bool accumulate;
@@ -74,18 +75,67 @@ struct AttentionTable {
 struct RowTable {
   void (*widen)(const void* x, DType dtype, float scale, float* out, int64_t n);
   void (*narrow)(const float* x, void* out, DType dtype, int64_t n);
-  void (*add)(const float* x, float* out, int64_t n);
-  void (*rms_norm)(const float* x, const float* weight, float eps, bool accumulate, void* out, DType dtype,
-                   int64_t n);
+  void (*add)(const float* x, float scale, float keep, float* out, int64_t n);
+  void (*scale)(float factor, float* x, int64_t n);
+  void (*rms_norm)(const float* x, const float* weight, float eps, float scale, bool accumulate, void* out,
+                   DType dtype, int64_t n);  // weight: ones where null
   void (*rope)(const float* cos, const float* sin, float* x, int64_t pairs);
+  void (*rope_interleaved)(const float* cos, const float* sin, float* x, int64_t pairs);
   void (*gated_act)(Act act, const float* gate, const float* up, void* out, DType dtype, int64_t n);
   void (*softcap)(float cap, float* x, int64_t n);
+  void (*sigmoid)(const float* x, float* out, int64_t n);
+  void (*softmax)(const float* x, float* out, int64_t n);  // n at least 1
+  // out = (accumulate: out +) sum of weights[r] * rows[r], r ascending
+  void (*weighted_sum)(const float* const* rows, const float* weights, int count, bool accumulate, float* out,
+                       int64_t n);
+};
+
+// Consecutive tokens of one sequence through one head, and some columns of the head's state, which is left as
+// it is after the last of them.
+struct HeadPart {
+  const float *q, *k, *v;                            // of the first token; v of the first column
+  float* out;                                        // likewise
+  int64_t q_stride, k_stride, v_stride, out_stride;  // between tokens
+  float* state;                                      // [k_dim, columns]
+  int64_t state_stride;                              // between its rows
+  int64_t tokens, k_dim, columns;
+};
+
+struct LinearAttentionPart {
+  HeadPart head;
+  float slope, scale;
+};
+
+struct GatedDeltaPart {
+  HeadPart head;
+  const float *decay, *beta;  // of the first token
+  int64_t decay_stride, beta_stride;
+};
+
+// One token's convolution of some channels.
+struct ConvPart {
+  const float* const* rows;  // [width] -> [channels]: the last tokens, this one last
+  const float* taps;         // [width, channels], rows tap_stride apart
+  const float* bias;         // [channels], or none
+  float* out;                // [channels]
+  int64_t tap_stride, channels;
+  int64_t width;
+  bool silu;
+};
+
+struct RecurrentTable {
+  int columns;  // of a state that many tokens pass: what lies in L1
+  void (*linear_attention)(const LinearAttentionPart&);
+  void (*gated_delta)(const GatedDeltaPart&);  // at least one token
+  void (*delta_gates)(const float* a_log, const float* dt_bias, float* a, float* b, int64_t n);
+  void (*short_conv)(const ConvPart&);
 };
 
 #define HEED_ISA_TABLES(isa)                   \
   extern const LinearTable linear_##isa;       \
   extern const AttentionTable attention_##isa; \
-  extern const RowTable rows_##isa;
+  extern const RowTable rows_##isa;            \
+  extern const RecurrentTable recurrent_##isa;
 
 HEED_ISA_TABLES(baseline)
 #if defined(__x86_64__)
