@@ -95,23 +95,21 @@ TEST(AttentionPlan, keys_that_no_row_of_a_unit_sees_are_not_visited) {
   }
 }
 
-TEST(AttentionPlan, each_slot_belongs_to_one_part_and_a_tile_knows_all_of_its_parts) {
+TEST(AttentionPlan, each_slot_belongs_to_one_part_and_one_merge) {
   Batch batch;
   for (const int past : {0, 100, 511, 5000, 40000, 130000}) batch.add(causal(), {past, 3});
   const AttentionPlan plan = plan_attention(batch.rows, batch.seq_start, {4, 128});
-  std::vector<int> parts(static_cast<size_t>(plan.slots)), tiles(static_cast<size_t>(plan.merges));
+  std::vector<int> parts(static_cast<size_t>(plan.slots)), merged(static_cast<size_t>(plan.slots));
   for (const AttentionUnit& unit : plan.short_units) {
-    if (unit.slot < 0) continue;
-    ++parts[static_cast<size_t>(unit.slot)];
-    ++tiles[static_cast<size_t>(unit.merge)];
-    EXPECT_GT(unit.parts, 1);
-    EXPECT_TRUE(unit.first_slot <= unit.slot && unit.slot < unit.first_slot + unit.parts) << unit.slot;
+    if (unit.slot >= 0) ++parts[static_cast<size_t>(unit.slot)];
+  }
+  for (const AttentionMerge& merge : plan.merges) {
+    EXPECT_GT(merge.slots, 1);
+    for (int i = 0; i < merge.slots; ++i) ++merged[static_cast<size_t>(merge.slot + i)];
   }
   EXPECT_GT(plan.slots, 0);
   EXPECT_EQ(parts, std::vector<int>(parts.size(), 1));
-  for (const AttentionUnit& unit : plan.short_units) {
-    if (unit.slot >= 0) EXPECT_EQ(tiles[static_cast<size_t>(unit.merge)], unit.parts);
-  }
+  EXPECT_EQ(merged, std::vector<int>(merged.size(), 1));
 }
 
 TEST(AttentionPlan, the_parts_of_a_sequence_do_not_depend_on_its_neighbours) {
@@ -154,7 +152,7 @@ TEST(AttentionPlan, blocks_get_nearly_equal_work_whatever_the_lengths) {
   for (int i = 0; i < 128; ++i) mixed.add(causal(), {random.below(32768), 1});
   prefill.add(causal(), {0, 8192});
   const AttentionPlan decode = plan_attention(mixed.rows, mixed.seq_start, {4, 128});
-  EXPECT_LT(imbalance(decode.short_units, 8, 2 * kSms), 1.03);
+  EXPECT_LT(imbalance(decode.short_units, 8, 2 * kSms), 1.02);
   const AttentionPlan whole = plan_attention(prefill.rows, prefill.seq_start, {4, 128});
   EXPECT_LT(imbalance(whole.prefill_units, 8, kSms), 1.05);
 }
@@ -175,17 +173,17 @@ TEST(AttentionPlan, most_slots_is_an_upper_bound) {
 TEST(AttentionPlan, the_packed_form_holds_the_units) {
   Batch batch;
   batch.add(causal(), {0, 300});
-  batch.add(causal(), {1700, 1});
+  batch.add(causal(), {700, 1});
   const AttentionPlan plan = plan_attention(batch.rows, batch.seq_start, {2, 128});
   const char* bytes = reinterpret_cast<const char*>(plan.packed.data());
   AttentionPlanHeader header;
   std::memcpy(&header, bytes, sizeof(header));
   ASSERT_EQ(header.prefill_units, static_cast<int>(plan.prefill_units.size()));
-  ASSERT_EQ(header.short_units, 4);
+  ASSERT_EQ(header.merges, 1);
   AttentionUnit unit;
   std::memcpy(&unit, bytes + header.prefill_offset + sizeof(unit), sizeof(unit));
   EXPECT_EQ(unit.row, plan.prefill_units[1].row);
-  EXPECT_EQ(header.prefill_offset + header.prefill_units * static_cast<int64_t>(sizeof(unit)), plan.bytes());
+  EXPECT_EQ(header.merge_offset + static_cast<int64_t>(sizeof(AttentionMerge)), plan.bytes());
 }
 
 }  // namespace

@@ -69,7 +69,6 @@ AttentionParams params_of(const AttentionArgs& args, const Shapes& n) {
           .out_head = args.out.stride[1],
           .out_bf16 = args.out.dtype == DType::kBF16,
           .partial = nullptr,
-          .counters = nullptr,
           .stats = nullptr};
 }
 
@@ -89,13 +88,16 @@ void flash_attention(Stream& stream, const AttentionArgs& args) {
   char* scratch = static_cast<char*>(device.scratch(sums + stats_bytes(args.plan->slots, n["kv_heads"])));
   params.partial = reinterpret_cast<float*>(scratch);
   params.stats = reinterpret_cast<float2*>(scratch + sums);
-  params.counters = device.counters(args.plan->merges * n["kv_heads"]);
-  const AttentionLaunch launch = {.stream = handle_of(stream), .sms = device.sms()};
-  if (!args.plan->prefill_units.empty()) {
+  const AttentionLaunch launch = {.stream = handle_of(stream),
+                                  .sms = device.sms(),
+                                  .short_units = static_cast<int>(args.plan->short_units.size()),
+                                  .prefill_units = static_cast<int>(args.plan->prefill_units.size()),
+                                  .merges = static_cast<int>(args.plan->merges.size())};
+  if (launch.prefill_units > 0) {
     CHECK(args.plan->shape.prefill_tile == prefill_tile(params.head_dim, params.v_dim), params.head_dim);
     run_prefill(launch, params);
   }
-  if (!args.plan->short_units.empty()) run_short(launch, params);
+  if (launch.short_units > 0) run_short(launch, params);
 }
 
 std::string flash_why_not(const AttentionNeeds& needs) {

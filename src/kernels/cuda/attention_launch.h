@@ -31,13 +31,13 @@ struct AttentionParams {
   int64_t out_token, out_head;
   bool out_bf16;
   float* partial;  // [slots, kv_heads, kShortTile, v_dim]: sums of values, not divided
-  int* counters;   // [merges, kv_heads]: parts done so far; zero before and after a call
   float2* stats;   // [slots, kv_heads, kShortTile]: largest score in units of log2, and the sum of weights
 };
 
 struct AttentionLaunch {
   cudaStream_t stream;
   int sms;
+  int short_units, prefill_units, merges;  // of the plan; kernels read theirs from the device's copy
 };
 
 // For dims up to 64, 128, 256, 512 and 576/512.

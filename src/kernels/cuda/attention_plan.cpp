@@ -47,19 +47,16 @@ void split(AttentionPlan& plan, const AttentionUnit& tile) {
     plan.short_units.push_back(tile);
     return;
   }
-  const int first_slot = plan.slots;
+  plan.merges.push_back(
+      {.token = tile.token, .row = tile.row, .rows = tile.rows, .slot = plan.slots, .slots = last - first});
   for (int i = first; i < last; ++i) {
     AttentionUnit unit = tile;
     unit.key_lo = std::max(tile.key_lo, i * part);
     unit.key_hi = std::min(tile.key_hi, (i + 1) * part);
     if (i > first) unit.sink_hi = 0;
     unit.slot = plan.slots++;
-    unit.merge = plan.merges;
-    unit.first_slot = first_slot;
-    unit.parts = last - first;
     plan.short_units.push_back(unit);
   }
-  ++plan.merges;
 }
 
 template <class T>
@@ -76,8 +73,10 @@ void pack(AttentionPlan& plan) {
   AttentionPlanHeader header = {};
   header.short_units = static_cast<int32_t>(plan.short_units.size());
   header.prefill_units = static_cast<int32_t>(plan.prefill_units.size());
+  header.merges = static_cast<int32_t>(plan.merges.size());
   header.short_offset = append(plan.packed, plan.short_units);
   header.prefill_offset = append(plan.packed, plan.prefill_units);
+  header.merge_offset = append(plan.packed, plan.merges);
   std::memcpy(plan.packed.data(), &header, sizeof(header));
 }
 

@@ -21,23 +21,30 @@ namespace heed {
 
 struct AttentionUnit {
   int32_t sequence;
-  int32_t token;              // the sequence's first in the call
-  int32_t row, rows;          // of the sequence: [row, row + rows)
-  int32_t key_lo, key_hi;     // keys that some row sees
-  int32_t full_lo, full_hi;   // keys that every row sees; empty: lo >= hi
-  int32_t sink_hi;            // keys [0, sink_hi) are visited besides; at most key_lo
-  int32_t slot;               // where its partial result goes, or -1: it is the whole of its rows
-  int32_t merge;              // number of its tile among those in parts
-  int32_t first_slot, parts;  // the tile's slots [first_slot, first_slot + parts), merged in that order
+  int32_t token;             // the sequence's first in the call
+  int32_t row, rows;         // of the sequence: [row, row + rows)
+  int32_t key_lo, key_hi;    // keys that some row sees
+  int32_t full_lo, full_hi;  // keys that every row sees; empty: lo >= hi
+  int32_t sink_hi;           // keys [0, sink_hi) are visited besides; at most key_lo
+  int32_t slot;              // where its partial result goes, or -1: it is the whole of its rows
+  int32_t unused[2];
+};
+static_assert(sizeof(AttentionUnit) == 48);
+
+// The rows of a tile, and its partial results: slots [slot, slot + slots), merged in that order.
+struct AttentionMerge {
+  int32_t token, row, rows;
+  int32_t slot, slots;
   int32_t unused[3];
 };
-static_assert(sizeof(AttentionUnit) == 64);
+static_assert(sizeof(AttentionMerge) == 32);
 
-// As the device sees it: this, then the units at their offsets, in bytes.
+// As the device sees it: this, then the units and merges at their offsets, in bytes.
 struct AttentionPlanHeader {
   int32_t short_units, short_offset;
   int32_t prefill_units, prefill_offset;
-  int32_t unused[4];
+  int32_t merges, merge_offset;
+  int32_t unused[2];
 };
 
 inline constexpr int kShortTile = 16;  // rows of a unit of short sequences
@@ -49,10 +56,11 @@ struct AttentionPlanShape {
 
 struct AttentionPlan {
   std::vector<AttentionUnit> short_units, prefill_units;  // most keys first
-  int slots = 0, merges = 0;                              // parts, and tiles in parts
+  std::vector<AttentionMerge> merges;
+  int slots = 0;
 
   AttentionPlanShape shape;
-  std::vector<int32_t> packed;   // header and units, to be copied to the device in one piece
+  std::vector<int32_t> packed;   // header, units, merges, to be copied to the device in one piece
   const void* device = nullptr;  // where that is; set by whoever copied it
   int64_t bytes() const { return static_cast<int64_t>(packed.size() * sizeof(int32_t)); }
 };

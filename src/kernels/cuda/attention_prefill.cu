@@ -3,8 +3,9 @@
 //
 // A block runs one unit at a time: 64 packed rows for each of kGroups warpgroups, over tiles of kKeys keys
 // from an absolute multiple on. One more warpgroup brings the data: two warps have the tensor copy engine
-// fill rings of two tiles of keys and of values, page by page; the others round the next unit's queries. A
-// computing warpgroup keeps two products in flight and computes weights meanwhile:
+// fill rings of two tiles of keys and of values, page by page (one warp for both was a tenth slower); the
+// others bring the next unit. A computing warpgroup keeps two products in flight and computes weights
+// meanwhile:
 //
 //   tensor cores:  Q K(j+1)^T,  P(j) V(j)           | Q K(j+2)^T, ...
 //   the others:    .........    P(j+1) = softmax of | ...
@@ -18,6 +19,9 @@
 
 #include "kernels/cuda/attention_device.cuh"
 #include "kernels/cuda/wgmma.cuh"
+
+// For GPUs before Hopper the kernel is compiled empty, and what it would use is unused.
+#pragma nv_diag_suppress 177
 
 namespace heed::cuda {
 namespace {
@@ -41,12 +45,9 @@ constexpr int kAtomBytes = kAtomRows * kRowBytes;
 constexpr int kOwn = 1;
 constexpr int kTurn = 4;
 
-template <int kDim_, int kKeys_, int kGroups_, bool kAhead_, int kProducerRegisters_, int kRegisters_>
+template <int kDim_, int kKeys_, int kGroups_, int kProducerRegisters_, int kRegisters_>
 struct Config {
   static constexpr int kDim = kDim_, kKeys = kKeys_, kGroups = kGroups_;
-  // Are the next unit's queries rounded while this one runs? It takes shared memory and registers.
-  static constexpr bool kAhead = kAhead_;
-  static constexpr int kQueries = kAhead ? 2 : 1;  // units whose queries are in shared memory at a time
   static constexpr int kProducerRegisters = kProducerRegisters_, kRegisters = kRegisters_;
   static constexpr int kThreads = (kGroups + 1) * kGroupThreads;
   static constexpr int kAtoms = kDim / kAtom;
@@ -57,7 +58,7 @@ struct Config {
   static constexpr int kPacket = (80 + kRows * 12 + 127) / 128 * 128;  // bytes: a unit, and its rows' masks
   static constexpr int kBarriers = (4 * kStages + 2 * kPackets) * 8;
   static constexpr int kShared =
-      kQueries * kGroups * kQ + kPackets * kPacket + 2 * kStages * kTile + kBarriers + 1024;  // 1024 to align
+      kGroups * kQ + kPackets * kPacket + 2 * kStages * kTile + kBarriers + 1024;  // 1024 to align
 };
 
 struct PrefillParams {
@@ -91,12 +92,8 @@ template <class C>
 struct Memory {
   uint32_t base;
   __device__ explicit Memory(const void* memory) : base((shared(memory) + 1023) / 1024 * 1024) {}
-  __device__ uint32_t q(int slot, int group) const {
-    return base + (slot % C::kQueries * C::kGroups + group) * C::kQ;
-  }
-  __device__ uint32_t k(int stage) const {
-    return base + C::kQueries * C::kGroups * C::kQ + stage * C::kTile;
-  }
+  __device__ uint32_t q(int group) const { return base + group * C::kQ; }
+  __device__ uint32_t k(int stage) const { return base + C::kGroups * C::kQ + stage * C::kTile; }
   __device__ uint32_t v(int stage) const { return k(kStages) + stage * C::kTile; }
   __device__ uint32_t packet(int slot) const { return v(kStages) + slot * C::kPacket; }  // a Packet
   __device__ uint32_t barrier(int i) const { return packet(kPackets) + i * 8; }
@@ -104,8 +101,8 @@ struct Memory {
   __device__ uint32_t k_free(int stage) const { return barrier(kStages + stage); }
   __device__ uint32_t v_full(int stage) const { return barrier(2 * kStages + stage); }
   __device__ uint32_t v_free(int stage) const { return barrier(3 * kStages + stage); }
-  __device__ uint32_t q_full(int slot) const { return barrier(4 * kStages + slot); }
-  __device__ uint32_t q_free(int slot) const { return barrier(4 * kStages + kPackets + slot); }
+  __device__ uint32_t unit_full(int slot) const { return barrier(4 * kStages + slot); }
+  __device__ uint32_t unit_free(int slot) const { return barrier(4 * kStages + kPackets + slot); }
 };
 
 // What computing warps need to know of a unit.
@@ -197,41 +194,15 @@ __device__ void fill_ring(const PrefillParams& params, const CUtensorMap& map, i
   }
 }
 
-// ---- The warps that round queries, in the layout that the products read, and bring the masks ----
+// ---- The warps that bring the units and their rows' masks, and have the queries come nearer ----
 
 constexpr int kFillers = 64;  // threads
-constexpr int kRounders = kGroupThreads - kFillers;
+constexpr int kBringers = kGroupThreads - kFillers;
 
 __device__ __forceinline__ const float* query_of(const AttentionParams& p, const AttentionUnit& unit,
                                                  int head, int row) {
   const int packed = unit.row + row;
   return p.q + (unit.token + packed / p.group) * p.q_token + (head * p.group + packed % p.group) * p.q_head;
-}
-
-// Rows [first, last) of the unit by `threads` threads, kInFlight chunks of 8 at a time.
-template <class C, int kInFlight>
-__device__ __forceinline__ void round_queries(const AttentionParams& p, const Memory<C>& memory,
-                                              const AttentionUnit& unit, int head, int slot, int first,
-                                              int last, int thread, int threads) {
-  constexpr int kChunks = C::kDim / 8;
-#pragma unroll kInFlight
-  for (int c = first * kChunks + thread; c < last * kChunks; c += threads) {
-    const int r = c / kChunks;
-    const int column = c % kChunks * 8;
-    float4 a = {0, 0, 0, 0};
-    float4 b = {0, 0, 0, 0};
-    if (r < unit.rows && column < p.head_dim) {
-      const float* from = query_of(p, unit, head, r) + column;
-      a = *reinterpret_cast<const float4*>(from);
-      b = *reinterpret_cast<const float4*>(from + 4);
-    }
-    const int row = r % kGroupRows;
-    const uint32_t to = memory.q(slot, r / kGroupRows) + row / kAtomRows * C::kStep +
-                        column / kAtom * kAtomBytes + row % kAtomRows * kRowBytes +
-                        ((column % kAtom / 8) ^ (row % 8)) * 16;
-    ptx::store16(to, {ptx::pack(a.x, a.y), ptx::pack(a.z, a.w), ptx::pack(b.x, b.y), ptx::pack(b.z, b.w)});
-  }
-  ptx::shared_writes_to_engines();
 }
 
 template <class C>
@@ -244,28 +215,50 @@ __device__ void bring_units(const AttentionParams& p, const Memory<C>& memory) {
     const int head = work_of(n) % p.kv_heads;
     // Into the second-level cache while the place is not free yet.
     constexpr int kLine = 32;  // floats
-    for (int c = thread; c < unit.rows * (C::kDim / kLine); c += kRounders) {
+    for (int c = thread; c < unit.rows * (C::kDim / kLine); c += kBringers) {
       const int column = c % (C::kDim / kLine) * kLine;
       if (column < p.head_dim) ptx::prefetch(query_of(p, unit, head, c / (C::kDim / kLine)) + column);
     }
-    ptx::barrier_wait(memory.q_free(place.stage), place.parity ^ 1);
+    ptx::barrier_wait(memory.unit_free(place.stage), place.parity ^ 1);
     auto* packet = static_cast<Packet*>(__cvta_shared_to_generic(memory.packet(place.stage)));
     if (thread == 0) {
       packet->unit = unit;
       packet->head = head;
     }
-    for (int r = thread; r < C::kRows; r += kRounders) {
+    for (int r = thread; r < C::kRows; r += kBringers) {
       packet->rows[r] = r < unit.rows ? p.rows[unit.token + (unit.row + r) / p.group] : RowMask{0, 0, 0};
     }
-    if constexpr (C::kAhead) {
-      round_queries<C, 4>(p, memory, unit, head, place.stage, 0, C::kRows, thread, kRounders);
-    }
     __syncwarp();
-    if (thread % 32 == 0) ptx::barrier_arrive(memory.q_full(place.stage));
+    if (thread % 32 == 0) ptx::barrier_arrive(memory.unit_full(place.stage));
   }
 }
 
 // ---- The warpgroups that compute ----
+
+// The queries of a unit's rows [first, last), rounded, in the layout that the products read.
+template <class C>
+__device__ __forceinline__ void round_queries(const AttentionParams& p, const Memory<C>& memory,
+                                              const AttentionUnit& unit, int head, int first, int last,
+                                              int thread, int threads) {
+  constexpr int kChunks = C::kDim / 8;
+#pragma unroll 4
+  for (int c = first * kChunks + thread; c < last * kChunks; c += threads) {
+    const int r = c / kChunks;
+    const int column = c % kChunks * 8;
+    float4 a = {0, 0, 0, 0};
+    float4 b = {0, 0, 0, 0};
+    if (r < unit.rows && column < p.head_dim) {
+      const float* from = query_of(p, unit, head, r) + column;
+      a = *reinterpret_cast<const float4*>(from);
+      b = *reinterpret_cast<const float4*>(from + 4);
+    }
+    const int row = r % kGroupRows;
+    const uint32_t to = memory.q(r / kGroupRows) + row / kAtomRows * C::kStep + column / kAtom * kAtomBytes +
+                        row % kAtomRows * kRowBytes + ((column % kAtom / 8) ^ (row % 8)) * 16;
+    ptx::store16(to, {ptx::pack(a.x, a.y), ptx::pack(a.z, a.w), ptx::pack(b.x, b.y), ptx::pack(b.z, b.w)});
+  }
+  ptx::shared_writes_to_engines();
+}
 
 template <class C>
 struct Consumer {
@@ -292,13 +285,13 @@ struct Consumer {
     return group * kGroupRows + thread / 32 * 16 + lane / 4 + 8 * i;
   }  // of the unit
 
-  __device__ __forceinline__ void issue_scores(int slot, int stage) {
+  __device__ __forceinline__ void issue_scores(int stage) {
     wgmma::pin(scores);
     wgmma::fence();
 #pragma unroll
     for (int d = 0; d < C::kDim; d += 16) {
       const int at = d / kAtom * kAtomBytes + d % kAtom * 2;
-      wgmma::multiply(scores, wgmma::rows_descriptor(memory.q(slot, group) + at, C::kStep),
+      wgmma::multiply(scores, wgmma::rows_descriptor(memory.q(group) + at, C::kStep),
                       wgmma::rows_descriptor(memory.k(stage) + at, C::kStep), d > 0);
     }
     wgmma::commit();
@@ -413,7 +406,7 @@ struct Consumer {
   __device__ __forceinline__ void run(int n) {
     const PlaceIn<kPackets> queries(n);
     const int slot = queries.stage;
-    ptx::barrier_wait(memory.q_full(slot), queries.parity);
+    ptx::barrier_wait(memory.unit_full(slot), queries.parity);
     const auto* packet = static_cast<const Packet*>(__cvta_shared_to_generic(memory.packet(slot)));
     const AttentionUnit unit = packet->unit;
     const int head = packet->head;
@@ -426,13 +419,11 @@ struct Consumer {
 #pragma unroll
     for (int j = 0; j < C::kDim / 2; ++j) out[j] = 0;
     const Tiles<C::kKeys> tiles(unit);
-    if constexpr (!C::kAhead) {
-      const int first = group * kGroupRows;
-      round_queries<C, 4>(p, memory, unit, head, slot, first, first + kGroupRows, thread, kGroupThreads);
-      ptx::threads_sync(kOwn + group, kGroupThreads);
-    }
+    const int first = group * kGroupRows;
+    round_queries<C>(p, memory, unit, head, first, first + kGroupRows, thread, kGroupThreads);
+    ptx::threads_sync(kOwn + group, kGroupThreads);
     if (tiles.count == 0) {
-      free(memory.q_free(slot));
+      free(memory.unit_free(slot));
     } else {
       run_tiles(unit, tiles, slot);
     }
@@ -443,7 +434,7 @@ struct Consumer {
                                             int slot) {
     Place place(done++);
     ptx::barrier_wait(memory.k_full(place.stage), place.parity);
-    issue_scores(slot, place.stage);
+    issue_scores(place.stage);
     wgmma::wait<0>();
     wgmma::pin(scores);
     free(memory.k_free(place.stage));
@@ -453,7 +444,7 @@ struct Consumer {
       const Place next(done++);
       ptx::barrier_wait(memory.k_full(next.stage), next.parity);
       take_turn();
-      issue_scores(slot, next.stage);
+      issue_scores(next.stage);
       ptx::barrier_wait(memory.v_full(place.stage), place.parity);
       clear_values(unit, tiles.key(i - 1), place.stage);
       issue_values(place.stage);
@@ -470,7 +461,7 @@ struct Consumer {
       rescale();
       place = next;
     }
-    free(memory.q_free(slot));
+    free(memory.unit_free(slot));
     ptx::barrier_wait(memory.v_full(place.stage), place.parity);
     clear_values(unit, tiles.key(tiles.count - 1), place.stage);
     issue_values(place.stage);
@@ -514,8 +505,8 @@ __global__ void __launch_bounds__(C::kThreads, 1)
       ptx::barrier_init(memory.v_free(stage), C::kGroups * kGroupThreads / 32);
     }
     for (int slot = 0; slot < kPackets; ++slot) {
-      ptx::barrier_init(memory.q_full(slot), kRounders / 32);
-      ptx::barrier_init(memory.q_free(slot), C::kGroups * kGroupThreads / 32);
+      ptx::barrier_init(memory.unit_full(slot), kBringers / 32);
+      ptx::barrier_init(memory.unit_free(slot), C::kGroups * kGroupThreads / 32);
     }
     ptx::barrier_inits_done();
   }
@@ -607,9 +598,9 @@ void launch_for(const AttentionLaunch& launch, const AttentionParams& p) {
   CUDA_LAUNCHED("attention prefill_kernel");
 }
 
-using Dim64 = Config<64, 128, 3, false, 32, 160>;
-using Dim128 = Config<128, 128, 2, false, 40, 232>;
-using Dim256 = Config<256, 64, 2, false, 40, 232>;
+using Dim64 = Config<64, 128, 3, 32, 160>;
+using Dim128 = Config<128, 128, 2, 40, 232>;
+using Dim256 = Config<256, 64, 2, 40, 232>;
 
 }  // namespace
 

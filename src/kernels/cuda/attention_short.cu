@@ -10,8 +10,9 @@
 //   out[16, columns] += P[16, 16] V[16, columns]  each warp its share of the columns
 //
 // Then the groups' results are added up in shared memory in their order. Meanwhile the rings fill with the
-// next unit's slices: the memory never idles. Of a tile in parts, whichever block finishes last merges all
-// parts, in their order. Keys outside of a unit are never read: their places are filled with zeros.
+// next unit's slices: the memory never idles. The parts of a tile are merged by a second kernel, in their
+// order. (Merging in the block that finishes last was slower: the fence that it needs waits for the rings.)
+// Keys outside of a unit are never read: their places are filled with zeros.
 #include "kernels/cuda/attention_device.cuh"
 
 namespace heed::cuda {
@@ -409,57 +410,6 @@ __device__ void finish(const AttentionParams& p, const AttentionUnit& unit, int 
   }
 }
 
-// Counts a finished part of a tile. True in all threads of the block that finished last.
-__device__ bool is_last(const AttentionParams& p, const AttentionUnit& unit, int head, int* last) {
-  __threadfence();  // the part's results before the count
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    int* counter = p.counters + unit.merge * p.kv_heads + head;
-    *last = atomicAdd(counter, 1) == unit.parts - 1 ? 1 : 0;
-    if (*last != 0) *counter = 0;  // for the next call
-    __threadfence();
-  }
-  __syncthreads();
-  return *last != 0;
-}
-
-// The parts of a tile to its output: a thread takes 4 columns of a row, over the parts in their order.
-__device__ void merge(const AttentionParams& p, const AttentionUnit& unit, int head) {
-  constexpr int kAtOnce = 8;
-  const int columns = p.v_dim / 4;
-  for (int c = threadIdx.x; c < unit.rows * columns; c += kThreads) {
-    const int row = c / columns;
-    const int column = c % columns * 4;
-    float2 whole = {-INFINITY, 0};
-    float4 value = {0, 0, 0, 0};
-    for (int first = 0; first < unit.parts; first += kAtOnce) {
-      float2 stats[kAtOnce];
-      float4 sums[kAtOnce];
-#pragma unroll
-      for (int i = 0; i < kAtOnce; ++i) {
-        const int part = min(first + i, unit.parts - 1);
-        const int64_t place = (int64_t{unit.first_slot + part} * p.kv_heads + head) * kShortTile + row;
-        stats[i] = __ldcg(p.stats + place);  // from where other blocks wrote it
-        sums[i] = __ldcg(reinterpret_cast<const float4*>(p.partial + place * p.v_dim + column));
-      }
-      float most = whole.x;
-#pragma unroll
-      for (int i = 0; i < kAtOnce; ++i) most = fmaxf(most, stats[i].x);
-      const float keep = weight_of(whole, most);
-      whole = {most, whole.y * keep};
-      value = {value.x * keep, value.y * keep, value.z * keep, value.w * keep};
-#pragma unroll
-      for (int i = 0; i < kAtOnce; ++i) {
-        if (first + i >= unit.parts) continue;
-        const float weight = weight_of(stats[i], most);
-        whole.y += stats[i].y * weight;
-        add_scaled(value, sums[i], weight);
-      }
-    }
-    store_row(p, unit.token, unit.row + row, head, column, value, whole);
-  }
-}
-
 template <class C>
 __global__ void __launch_bounds__(kThreads) short_kernel(const __grid_constant__ AttentionParams p) {
   extern __shared__ __align__(1024) char memory[];
@@ -484,11 +434,52 @@ __global__ void __launch_bounds__(kThreads) short_kernel(const __grid_constant__
     worker.run(shared(q), loader, stage);
     worker.put(sums, stats);
     finish<C>(p, unit, units.head(), sums, stats);
-    if (unit.slot >= 0 && is_last(p, unit, units.head(), reinterpret_cast<int*>(stats)))
-      merge(p, unit, units.head());
     __syncthreads();
   }
   ptx::copies_wait<0>();
+}
+
+// A warp merges a row's parts: each lane some columns of 4, over the parts in their order.
+__global__ void __launch_bounds__(kThreads) merge_kernel(const __grid_constant__ AttentionParams p) {
+  constexpr int kAtOnce = 16;  // loads in flight
+  const auto* merges =
+      reinterpret_cast<const AttentionMerge*>(reinterpret_cast<const char*>(p.plan) + p.plan->merge_offset);
+  const int work = p.plan->merges * kShortTile * p.kv_heads;
+  for (int i = blockIdx.x * (kThreads / 32) + threadIdx.x / 32; i < work; i += gridDim.x * (kThreads / 32)) {
+    const AttentionMerge& merge = merges[i / (kShortTile * p.kv_heads)];
+    const int row = i / p.kv_heads % kShortTile;
+    const int head = i % p.kv_heads;
+    if (row >= merge.rows) continue;
+    const int64_t first = (int64_t{merge.slot} * p.kv_heads + head) * kShortTile + row;
+    const int64_t step = int64_t{p.kv_heads} * kShortTile;  // from part to part
+    for (int column = threadIdx.x % 32 * 4; column < p.v_dim; column += 32 * 4) {
+      float2 whole = {-INFINITY, 0};
+      float4 value = {0, 0, 0, 0};
+      for (int part = 0; part < merge.slots; part += kAtOnce) {
+        float2 stats[kAtOnce];
+        float4 sums[kAtOnce];
+#pragma unroll
+        for (int j = 0; j < kAtOnce; ++j) {
+          const int64_t place = first + min(part + j, merge.slots - 1) * step;
+          stats[j] = p.stats[place];
+          sums[j] = *reinterpret_cast<const float4*>(p.partial + place * p.v_dim + column);
+        }
+        float most = whole.x;
+#pragma unroll
+        for (int j = 0; j < kAtOnce; ++j) most = fmaxf(most, stats[j].x);
+        const float keep = weight_of(whole, most);
+        whole = {most, whole.y * keep};
+        value = {value.x * keep, value.y * keep, value.z * keep, value.w * keep};
+#pragma unroll
+        for (int j = 0; j < kAtOnce; ++j) {
+          const float weight = part + j < merge.slots ? weight_of(stats[j], most) : 0;
+          whole.y += stats[j].y * weight;
+          add_scaled(value, sums[j], weight);
+        }
+      }
+      store_row(p, merge.token, merge.row + row, head, column, value, whole);
+    }
+  }
 }
 
 template <class C>
@@ -502,6 +493,9 @@ void launch_for(const AttentionLaunch& launch, const AttentionParams& params) {
   }();
   short_kernel<C><<<blocks * launch.sms, kThreads, C::kShared, launch.stream>>>(params);
   CUDA_LAUNCHED("attention short_kernel");
+  if (launch.merges == 0) return;
+  merge_kernel<<<4 * launch.sms, kThreads, 0, launch.stream>>>(params);
+  CUDA_LAUNCHED("attention merge_kernel");
 }
 
 }  // namespace

@@ -33,6 +33,15 @@ const Kernels& cuda_kernels() {
       .softcap = cuda::softcap,
       .scale = cuda::scale,
       .scale_rows = cuda::scale_rows,
+      .head_linear = cuda::head_linear,
+      .moe_route = cuda::moe_route,
+      .moe_sort = cuda::moe_sort,
+      .expert_linear = cuda::expert_linear,
+      .expert_sum = cuda::expert_sum,
+      .short_conv = cuda::short_conv,
+      .linear_attention = cuda::linear_attention,
+      .gated_delta = cuda::gated_delta,
+      .delta_gates = cuda::delta_gates,
       .scratch_bytes = cuda::linear_scratch_bytes,
   };
   return kernels;

@@ -68,8 +68,6 @@ class CudaStream {
   // what Kernels::scratch_bytes and AttentionKernel::scratch_bytes say before capturing a graph.
   void* scratch(int64_t bytes);
   void reserve(int64_t bytes);
-  // Zeros, which an op leaves as zeros. It grows as scratch does.
-  int* counters(int64_t count);
 
   cuda::CublasLt* blas() const { return blas_.get(); }  // null where this machine has none
 
@@ -77,7 +75,7 @@ class CudaStream {
   void* handle_ = nullptr;
   int sms_ = 0;
   bool hopper_ = false;
-  DeviceBuffer scratch_, counters_;
+  DeviceBuffer scratch_;
   std::unique_ptr<cuda::CublasLt> blas_;
 };
 

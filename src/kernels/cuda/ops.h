@@ -16,6 +16,15 @@ void gather_rows(Stream& stream, const GatherRowsArgs& args);
 void softcap(Stream& stream, const SoftcapArgs& args);
 void scale(Stream& stream, const ScaleArgs& args);
 void scale_rows(Stream& stream, const ScaleRowsArgs& args);
+void head_linear(Stream& stream, const HeadLinearArgs& args);
+void moe_route(Stream& stream, const MoeRouteArgs& args);
+void moe_sort(Stream& stream, const MoeSortArgs& args);
+void expert_linear(Stream& stream, const ExpertLinearArgs& args);
+void expert_sum(Stream& stream, const ExpertSumArgs& args);
+void short_conv(Stream& stream, const ShortConvArgs& args);
+void linear_attention(Stream& stream, const LinearAttentionArgs& args);
+void gated_delta(Stream& stream, const GatedDeltaArgs& args);
+void delta_gates(Stream& stream, const DeltaGatesArgs& args);
 
 int64_t linear_scratch_bytes(const StepSize& size);
 

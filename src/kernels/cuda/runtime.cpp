@@ -61,8 +61,6 @@ CudaStream::CudaStream() {
   CUDA_CALL(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
   hopper_ = major == 9;
   blas_ = CublasLt::open();
-  constexpr int64_t kCounters = 1 << 16;
-  counters(kCounters);
 }
 
 CudaStream::~CudaStream() {
@@ -93,16 +91,6 @@ void CudaStream::reserve(int64_t bytes) {
   synchronize();
   scratch_ = DeviceBuffer();  // free first: the two together may not fit
   scratch_ = DeviceBuffer(bytes);
-}
-
-int* CudaStream::counters(int64_t count) {
-  const int64_t bytes = count * int64_t{sizeof(int)};
-  if (bytes > counters_.bytes()) {
-    synchronize();
-    counters_ = DeviceBuffer(bytes);
-    CUDA_CALL(cudaMemsetAsync(counters_.data(), 0, static_cast<size_t>(bytes), stream_of(handle_)));
-  }
-  return static_cast<int*>(counters_.data());
 }
 
 }  // namespace heed

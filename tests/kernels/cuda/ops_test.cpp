@@ -100,13 +100,13 @@ TEST_F(CudaOps, rms_norm_equals_ref) {
 }
 
 TEST_F(CudaOps, gated_act_equals_ref) {
-  for (const Act act : {Act::kSilu, Act::kGelu, Act::kGeluTanh, Act::kRelu}) {
+  for (const Act act : kActs) {
     for (const RowCase& c : row_cases()) {
       Random random(29);
-      Array gate(DType::kF32, {c.rows, c.dim}, c.pad);
-      Array up(DType::kF32, {c.rows, c.dim}, c.pad);
-      Array want(c.dtype, {c.rows, c.dim}, c.pad);
-      Array got(c.dtype, {c.rows, c.dim}, c.pad);
+      Array gate = row_array(c);
+      Array up = row_array(c);
+      Array want = row_array(c, c.dtype);
+      Array got = row_array(c, c.dtype);
       gate.fill(random, -6, 6);
       up.fill(random);
       ref.gated_act(host, {.act = act, .gate = gate.t, .up = up.t, .out = want.t});
@@ -153,6 +153,39 @@ TEST_F(CudaOps, softcap_embed_gather_and_add_equal_ref) {
       }
       forget();
     }
+  }
+}
+
+TEST_F(CudaOps, scales_and_weighted_sums_equal_ref) {
+  for (const RowCase& c : row_cases()) {
+    if (c.heads > 0) continue;
+    Random random(53);
+    Array x = row_array(c), y = row_array(c);
+    Array factors(DType::kF32, {c.rows, 1}, c.pad);
+    x.fill(random);
+    y.fill(random);
+    factors.fill(random, -3, 3);
+    const Tensor device_x = put(x);
+    const Tensor device_factors = put(factors);
+    const auto compare = [&](std::string_view op) {
+      Array got = x;
+      got.t.data = got.memory.data();
+      get(got, device_x);
+      expect_close(got.values(), x.values(), op);
+      device->upload(device_x.data, x.memory.data(), static_cast<int64_t>(x.memory.size()));
+    };
+    ref.scale(host, {.scale = 0.37F, .x = x.t});
+    cuda.scale(stream, {.scale = 0.37F, .x = device_x});
+    compare("scale");
+    for (const bool sigmoid : {false, true}) {
+      ref.scale_rows(host, {.factors = factors.t, .sigmoid = sigmoid, .x = x.t});
+      cuda.scale_rows(stream, {.factors = device_factors, .sigmoid = sigmoid, .x = device_x});
+      compare(sigmoid ? "scale_rows sigmoid" : "scale");
+    }
+    ref.add(host, {.x = y.t, .scale = 0.7F, .keep = 0.6F, .out = x.t});
+    cuda.add(stream, {.x = put(y), .scale = 0.7F, .keep = 0.6F, .out = device_x});
+    compare("add scaled");
+    forget();
   }
 }
 
