@@ -82,6 +82,7 @@ void flash_attention(Stream& stream, const AttentionArgs& args) {
         n["kv_heads"]);
   CHECK(in_chunks(args.kv.k) && in_chunks(args.kv.v) && in_fours(args.q) && in_fours(args.out),
         "cuda.flash wants rows at multiples of 16 bytes");
+  CHECK(args.scale > 0, args.scale);  // the largest product is then the largest score
   CudaStream& device = device_of(stream);
   AttentionParams params = params_of(args, n);
   const int64_t sums = sums_bytes(args.plan->slots, n["kv_heads"], n["v_dim"]);

@@ -62,14 +62,22 @@ struct Config {
       kGroups * kQ + kPackets * kPacket + 2 * kStages * kTile + kBarriers + 1024;  // 1024 to align
 };
 
+// The copy engine knows five dimensions, so that blocks and heads share one: its index is a block's number
+// times `block` plus a head's times `head`.
+struct Steps {
+  int block, head;
+  int64_t stride;  // elements from one index to the next
+  __device__ int index(int b, int h) const { return b * block + h * head; }
+};
+
 struct PrefillParams {
   // [block and head, rows / 8, dim / 64, 8, 64] in boxes of `box` rows; or, where 64 does not divide dim,
   // [block and head, rows / 8, 1, 8, dim] in boxes of an atom, with zeros where dim ends.
   CUtensorMap k, v;
   AttentionParams attention;
-  int box;               // rows that a lane copies: of one page
-  bool whole;            // the first of the two
-  int k_heads, v_heads;  // a block's index times these, plus the head, is the first coordinate
+  int box;                 // rows that a lane copies: of one page
+  bool whole;              // the first of the two
+  Steps k_steps, v_steps;  // to the first coordinate
 };
 
 // The tiles of a unit: first those of the sinks, then from the first key on.
@@ -162,10 +170,10 @@ __device__ void copy_tile(const PrefillParams& params, const CUtensorMap& map, u
   }
 }
 
-// heads: see PrefillParams. full, free: the barriers of a ring.
+// full, free: the barriers of a ring.
 template <class C>
-__device__ void fill_ring(const PrefillParams& params, const CUtensorMap& map, int heads, uint32_t ring,
-                          uint32_t full, uint32_t free) {
+__device__ void fill_ring(const PrefillParams& params, const CUtensorMap& map, const Steps& steps,
+                          uint32_t ring, uint32_t full, uint32_t free) {
   const AttentionParams& p = params.attention;
   const int lane = static_cast<int>(threadIdx.x % 32);
   if (lane == 0) ptx::prefetch_map(&map);
@@ -189,7 +197,7 @@ __device__ void fill_ring(const PrefillParams& params, const CUtensorMap& map, i
       const int row = (tiles.key(i) + lane * params.box) % p.block;
       ptx::barrier_wait(free + place.stage * 8, place.parity ^ 1);
       copy_tile<C>(params, map, ring + place.stage * C::kTile, full + place.stage * 8, row,
-                   entry * heads + head, entry >= 0);
+                   steps.index(entry, head), entry >= 0);
       entry = next;
     }
   }
@@ -514,9 +522,9 @@ __global__ void __launch_bounds__(C::kThreads, 1)
   if (threadIdx.x < kGroupThreads) {
     ptx::give_registers<C::kProducerRegisters>();
     if (threadIdx.x < 32) {
-      fill_ring<C>(params, params.k, params.k_heads, memory.k(0), memory.k_full(0), memory.k_free(0));
+      fill_ring<C>(params, params.k, params.k_steps, memory.k(0), memory.k_full(0), memory.k_free(0));
     } else if (threadIdx.x < kFillers) {
-      fill_ring<C>(params, params.v, params.v_heads, memory.v(0), memory.v_full(0), memory.v_free(0));
+      fill_ring<C>(params, params.v, params.v_steps, memory.v(0), memory.v_full(0), memory.v_free(0));
     } else {
       bring_units<C>(params.attention, memory);
     }
@@ -548,33 +556,30 @@ EncodeTiled encode_tiled() {
   return found;
 }
 
-// Block and head are one dimension: a block is `heads` times a head's stride. The copy engine has five at
-// most.
-CUtensorMap map_of(const AttentionParams& p, const __nv_bfloat16* data, int dim, int64_t head, int64_t row,
-                   int heads, int box, int atoms) {
+CUtensorMap map_of(const AttentionParams& p, const __nv_bfloat16* data, int dim, int64_t row,
+                   const Steps& steps, int box, int atoms) {
   const auto n = [](int64_t size) { return static_cast<cuuint64_t>(size); };
   const bool whole = dim % kAtom == 0;
   CUtensorMap map;
   const cuuint64_t sizes[] = {n(whole ? kAtom : dim), kAtomRows, n(whole ? dim / kAtom : 1),
-                              n(p.block / kAtomRows), n((p.blocks - 1) * heads + p.kv_heads)};
-  const cuuint64_t strides[] = {n(row * 2), kRowBytes, n(row * kAtomRows * 2), n(head * 2)};
+                              n(p.block / kAtomRows),
+                              n((p.blocks - 1) * steps.block + int64_t{p.kv_heads - 1} * steps.head + 1)};
+  const cuuint64_t strides[] = {n(row * 2), kRowBytes, n(row * kAtomRows * 2), n(steps.stride * 2)};
   const cuuint32_t boxes[] = {kAtom, kAtomRows, static_cast<cuuint32_t>(whole ? atoms : 1),
                               static_cast<cuuint32_t>(whole ? box / kAtomRows : 1), 1};
-  const cuuint32_t steps[] = {1, 1, 1, 1, 1};
+  const cuuint32_t ones[] = {1, 1, 1, 1, 1};
   const CUresult result =
       encode_tiled()(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 5, const_cast<__nv_bfloat16*>(data), sizes,
-                     strides, boxes, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                     strides, boxes, ones, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
                      CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  CHECK(result == CUDA_SUCCESS, "cuTensorMapEncodeTiled", static_cast<int>(result), dim, p.block, row, head,
-        heads);
+  CHECK(result == CUDA_SUCCESS, "cuTensorMapEncodeTiled", static_cast<int>(result), dim, p.block, row,
+        steps.stride);
   return map;
 }
 
-// By how many heads' strides blocks are apart.
-int heads_apart(int64_t kv_heads, int64_t block, int64_t head) {
-  if (kv_heads == 1) return 1;
-  CHECK(block % head == 0, "blocks of a cache lie at multiples of a head's stride", block, head);
-  return static_cast<int>(block / head);
+Steps steps_of(int64_t block, int64_t head) {
+  const int64_t stride = std::gcd(block, head);
+  return {static_cast<int>(block / stride), static_cast<int>(head / stride), stride};
 }
 
 template <class C>
@@ -587,12 +592,10 @@ void launch_for(const AttentionLaunch& launch, const AttentionParams& p) {
   PrefillParams params;
   params.box = std::gcd(p.block, C::kKeys);
   params.whole = p.head_dim % kAtom == 0;
-  params.k_heads = heads_apart(p.kv_heads, p.k_block, p.k_head);
-  params.v_heads = heads_apart(p.kv_heads, p.v_block, p.v_head);
-  params.k = map_of(p, p.k, p.head_dim, p.kv_heads == 1 ? p.k_block : p.k_head, p.k_row, params.k_heads,
-                    params.box, C::kAtoms);
-  params.v = map_of(p, p.v, p.v_dim, p.kv_heads == 1 ? p.v_block : p.v_head, p.v_row, params.v_heads,
-                    params.box, C::kAtoms);
+  params.k_steps = steps_of(p.k_block, p.k_head);
+  params.v_steps = steps_of(p.v_block, p.v_head);
+  params.k = map_of(p, p.k, p.head_dim, p.k_row, params.k_steps, params.box, C::kAtoms);
+  params.v = map_of(p, p.v, p.v_dim, p.v_row, params.v_steps, params.box, C::kAtoms);
   params.attention = p;
   prefill_kernel<C><<<launch.sms, C::kThreads, C::kShared, launch.stream>>>(params);
   CUDA_LAUNCHED("attention prefill_kernel");

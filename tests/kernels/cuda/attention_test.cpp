@@ -189,6 +189,36 @@ TEST_F(CudaAttention, a_sequence_has_the_same_bits_alone_and_in_a_batch) {
   }
 }
 
+// The cache of a problem with blocks a little further apart: no multiple of a head's stride.
+Array spread(const Array& cache) {
+  Array out(cache.t.dtype, {cache.t.size[0] * (cache.t.stride[0] + 24)});
+  out.t.rank = 4;
+  out.t.size = cache.t.size;
+  out.t.stride = cache.t.stride;
+  out.t.stride[0] += 24;
+  for (int64_t block = 0; block < cache.t.size[0]; ++block) {
+    const int64_t bytes = cache.t.stride[0] * 2;
+    std::memcpy(out.memory.data() + block * out.t.stride[0] * 2, cache.memory.data() + block * bytes,
+                static_cast<size_t>(bytes));
+  }
+  return out;
+}
+
+TEST_F(CudaAttention, blocks_of_the_cache_may_be_any_distance_apart) {
+  AttentionCase c = {"", causal(), {{0, 200}, {40, 3}}, 4, 2, 64, 64, 16, DType::kBF16};
+  AttentionProblem plain(c, 29), apart(c, 29);
+  const AttentionPlanShape shape = cuda_plan_shape(needs_of(c), *device);
+  const std::vector<float> want = run_flash(plain, shape);
+  AttentionArgs args = args_of(apart);
+  args.kv.k = put(spread(apart.k));
+  args.kv.v = put(spread(apart.v));
+  const AttentionPlan plan = plan_of(apart, shape);
+  args.plan = &plan;
+  cuda.attention[0].run(stream, args);
+  get(apart.out, args.out);
+  EXPECT_TRUE(same_bits(apart.out.values(), want));
+}
+
 TEST_F(CudaAttention, the_table_row_of_a_sequence_is_looked_up) {
   AttentionCase c = {"", causal(), {{100, 1}, {0, 200}, {40, 3}}, 4, 2, 64, 64, 16, DType::kBF16};
   AttentionProblem plain(c, 23), turned(c, 23);
