@@ -21,9 +21,13 @@
 
 namespace heed {
 
-// Where and with what an op runs. CPU backends use the pool.
+struct AttentionPlan;
+
+// Where and with what an op runs. CPU backends use the pool; the cuda backend a CudaStream
+// (kernels/cuda/cuda.h), and there whatever arguments point to is device memory.
 struct Stream {
   ThreadPool* pool = nullptr;  // not owned
+  void* device = nullptr;      // not owned
 };
 
 struct EmbedArgs {
@@ -102,9 +106,10 @@ struct AttentionArgs {
   int sequences = 0;
   const RowMask* rows = nullptr;  // [tokens]; within a sequence lo, hi and sinks never decrease
   float scale = 1;
-  float softcap = 0;                   // cap * tanh(score / cap); 0: none
-  const float* sink_logits = nullptr;  // [heads], or none
-  Tensor out;                          // [tokens, heads, v_dim] f32 or bf16
+  float softcap = 0;                    // cap * tanh(score / cap); 0: none
+  const float* sink_logits = nullptr;   // [heads], or none
+  Tensor out;                           // [tokens, heads, v_dim] f32 or bf16
+  const AttentionPlan* plan = nullptr;  // of these rows, where a kernel wants one (kernels/cuda)
 };
 
 // kClampedSwiglu, as gpt-oss has it, is a function of both: g = min(gate, 7), u = clamp(up, -7, 7),
