@@ -3,7 +3,7 @@
 // A backend is a `Kernels` value. Its ops read and write only what their arguments view, allocate nothing
 // that outlives the call, and check their shapes at entry (a mismatch is our bug: CHECK). The definition of
 // every op is its naive loop in kernels/ref; tests/kernels holds every backend to it over one table of cases
-// (tests/kernels/cases.h).
+// (tests/kernels/cases*.h).
 //
 // Arithmetic is float32 and sums run in an order that depends on the op's own sizes only, never on how many
 // rows or sequences share the call: a row's result is bitwise the same whatever is batched with it. Where a
@@ -259,7 +259,7 @@ struct ShortConvArgs {
   Tensor bias;    // [channels] f32, or undefined
   bool silu = true;
   StateArgs state;  // [slots, width - 1, channels]
-  Tensor out;       // [tokens, channels] f32
+  Tensor out;       // [tokens, channels] f32; not x
 };
 
 // Linear attention with a fixed decay for each head, token by token (S: the head's state, k_dim x v_dim):
