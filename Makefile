@@ -6,7 +6,7 @@ demo: build
 
 build:
 	@./setup.sh
-	@cmake --preset release -DHEED_TESTS=OFF -DHEED_BENCH=OFF >/dev/null
+	@cmake --preset release -DHEED_TESTS=OFF -DHEED_BENCH=OFF -DHEED_UNITY=ON >/dev/null
 	@cmake --build --preset release --target heed
 
 test:

@@ -2,7 +2,7 @@
 # clang-tidy over our own sources, as .clang-tidy says. A file is looked at again only when it, or a header of ours, has
 # changed.  tools/tidy.sh [FILE ...]
 #
-# Most of the time goes into the headers of others, so files of one folder are read several at once, as one; where
+# Most of the time goes into the headers of others, so files of one folder are read many at once, as one; where
 # that does not compile (two files with a helper of one name), they are read one by one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -37,7 +37,7 @@ files=("$@")
 groups=() folder="" count=0
 for file in "${files[@]}"; do
   [[ -f $(key "$file") ]] && continue
-  if [[ $(dirname "$file") != "$folder" || $count -ge 8 ]]; then
+  if [[ $(dirname "$file") != "$folder" || $count -ge 16 ]]; then
     groups+=("$file") folder=$(dirname "$file") count=1
   else
     groups[-1]+=" $file" count=$((count + 1))

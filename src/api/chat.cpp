@@ -7,9 +7,9 @@
 namespace heed {
 namespace {
 
-class Streaming : public ChatListener {
+class ChatStreaming : public ChatListener {
  public:
-  Streaming(ChatForm form, std::shared_ptr<Ongoing> ongoing)
+  ChatStreaming(ChatForm form, std::shared_ptr<Ongoing> ongoing)
       : stream_(std::move(form)), ongoing_(std::move(ongoing)) {}
   void on_delta(ChatDelta delta) override {
     std::string events = stream_.push(std::move(delta));
@@ -25,9 +25,9 @@ class Streaming : public ChatListener {
   std::shared_ptr<Ongoing> ongoing_;
 };
 
-class Collecting : public ChatListener {
+class ChatCollecting : public ChatListener {
  public:
-  Collecting(ChatForm form, std::shared_ptr<Ongoing> ongoing)
+  ChatCollecting(ChatForm form, std::shared_ptr<Ongoing> ongoing)
       : whole_(std::move(form)), ongoing_(std::move(ongoing)) {}
   void on_delta(ChatDelta delta) override { whole_.push(std::move(delta)); }
   void on_end(const Usage& usage) override {
@@ -70,9 +70,9 @@ std::shared_ptr<Exchange> answer(Service& service, const FieldTable<ChatFields>&
   auto ongoing = std::make_shared<Ongoing>(service, call.responder, streams);
   std::unique_ptr<ChatListener> listener;
   if (streams) {
-    listener = std::make_unique<Streaming>(std::move(form), ongoing);
+    listener = std::make_unique<ChatStreaming>(std::move(form), ongoing);
   } else {
-    listener = std::make_unique<Collecting>(std::move(form), ongoing);
+    listener = std::make_unique<ChatCollecting>(std::move(form), ongoing);
   }
   Result<Ticket> ticket = service.chat(std::move(request.chat), std::move(listener));
   if (!ticket.ok()) return ongoing->fail(api_error(ticket.error())), nullptr;

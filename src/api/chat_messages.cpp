@@ -7,29 +7,27 @@
 namespace heed {
 namespace {
 
-constexpr int64_t kMaxMessages = 10'000;
-constexpr int64_t kMaxParts = 10'000;
+constexpr int64_t kMaxChatMessages = 10'000;
+constexpr int64_t kMaxChatParts = 10'000;
 constexpr int64_t kMaxCalls = 1'000;
-constexpr int64_t kMaxTools = 1'000;
-constexpr int64_t kMaxNameBytes = 256;
-constexpr int64_t kMaxTextBytes = int64_t{1} << 30;  // the body's limit comes first
+constexpr int64_t kMaxChatTools = 1'000;
 
-struct Message {
+struct ChatMessage {
   std::string role;
   const OrderedJson* content = nullptr;
   const OrderedJson* tool_calls = nullptr;
   std::optional<std::string> name, tool_call_id, reasoning, reasoning_content;
 };
 
-const FieldTable<Message>& message_table() {
-  static const FieldTable<Message> table({
-      field("role", one_of({"system", "developer", "user", "assistant", "tool"}), &Message::role),
-      field("content", other(), &Message::content),
-      field("name", text(kMaxNameBytes), &Message::name),
-      field("tool_calls", list(kMaxCalls), &Message::tool_calls),
-      field("tool_call_id", text(kMaxNameBytes), &Message::tool_call_id),
-      field("reasoning", text(kMaxTextBytes), &Message::reasoning),
-      field("reasoning_content", text(kMaxTextBytes), &Message::reasoning_content),
+const FieldTable<ChatMessage>& chat_message_table() {
+  static const FieldTable<ChatMessage> table({
+      field("role", one_of({"system", "developer", "user", "assistant", "tool"}), &ChatMessage::role),
+      field("content", other(), &ChatMessage::content),
+      field("name", text(kMaxNameBytes), &ChatMessage::name),
+      field("tool_calls", list(kMaxCalls), &ChatMessage::tool_calls),
+      field("tool_call_id", text(kMaxNameBytes), &ChatMessage::tool_call_id),
+      field("reasoning", text(kMaxTextBytes), &ChatMessage::reasoning),
+      field("reasoning_content", text(kMaxTextBytes), &ChatMessage::reasoning_content),
       harmless("refusal"),
       refused("annotations", "messages are text", OrderedJson::array()),
       refused("audio", "messages are text"),
@@ -39,16 +37,16 @@ const FieldTable<Message>& message_table() {
   return table;
 }
 
-struct Part {
+struct ChatPart {
   std::string type;
   std::optional<std::string> text, refusal;
 };
 
 std::string read_part(const OrderedJson& value, const Place& place) {
-  static const FieldTable<Part> table({
-      field("type", text(kMaxNameBytes), &Part::type),
-      field("text", text(kMaxTextBytes), &Part::text),
-      field("refusal", text(kMaxTextBytes), &Part::refusal),
+  static const FieldTable<ChatPart> table({
+      field("type", text(kMaxNameBytes), &ChatPart::type),
+      field("text", text(kMaxTextBytes), &ChatPart::text),
+      field("refusal", text(kMaxTextBytes), &ChatPart::refusal),
       harmless("annotations"),
       harmless("cache_control"),
       harmless("prompt_cache_breakpoint"),
@@ -67,7 +65,7 @@ std::string read_part(const OrderedJson& value, const Place& place) {
                           "unsupported_content");
     return "";
   }
-  Part part;
+  ChatPart part;
   read_fields(value, table, part, place);
   const std::optional<std::string>& said = is_text ? part.text : part.refusal;
   if (!said) place.fail("'" + place.path() + "." + (is_text ? "text" : "refusal") + "' is required");
@@ -77,7 +75,7 @@ std::string read_part(const OrderedJson& value, const Place& place) {
 std::string read_content(const OrderedJson& value, const Place& place) {
   if (value.is_string()) return value.get<std::string>();
   if (!value.is_array()) return place.expected(value, "a string or a list of text parts"), "";
-  if (!check_shape(list(kMaxParts), value, place)) return "";
+  if (!check_shape(list(kMaxChatParts), value, place)) return "";
   std::string all;
   int64_t index = 0;
   for (const OrderedJson& part : value) {
@@ -88,11 +86,11 @@ std::string read_content(const OrderedJson& value, const Place& place) {
   return all;
 }
 
-struct Function {
+struct CalledFunction {
   std::string name;
   const OrderedJson* arguments = nullptr;
 };
-struct Call {
+struct ChatCall {
   std::optional<std::string> id, type;
   const OrderedJson* function = nullptr;
 };
@@ -109,23 +107,23 @@ OrderedJson read_arguments(const OrderedJson* value, BodyLimits& limits, const P
   return *std::move(parsed);
 }
 
-OrderedJson read_call(const OrderedJson& value, BodyLimits& limits, const Place& place) {
-  static const FieldTable<Call> call_table({
-      field("id", text(kMaxNameBytes), &Call::id),
-      field("type", one_of({"function"}), &Call::type),
-      field("function", object(), &Call::function),
+OrderedJson read_chat_call(const OrderedJson& value, BodyLimits& limits, const Place& place) {
+  static const FieldTable<ChatCall> call_table({
+      field("id", text(kMaxNameBytes), &ChatCall::id),
+      field("type", one_of({"function"}), &ChatCall::type),
+      field("function", object(), &ChatCall::function),
       harmless("index"),
   });
-  static const FieldTable<Function> function_table({
-      field("name", text(kMaxNameBytes, 1), &Function::name),
-      field("arguments", other(), &Function::arguments),
+  static const FieldTable<CalledFunction> function_table({
+      field("name", text(kMaxNameBytes, 1), &CalledFunction::name),
+      field("arguments", other(), &CalledFunction::arguments),
   });
-  Call call;
+  ChatCall call;
   read_fields(value, call_table, call, place);
   if (place.failed()) return nullptr;
   const Place inner = place.at("function");
   if (call.function == nullptr) return inner.fail("'" + inner.path() + "' is required"), nullptr;
-  Function function;
+  CalledFunction function;
   read_fields(*call.function, function_table, function, inner);
   if (place.failed()) return nullptr;
   if (function.name.empty()) return inner.fail("'" + inner.path() + ".name' is required"), nullptr;
@@ -138,8 +136,8 @@ OrderedJson read_call(const OrderedJson& value, BodyLimits& limits, const Place&
 }
 
 // What a role may not say, or must.
-void check_role(const Message& message, const Place& place) {
-  if (message.role.empty()) return place.at("role").fail("'" + place.path() + ".role' is required");
+void check_role(const ChatMessage& message, const Place& place) {
+  if (message.role.empty()) return place.missing("role");
   if (message.tool_calls != nullptr && !message.tool_calls->empty() && message.role != "assistant") {
     return place.at("tool_calls")
         .fail("'" + place.path() +
@@ -152,14 +150,13 @@ void check_role(const Message& message, const Place& place) {
               ".tool_call_id' belongs to messages of the role "
               "\"tool\"");
   }
-  if (message.content == nullptr && message.role != "assistant")
-    place.at("content").fail("'" + place.path() + ".content' is required");
+  if (message.content == nullptr && message.role != "assistant") place.missing("content");
 }
 
-OrderedJson read_message(const OrderedJson& value, bool knows_developer, BodyLimits& limits,
-                         const Place& place) {
-  Message message;
-  read_fields(value, message_table(), message, place);
+OrderedJson read_chat_message(const OrderedJson& value, bool knows_developer, BodyLimits& limits,
+                              const Place& place) {
+  ChatMessage message;
+  read_fields(value, chat_message_table(), message, place);
   if (place.failed()) return nullptr;
   check_role(message, place);
   if (place.failed()) return nullptr;
@@ -177,71 +174,71 @@ OrderedJson read_message(const OrderedJson& value, bool knows_developer, BodyLim
   const Place calls_place = place.at("tool_calls");
   OrderedJson calls = OrderedJson::array();
   for (const OrderedJson& call : *message.tool_calls) {
-    calls.push_back(read_call(call, limits, calls_place.at(std::ssize(calls))));
+    calls.push_back(read_chat_call(call, limits, calls_place.at(std::ssize(calls))));
     if (place.failed()) return nullptr;
   }
   result["tool_calls"] = std::move(calls);
   return result;
 }
 
-struct Tool {
+struct ChatTool {
   std::string type;
   const OrderedJson* function = nullptr;
 };
-struct ToolFunction {
+struct OfferedFunction {
   std::string name;
   const OrderedJson* parameters = nullptr;
   bool strict = false;
 };
 
 void check_tool(const OrderedJson& value, const Place& place) {
-  static const FieldTable<Tool> tool_table({
-      field("type", one_of({"function"}), &Tool::type),
-      field("function", object(), &Tool::function),
+  static const FieldTable<ChatTool> tool_table({
+      field("type", one_of({"function"}), &ChatTool::type),
+      field("function", object(), &ChatTool::function),
       refused("defer_loading", "all tools are shown to the model", false),
   });
-  static const FieldTable<ToolFunction> function_table({
-      field("name", text(kMaxNameBytes, 1), &ToolFunction::name),
+  static const FieldTable<OfferedFunction> function_table({
+      field("name", text(kMaxNameBytes, 1), &OfferedFunction::name),
       harmless("description"),
-      field("parameters", object(), &ToolFunction::parameters),
-      field("strict", boolean(), &ToolFunction::strict),
+      field("parameters", object(), &OfferedFunction::parameters),
+      field("strict", boolean(), &OfferedFunction::strict),
   });
-  Tool tool;
+  ChatTool tool;
   read_fields(value, tool_table, tool, place);
   if (place.failed()) return;
   const Place inner = place.at("function");
   if (tool.function == nullptr) return inner.fail("'" + inner.path() + "' is required");
-  ToolFunction function;
+  OfferedFunction function;
   read_fields(*tool.function, function_table, function, inner);
-  if (!place.failed() && function.name.empty())
-    inner.at("name").fail("'" + inner.path() + ".name' is required");
+  if (!place.failed() && function.name.empty()) inner.missing("name");
 }
 
-struct Named {
+struct NamedFunction {
   std::string type;
   const OrderedJson* function = nullptr;
 };
 
-bool has_tool(const OrderedJson& tools, const std::string& name) {
-  return std::any_of(tools.begin(), tools.end(),
-                     [&](const OrderedJson& tool) { return tool["function"]["name"] == name; });
-}
-
 }  // namespace
 
+bool offers(const OrderedJson& tools, const std::string& name) {
+  return tools.is_array() && std::any_of(tools.begin(), tools.end(), [&](const OrderedJson& tool) {
+           return tool["function"]["name"] == name;
+         });
+}
+
 OrderedJson read_messages(const OrderedJson& value, bool knows_developer, const Place& place) {
-  if (!check_shape(list(kMaxMessages, 1), value, place)) return nullptr;
+  if (!check_shape(list(kMaxChatMessages, 1), value, place)) return nullptr;
   BodyLimits limits;  // of all arguments together
   OrderedJson messages = OrderedJson::array();
   for (const OrderedJson& message : value) {
-    messages.push_back(read_message(message, knows_developer, limits, place.at(std::ssize(messages))));
+    messages.push_back(read_chat_message(message, knows_developer, limits, place.at(std::ssize(messages))));
     if (place.failed()) return nullptr;
   }
   return messages;
 }
 
 void check_tools(const OrderedJson& value, const Place& place) {
-  if (!check_shape(list(kMaxTools), value, place)) return;
+  if (!check_shape(list(kMaxChatTools), value, place)) return;
   int64_t index = 0;
   for (const OrderedJson& tool : value) {
     check_tool(tool, place.at(index++));
@@ -259,19 +256,19 @@ ChosenTool read_tool_choice(const OrderedJson& value, const OrderedJson* tools, 
     if (word == "none") chosen.choice = ToolChoice::kNone;
     if (word == "required") chosen.choice = ToolChoice::kRequired;
   } else {
-    static const FieldTable<Named> named_table({
-        field("type", one_of({"function"}), &Named::type),
-        field("function", object(), &Named::function),
+    static const FieldTable<NamedFunction> named_table({
+        field("type", one_of({"function"}), &NamedFunction::type),
+        field("function", object(), &NamedFunction::function),
     });
-    static const FieldTable<Function> function_table({
-        field("name", text(kMaxNameBytes, 1), &Function::name),
+    static const FieldTable<CalledFunction> function_table({
+        field("name", text(kMaxNameBytes, 1), &CalledFunction::name),
     });
     if (!value.is_object()) return place.expected(value, kForms), chosen;
-    Named named;
+    NamedFunction named;
     read_fields(value, named_table, named, place);
     if (place.failed()) return chosen;
     if (named.function == nullptr) return place.expected(value, kForms), chosen;
-    Function function;
+    CalledFunction function;
     read_fields(*named.function, function_table, function, place.at("function"));
     chosen = {.choice = ToolChoice::kNamed, .name = function.name};
   }
@@ -279,7 +276,7 @@ ChosenTool read_tool_choice(const OrderedJson& value, const OrderedJson* tools, 
   if (place.failed() || !needs_tools) return chosen;
   if (tools == nullptr || tools->empty()) {
     place.fail("'tool_choice' asks for a tool, and 'tools' offers none");
-  } else if (chosen.choice == ToolChoice::kNamed && !has_tool(*tools, chosen.name)) {
+  } else if (chosen.choice == ToolChoice::kNamed && !offers(*tools, chosen.name)) {
     place.fail("'tool_choice' names " + in_words(chosen.name) + ", which is not among 'tools'");
   }
   return chosen;

@@ -16,6 +16,9 @@ OrderedJson read_messages(const OrderedJson& value, bool knows_developer, const 
 // A list of {"type": "function", "function": {"name", "description", "parameters", "strict"}}.
 void check_tools(const OrderedJson& value, const Place& place);
 
+// Whether one of such tools has the name.
+bool offers(const OrderedJson& tools, const std::string& name);
+
 struct ChosenTool {
   ToolChoice choice = ToolChoice::kAuto;
   std::string name;  // kNamed

@@ -114,7 +114,7 @@ ChatCompletionRequest read_chat(const OrderedJson& body, const FieldTable<ChatFi
   const Place place(error);
   read_fields(body, table, fields, place);
   check_model(fields.sampling.model, service, error);
-  if (fields.messages == nullptr) place.at("messages").fail("'messages' is required");
+  if (fields.messages == nullptr) place.missing("messages");
   if (error) return request;
   chat.messages = read_messages(*fields.messages, knows_developer(service), place.at("messages"));
   if (fields.tools != nullptr) {

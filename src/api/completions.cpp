@@ -29,16 +29,16 @@ CompletionForm form_of(CompletionRequest& request, const ApiRequest& http, const
 }
 
 // The answer to all prompts of a request. Called on the text thread.
-class Answering {
+class CompletionAnswering {
  public:
-  virtual ~Answering() = default;
+  virtual ~CompletionAnswering() = default;
   virtual void push(int prompt, AnswerDelta delta) = 0;
   virtual void end(int prompt, const Usage& usage) = 0;
 };
 
-class Streaming : public Answering {
+class CompletionStreaming : public CompletionAnswering {
  public:
-  Streaming(CompletionForm form, std::shared_ptr<Ongoing> ongoing)
+  CompletionStreaming(CompletionForm form, std::shared_ptr<Ongoing> ongoing)
       : stream_(std::move(form)), ongoing_(std::move(ongoing)) {}
   void push(int prompt, AnswerDelta delta) override {
     std::string events = stream_.push(prompt, std::move(delta));
@@ -56,9 +56,9 @@ class Streaming : public Answering {
   std::shared_ptr<Ongoing> ongoing_;
 };
 
-class Collecting : public Answering {
+class CompletionCollecting : public CompletionAnswering {
  public:
-  Collecting(CompletionForm form, std::shared_ptr<Ongoing> ongoing)
+  CompletionCollecting(CompletionForm form, std::shared_ptr<Ongoing> ongoing)
       : whole_(std::move(form)), ongoing_(std::move(ongoing)) {}
   void push(int prompt, AnswerDelta delta) override { whole_.push(prompt, std::move(delta)); }
   void end(int prompt, const Usage& usage) override {
@@ -73,15 +73,15 @@ class Collecting : public Answering {
   std::shared_ptr<Ongoing> ongoing_;
 };
 
-class Listener : public AnswerListener {
+class CompletionListener : public AnswerListener {
  public:
-  Listener(std::shared_ptr<Answering> answering, int prompt)
+  CompletionListener(std::shared_ptr<CompletionAnswering> answering, int prompt)
       : answering_(std::move(answering)), prompt_(prompt) {}
   void on_delta(AnswerDelta delta) override { answering_->push(prompt_, std::move(delta)); }
   void on_end(const Usage& usage) override { answering_->end(prompt_, usage); }
 
  private:
-  std::shared_ptr<Answering> answering_;
+  std::shared_ptr<CompletionAnswering> answering_;
   int prompt_;
 };
 
@@ -92,17 +92,17 @@ std::shared_ptr<Exchange> answer(Service& service, const FieldTable<CompletionFi
   CompletionForm form = form_of(request, call.request, service);
   const bool streams = request.fields.sampling.stream;
   auto ongoing = std::make_shared<Ongoing>(service, call.responder, streams);
-  std::shared_ptr<Answering> answering;
+  std::shared_ptr<CompletionAnswering> answering;
   if (streams) {
-    answering = std::make_shared<Streaming>(std::move(form), ongoing);
+    answering = std::make_shared<CompletionStreaming>(std::move(form), ongoing);
   } else {
-    answering = std::make_shared<Collecting>(std::move(form), ongoing);
+    answering = std::make_shared<CompletionCollecting>(std::move(form), ongoing);
   }
   for (size_t i = 0; i < request.prompts.size(); ++i) {
     GenerateRequest generate = request.generate;
     generate.prompt = std::move(request.prompts[i].ids);
-    Result<Ticket> ticket =
-        service.generate(std::move(generate), std::make_unique<Listener>(answering, static_cast<int>(i)));
+    Result<Ticket> ticket = service.generate(
+        std::move(generate), std::make_unique<CompletionListener>(answering, static_cast<int>(i)));
     if (!ticket.ok()) return ongoing->fail(api_error(ticket.error())), nullptr;
     ongoing->add(*ticket);
   }

@@ -104,7 +104,7 @@ CompletionRequest read_completion(const OrderedJson& body, const FieldTable<Comp
   read_fields(body, table, fields, place);
   check_model(fields.sampling.model, service, error);
   check_together(fields, place);
-  if (fields.prompt == nullptr) place.at("prompt").fail("'prompt' is required");
+  if (fields.prompt == nullptr) place.missing("prompt");
   if (error) return request;
   request.generate = generate_request(fields.sampling, service, place);
   request.generate.max_tokens = std::max(1, fields.max_tokens);

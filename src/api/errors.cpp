@@ -3,10 +3,6 @@
 namespace heed {
 namespace {
 
-OrderedJson or_null(const std::string& text) {
-  return text.empty() ? OrderedJson(nullptr) : OrderedJson(text);
-}
-
 // The words of the engine and the service for a prompt or an answer that is too long.
 bool is_about_context(const Error& error) {
   const auto says = [&](const char* words) { return error.message.find(words) != std::string::npos; };
@@ -14,6 +10,10 @@ bool is_about_context(const Error& error) {
 }
 
 }  // namespace
+
+OrderedJson or_null(const std::string& text) {
+  return text.empty() ? OrderedJson(nullptr) : OrderedJson(text);
+}
 
 ApiError api_error(const Error& error) {
   ApiError result{.message = error.message};

@@ -29,6 +29,9 @@ ApiError not_found_error(std::string message, std::string code = {});
 // The server stopped what it had begun.
 ApiError stopped_error();
 
+// Empty texts are null.
+OrderedJson or_null(const std::string& text);
+
 OrderedJson error_object(const ApiError& error);
 // The body of an answer; routes of other APIs have their own.
 using ErrorForm = std::string (*)(const ApiError&);

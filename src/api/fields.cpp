@@ -94,6 +94,11 @@ void Place::expected(const OrderedJson& value, std::string_view what) const {
        std::string(what) + " is expected");
 }
 
+void Place::missing(std::string_view member) const {
+  const Place place = at(member);
+  place.fail("'" + place.path() + "' is required");
+}
+
 std::string in_words(const OrderedJson& value) {
   if (value.is_object()) return value.empty() ? "an empty object" : "an object";
   if (value.is_array()) return value.empty() ? "an empty list" : "a list of " + std::to_string(value.size());

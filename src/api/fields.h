@@ -41,6 +41,8 @@ class Place {
   void fail(const Error& error) const;
   // "'<path>' is <value>; <accepted> is expected"
   void expected(const OrderedJson& value, std::string_view accepted) const;
+  // "'<path>.<member>' is required"
+  void missing(std::string_view member) const;
 
  private:
   Place(const Place& outer, std::string_view member, int64_t index)
@@ -77,6 +79,11 @@ struct FieldShape {
   std::string reason;              // kRefused
   OrderedJson neutral = nullptr;   // kRefused: accepted, for it asks for nothing
 };
+
+// For texts and names that have no tighter limit.
+inline constexpr int64_t kMaxTextBytes = int64_t{1} << 30;  // the body's limit comes first
+inline constexpr int64_t kMaxNameBytes = 256;
+inline constexpr int64_t kMaxInt = INT32_MAX;
 
 FieldShape boolean();
 FieldShape integer(int64_t lo, int64_t hi);  // 3.0 is one, too

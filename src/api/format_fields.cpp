@@ -5,8 +5,8 @@
 namespace heed {
 namespace {
 
-using Kind = OutputFormat::Kind;
-using Take = Field<FormatFields>::Take;
+using FormatKind = OutputFormat::Kind;
+using TakeFormat = Field<FormatFields>::Take;
 
 void give(FormatFields& out, OutputFormat format, const Place& place) {
   if (!out.given_by.empty()) {
@@ -31,41 +31,41 @@ void take_schema(FormatFields& out, const OrderedJson& value, const Place& place
     return place.expected(value, "a JSON schema, as an object or as its text");
   const std::string text = is_text ? value.get<std::string>() : to_text(value);
   if (!check_bytes(std::ssize(text), max_bytes, place)) return;
-  if (!is_text) return give(out, {.kind = Kind::kJsonSchema, .schema = value}, place);
+  if (!is_text) return give(out, {.kind = FormatKind::kJsonSchema, .schema = value}, place);
   BodyLimits limits;
   Result<OrderedJson> parsed = parse_within(text, "'" + place.path() + "'", limits);
   if (!parsed.ok()) return place.fail(parsed.error());
-  give(out, {.kind = Kind::kJsonSchema, .schema = std::move(parsed).value()}, place);
+  give(out, {.kind = FormatKind::kJsonSchema, .schema = std::move(parsed).value()}, place);
 }
 
 void take_choices(FormatFields& out, const OrderedJson& value, const Place& place, int64_t max_bytes) {
   if (!check_elements(text(max_bytes), value, place)) return;
-  OutputFormat format{.kind = Kind::kChoice, .choices = value.get<std::vector<std::string>>()};
+  OutputFormat format{.kind = FormatKind::kChoice, .choices = value.get<std::vector<std::string>>()};
   int64_t bytes = 0;
   for (const std::string& choice : format.choices) bytes += std::ssize(choice);
   if (check_bytes(bytes, max_bytes, place)) give(out, std::move(format), place);
 }
 
-Take schema_taker(int64_t max_bytes) {
+TakeFormat schema_taker(int64_t max_bytes) {
   return [max_bytes](FormatFields& out, const OrderedJson& value, const Place& place) {
     take_schema(out, value, place, max_bytes);
   };
 }
 
-Take choices_taker(int64_t max_bytes) {
+TakeFormat choices_taker(int64_t max_bytes) {
   return [max_bytes](FormatFields& out, const OrderedJson& value, const Place& place) {
     take_choices(out, value, place, max_bytes);
   };
 }
 
-Take text_taker(Kind kind) {
+TakeFormat text_taker(FormatKind kind) {
   return [kind](FormatFields& out, const OrderedJson& value, const Place& place) {
     give(out, {.kind = kind, .text = value.get<std::string>()}, place);
   };
 }
 
 void take_json_object(FormatFields& out, const OrderedJson& value, const Place& place) {
-  if (value.get<bool>()) give(out, {.kind = Kind::kJsonObject}, place);
+  if (value.get<bool>()) give(out, {.kind = FormatKind::kJsonObject}, place);
 }
 
 constexpr int64_t kMaxChoices = 10'000;
@@ -74,9 +74,9 @@ constexpr int64_t kMaxChoices = 10'000;
 FieldTable<FormatFields> structured_table(int64_t max_bytes) {
   return FieldTable<FormatFields>({
       field<FormatFields>("json", other(), schema_taker(max_bytes)),
-      field<FormatFields>("regex", text(max_bytes), text_taker(Kind::kRegex)),
+      field<FormatFields>("regex", text(max_bytes), text_taker(FormatKind::kRegex)),
       field<FormatFields>("choice", list(kMaxChoices, 1), choices_taker(max_bytes)),
-      field<FormatFields>("grammar", text(max_bytes), text_taker(Kind::kEbnf)),
+      field<FormatFields>("grammar", text(max_bytes), text_taker(FormatKind::kEbnf)),
       field<FormatFields>("json_object", boolean(), &take_json_object),
       refused("structural_tag", "give a schema, an expression, choices or a grammar"),
       refused("disable_fallback", "there is one implementation of structured output", false),
@@ -111,8 +111,8 @@ void take_response_format(FormatFields& out, const OrderedJson& value, const Pla
   });
   read_fields(value, form_table, form, place);
   if (place.failed()) return;
-  if (form.type.empty()) return place.at("type").fail("'" + place.path() + ".type' is required");
-  if (form.type == "json_object") return give(out, {.kind = Kind::kJsonObject}, place);
+  if (form.type.empty()) return place.missing("type");
+  if (form.type == "json_object") return give(out, {.kind = FormatKind::kJsonObject}, place);
   if (form.type == "text") return;
   const Place inner = place.at("json_schema");
   if (form.json_schema == nullptr) return inner.fail("'" + inner.path() + "' is required");
@@ -138,9 +138,9 @@ FieldTable<FormatFields> format_table(int64_t max_bytes) {
       field<FormatFields>("response_format", object(), response_format),
       field<FormatFields>("structured_outputs", object(), structured),
       field<FormatFields>("guided_json", other(), schema_taker(max_bytes)),
-      field<FormatFields>("guided_regex", text(max_bytes), text_taker(Kind::kRegex)),
+      field<FormatFields>("guided_regex", text(max_bytes), text_taker(FormatKind::kRegex)),
       field<FormatFields>("guided_choice", list(kMaxChoices, 1), choices_taker(max_bytes)),
-      field<FormatFields>("guided_grammar", text(max_bytes), text_taker(Kind::kEbnf)),
+      field<FormatFields>("guided_grammar", text(max_bytes), text_taker(FormatKind::kEbnf)),
       refused("guided_decoding_backend", "there is one implementation of structured output"),
       refused("guided_whitespace_pattern", "white space between JSON tokens is as JSON has it"),
   });

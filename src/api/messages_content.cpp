@@ -8,10 +8,8 @@
 namespace heed {
 namespace {
 
-constexpr int64_t kMaxTextBytes = int64_t{1} << 30;  // the body has a limit of its own
 constexpr int64_t kMaxMessages = 100'000;
 constexpr int64_t kMaxBlocks = 100'000;
-constexpr int64_t kMaxNameBytes = 256;
 
 // All fields of all kinds of blocks.
 struct Block {
@@ -69,10 +67,6 @@ const FieldTable<Block>& tool_result_table() {
   return table;
 }
 
-void missing(const Place& place, const char* name) {
-  place.at(name).fail("'" + place.at(name).path() + "' is required");
-}
-
 std::string type_of(const OrderedJson& block) {
   if (!block.is_object() || !block.contains("type") || !block["type"].is_string()) return "";
   return block["type"].get<std::string>();
@@ -100,7 +94,7 @@ std::vector<std::string> read_texts(const OrderedJson& content, const Place& pla
     }
     Block block;
     read_fields(value, text_table(), block, here);
-    if (!block.text && !place.failed()) missing(here, "text");
+    if (!block.text && !place.failed()) here.missing("text");
     if (place.failed()) return parts;
     parts.push_back(*std::move(block.text));
   }
@@ -111,7 +105,7 @@ void read_tool_result(const OrderedJson& value, ChatTurns& turns, const Place& p
   Block block;
   read_fields(value, tool_result_table(), block, place);
   if (place.failed()) return;
-  if (block.id.empty()) return missing(place, "tool_use_id");
+  if (block.id.empty()) return place.missing("tool_use_id");
   std::vector<std::string> parts;
   if (block.content != nullptr) parts = read_texts(*block.content, place.at("content"));
   if (place.failed()) return;
@@ -130,7 +124,7 @@ void read_user_block(const OrderedJson& value, ChatTurns& turns, const Place& pl
   Block block;
   read_fields(value, text_table(), block, place);
   if (place.failed()) return;
-  if (!block.text) return missing(place, "text");
+  if (!block.text) return place.missing("text");
   turns.user({*std::move(block.text)});
 }
 
@@ -138,9 +132,9 @@ void read_tool_use(const OrderedJson& value, ChatTurns& turns, const Place& plac
   Block block;
   read_fields(value, tool_use_table(), block, place);
   if (place.failed()) return;
-  if (block.id.empty()) return missing(place, "id");
-  if (block.name.empty()) return missing(place, "name");
-  if (block.input == nullptr) return missing(place, "input");
+  if (block.id.empty()) return place.missing("id");
+  if (block.name.empty()) return place.missing("name");
+  if (block.input == nullptr) return place.missing("input");
   turns.tool_call(block.id, block.name, *block.input);
 }
 
@@ -153,7 +147,7 @@ void read_assistant_block(const OrderedJson& value, ChatTurns& turns, const Plac
   Block block;
   read_fields(value, thinking ? thinking_table() : text_table(), block, place);
   if (place.failed()) return;
-  if (!block.text) return missing(place, type.c_str());
+  if (!block.text) return place.missing(type.c_str());
   if (thinking) {
     turns.reasoning(*block.text);
   } else {
@@ -161,21 +155,21 @@ void read_assistant_block(const OrderedJson& value, ChatTurns& turns, const Plac
   }
 }
 
-struct Message {
+struct BlockMessage {
   std::string role;
   const OrderedJson* content = nullptr;
 };
 
-void read_message(const OrderedJson& value, ChatTurns& turns, const Place& place) {
-  static const FieldTable<Message> table({
-      field("role", one_of({"user", "assistant", "system"}), &Message::role),
-      field("content", other(), &Message::content),
+void read_block_message(const OrderedJson& value, ChatTurns& turns, const Place& place) {
+  static const FieldTable<BlockMessage> table({
+      field("role", one_of({"user", "assistant", "system"}), &BlockMessage::role),
+      field("content", other(), &BlockMessage::content),
   });
-  Message message;
+  BlockMessage message;
   read_fields(value, table, message, place);
   if (place.failed()) return;
-  if (message.role.empty()) return missing(place, "role");
-  if (message.content == nullptr) return missing(place, "content");
+  if (message.role.empty()) return place.missing("role");
+  if (message.content == nullptr) return place.missing("content");
   const Place here = place.at("content");
   const OrderedJson& content = *message.content;
   if (message.role == "system") return turns.system(read_texts(content, here));
@@ -205,7 +199,7 @@ void read_conversation(const OrderedJson& system, const OrderedJson& messages, C
   if (!check_shape(list(kMaxMessages, 1), messages, here)) return;
   int64_t index = 0;
   for (const OrderedJson& message : messages) {
-    read_message(message, turns, here.at(index++));
+    read_block_message(message, turns, here.at(index++));
     if (place.failed()) return;
   }
   if (turns.ends_with_tool_call())

@@ -11,16 +11,12 @@
 namespace heed {
 namespace {
 
-constexpr int64_t kMaxTokens = INT32_MAX;
-constexpr int64_t kMaxTools = 4096;
-constexpr int64_t kMaxModelBytes = 1024;
-constexpr int64_t kMaxNameBytes = 256;
+constexpr int64_t kMaxMessagesTools = 4096;
 constexpr int64_t kMaxStops = 4096;  // the service has a tighter one
-constexpr int64_t kMaxTextBytes = int64_t{1} << 30;
 constexpr int64_t kMinBudget = 1024;
 
 // The body's fields as they come; pointers into it.
-struct Fields {
+struct MessagesFields {
   MessagesRequest* out = nullptr;
   const OrderedJson* system = nullptr;
   const OrderedJson* messages = nullptr;
@@ -30,15 +26,15 @@ struct Fields {
   std::optional<int64_t> max_tokens;
 };
 
-GenerateRequest& generate(Fields& fields) { return fields.out->chat.generate; }
+GenerateRequest& generate(MessagesFields& fields) { return fields.out->chat.generate; }
 
-void take_stops(Fields& fields, const OrderedJson& value, const Place& place) {
+void take_stops(MessagesFields& fields, const OrderedJson& value, const Place& place) {
   if (!check_elements(text(kMaxTextBytes, 1), value, place)) return;
   for (const OrderedJson& stop : value) generate(fields).stops.push_back(stop.get<std::string>());
 }
 
 struct Metadata {};
-void take_metadata(Fields&, const OrderedJson& value, const Place& place) {
+void take_user_metadata(MessagesFields&, const OrderedJson& value, const Place& place) {
   static const FieldTable<Metadata> table({harmless("user_id")});
   Metadata metadata;
   read_fields(value, table, metadata, place);
@@ -49,19 +45,19 @@ struct OutputConfig {
   const OrderedJson* format = nullptr;
 };
 
-struct Format {
+struct MessagesFormat {
   std::string type;
   const OrderedJson* schema = nullptr;
 };
 
-void take_output_config(Fields& fields, const OrderedJson& value, const Place& place) {
+void take_output_config(MessagesFields& fields, const OrderedJson& value, const Place& place) {
   static const FieldTable<OutputConfig> table({
       field("effort", one_of({"low", "medium", "high", "xhigh", "max"}), &OutputConfig::effort),
       field("format", object(), &OutputConfig::format),
   });
-  static const FieldTable<Format> format_table({
-      field("type", one_of({"json_schema"}), &Format::type),
-      field("schema", object(), &Format::schema),
+  static const FieldTable<MessagesFormat> format_table({
+      field("type", one_of({"json_schema"}), &MessagesFormat::type),
+      field("schema", object(), &MessagesFormat::schema),
   });
   OutputConfig config;
   read_fields(value, table, config, place);
@@ -69,7 +65,7 @@ void take_output_config(Fields& fields, const OrderedJson& value, const Place& p
   if (!config.effort.empty()) fields.out->chat.template_variables["reasoning_effort"] = config.effort;
   if (config.format == nullptr) return;
   const Place here = place.at("format");
-  Format format;
+  MessagesFormat format;
   read_fields(*config.format, format_table, format, here);
   if (place.failed()) return;
   if (format.type.empty() || format.schema == nullptr)
@@ -82,10 +78,10 @@ struct Thinking {
   std::optional<int64_t> budget;
 };
 
-void read_thinking(const Fields& fields, bool counting, const Place& place) {
+void read_thinking(const MessagesFields& fields, bool counting, const Place& place) {
   static const FieldTable<Thinking> table({
       field("type", one_of({"enabled", "disabled", "adaptive"}), &Thinking::type),
-      field("budget_tokens", integer(kMinBudget, kMaxTokens), &Thinking::budget),
+      field("budget_tokens", integer(kMinBudget, kMaxInt), &Thinking::budget),
       refused("display", "thinking is shown as it is", "summarized"),
   });
   Thinking thinking;
@@ -93,7 +89,7 @@ void read_thinking(const Fields& fields, bool counting, const Place& place) {
   if (place.failed()) return;
   if (thinking.type.empty()) return place.expected(*fields.thinking, "an object with 'type'");
   if (thinking.type == "enabled") {
-    if (!thinking.budget) return place.at("budget_tokens").fail("'thinking.budget_tokens' is required");
+    if (!thinking.budget) return place.missing("budget_tokens");
     if (!counting && *thinking.budget >= *fields.max_tokens)
       return place.at("budget_tokens").fail("'thinking.budget_tokens' must be less than 'max_tokens'");
   }
@@ -102,7 +98,7 @@ void read_thinking(const Fields& fields, bool counting, const Place& place) {
     fields.out->chat.template_variables[name] = thinking.type != "disabled";
 }
 
-struct Tool {
+struct MessagesTool {
   std::string type;
   std::string name;
   std::string description;
@@ -110,13 +106,13 @@ struct Tool {
   bool strict = false;
 };
 
-void read_tool(const OrderedJson& value, OrderedJson& tools, const Place& place) {
-  static const FieldTable<Tool> table({
-      field("type", one_of({"custom"}), &Tool::type),
-      field("name", text(kMaxNameBytes, 1), &Tool::name),
-      field("description", text(kMaxTextBytes), &Tool::description),
-      field("input_schema", object(), &Tool::schema),
-      field("strict", boolean(), &Tool::strict),
+void read_messages_tool(const OrderedJson& value, OrderedJson& tools, const Place& place) {
+  static const FieldTable<MessagesTool> table({
+      field("type", one_of({"custom"}), &MessagesTool::type),
+      field("name", text(kMaxNameBytes, 1), &MessagesTool::name),
+      field("description", text(kMaxTextBytes), &MessagesTool::description),
+      field("input_schema", object(), &MessagesTool::schema),
+      field("strict", boolean(), &MessagesTool::strict),
       harmless("cache_control"),
       harmless("eager_input_streaming"),
       refused("allowed_callers", "only the model itself calls tools here", OrderedJson::array({"direct"})),
@@ -127,12 +123,11 @@ void read_tool(const OrderedJson& value, OrderedJson& tools, const Place& place)
     return place.at("type").fail("tools of type " + in_words(value["type"]) +
                                  R"( are not supported: only "custom", which the client runs)");
   }
-  Tool tool;
+  MessagesTool tool;
   read_fields(value, table, tool, place);
   if (place.failed()) return;
-  if (tool.name.empty()) return place.at("name").fail("'" + place.at("name").path() + "' is required");
-  if (tool.schema == nullptr)
-    return place.at("input_schema").fail("'" + place.at("input_schema").path() + "' is required");
+  if (tool.name.empty()) return place.missing("name");
+  if (tool.schema == nullptr) return place.missing("input_schema");
   OrderedJson function = {{"name", tool.name}};
   if (!tool.description.empty()) function["description"] = tool.description;
   function["parameters"] = *tool.schema;
@@ -140,37 +135,30 @@ void read_tool(const OrderedJson& value, OrderedJson& tools, const Place& place)
   tools.push_back({{"type", "function"}, {"function", std::move(function)}});
 }
 
-void read_tools(const Fields& fields, const Place& place) {
-  if (!check_shape(list(kMaxTools), *fields.tools, place)) return;
+void read_tools(const MessagesFields& fields, const Place& place) {
+  if (!check_shape(list(kMaxMessagesTools), *fields.tools, place)) return;
   OrderedJson tools = OrderedJson::array();
   int64_t index = 0;
   for (const OrderedJson& tool : *fields.tools) {
-    read_tool(tool, tools, place.at(index++));
+    read_messages_tool(tool, tools, place.at(index++));
     if (place.failed()) return;
   }
   if (!tools.empty()) fields.out->chat.tools = std::move(tools);
 }
 
-struct Choice {
+struct MessagesToolChoice {
   std::string type;
   std::string name;
   bool disable_parallel = false;
 };
 
-bool offers(const OrderedJson& tools, const std::string& name) {
-  if (!tools.is_array()) return false;
-  for (const OrderedJson& tool : tools)
-    if (tool["function"]["name"] == name) return true;
-  return false;
-}
-
-void read_tool_choice(Fields& fields, const Place& place) {
-  static const FieldTable<Choice> table({
-      field("type", one_of({"auto", "any", "tool", "none"}), &Choice::type),
-      field("name", text(kMaxNameBytes, 1), &Choice::name),
-      field("disable_parallel_tool_use", boolean(), &Choice::disable_parallel),
+void read_tool_choice(MessagesFields& fields, const Place& place) {
+  static const FieldTable<MessagesToolChoice> table({
+      field("type", one_of({"auto", "any", "tool", "none"}), &MessagesToolChoice::type),
+      field("name", text(kMaxNameBytes, 1), &MessagesToolChoice::name),
+      field("disable_parallel_tool_use", boolean(), &MessagesToolChoice::disable_parallel),
   });
-  Choice choice;
+  MessagesToolChoice choice;
   read_fields(*fields.tool_choice, table, choice, place);
   if (place.failed()) return;
   ChatRequest& chat = fields.out->chat;
@@ -193,19 +181,19 @@ void read_tool_choice(Fields& fields, const Place& place) {
     place.fail("'tool_choice' asks for a tool call and 'output_config.format' for another text");
 }
 
-// Fields that both routes have.
-std::vector<Field<Fields>> common_rows() {
+// MessagesFields that both routes have.
+std::vector<Field<MessagesFields>> common_rows() {
   return {
       field(
           "model", text(kMaxNameBytes, 1),
-          +[](Fields& fields, const OrderedJson& value, const Place&) {
+          +[](MessagesFields& fields, const OrderedJson& value, const Place&) {
             fields.out->model = value.get<std::string>();
           }),
-      field("messages", other(), &Fields::messages),
-      field("system", other(), &Fields::system),
-      field("tools", other(), &Fields::tools),
-      field("tool_choice", object(), &Fields::tool_choice),
-      field("thinking", object(), &Fields::thinking),
+      field("messages", other(), &MessagesFields::messages),
+      field("system", other(), &MessagesFields::system),
+      field("tools", other(), &MessagesFields::tools),
+      field("tool_choice", object(), &MessagesFields::tool_choice),
+      field("thinking", object(), &MessagesFields::thinking),
       field("output_config", object(), take_output_config),
       harmless("cache_control"),
       refused("speed", "there is one speed here", "standard"),
@@ -214,51 +202,51 @@ std::vector<Field<Fields>> common_rows() {
   };
 }
 
-const FieldTable<Fields>& counting_table() {
-  static const FieldTable<Fields> table(common_rows());
+const FieldTable<MessagesFields>& counting_table() {
+  static const FieldTable<MessagesFields> table(common_rows());
   return table;
 }
 
-const FieldTable<Fields>& full_table() {
-  static const FieldTable<Fields> table([] {
-    std::vector<Field<Fields>> rows = common_rows();
-    const std::vector<Field<Fields>> more = {
-        field("max_tokens", integer(1, kMaxTokens), &Fields::max_tokens),
+const FieldTable<MessagesFields>& full_table() {
+  static const FieldTable<MessagesFields> table([] {
+    std::vector<Field<MessagesFields>> rows = common_rows();
+    const std::vector<Field<MessagesFields>> more = {
+        field("max_tokens", integer(1, kMaxInt), &MessagesFields::max_tokens),
         field(
             "stream", boolean(),
-            +[](Fields& fields, const OrderedJson& value, const Place&) {
+            +[](MessagesFields& fields, const OrderedJson& value, const Place&) {
               fields.out->stream = value.get<bool>();
             }),
         field(
             "temperature", number(0, 1),
-            +[](Fields& fields, const OrderedJson& value, const Place&) {
+            +[](MessagesFields& fields, const OrderedJson& value, const Place&) {
               generate(fields).sampling.temperature = value.get<float>();
             }),
         field(
             "top_p", number_above(0, 1),
-            +[](Fields& fields, const OrderedJson& value, const Place&) {
+            +[](MessagesFields& fields, const OrderedJson& value, const Place&) {
               generate(fields).sampling.top_p = value.get<float>();
             }),
         field(
-            "top_k", integer(0, kMaxTokens),
-            +[](Fields& fields, const OrderedJson& value, const Place&) {
+            "top_k", integer(0, kMaxInt),
+            +[](MessagesFields& fields, const OrderedJson& value, const Place&) {
               generate(fields).sampling.top_k = static_cast<int>(value.get<int64_t>());
             }),
         field("stop_sequences", list(kMaxStops), take_stops),
-        field("metadata", object(), take_metadata),
+        field("metadata", object(), take_user_metadata),
         field(
             "cache_salt", text(kMaxNameBytes, 1),
-            +[](Fields& fields, const OrderedJson& value, const Place&) {
+            +[](MessagesFields& fields, const OrderedJson& value, const Place&) {
               generate(fields).cache_salt = value.get<std::string>();
             }),
         field(
             "priority", integer(INT32_MIN, INT32_MAX),
-            +[](Fields& fields, const OrderedJson& value, const Place&) {
+            +[](MessagesFields& fields, const OrderedJson& value, const Place&) {
               generate(fields).priority = static_cast<int>(value.get<int64_t>());
             }),
         field(
             "service_tier", one_of({"auto", "standard_only"}),
-            +[](Fields&, const OrderedJson&, const Place&) {}),
+            +[](MessagesFields&, const OrderedJson&, const Place&) {}),
         refused("container", "there are no containers here"),
         refused("inference_geo", "this server is where it is"),
         refused("diagnostics", "there are none here"),
@@ -273,11 +261,11 @@ const FieldTable<Fields>& full_table() {
 
 void read_messages_request(const OrderedJson& body, bool counting, MessagesRequest& request,
                            const Place& place) {
-  Fields fields{.out = &request};
+  MessagesFields fields{.out = &request};
   read_fields(body, counting ? counting_table() : full_table(), fields, place);
   if (place.failed()) return;
   const auto require = [&](bool there, const char* name) {
-    if (!there) place.at(name).fail("'" + std::string(name) + "' is required");
+    if (!there) place.missing(name);
   };
   require(!request.model.empty(), "model");
   if (!counting) require(fields.max_tokens.has_value(), "max_tokens");

@@ -13,27 +13,21 @@
 namespace heed {
 namespace {
 
-constexpr int64_t kMaxTextBytes = int64_t{1} << 30;  // the body has a limit of its own
 constexpr int64_t kMaxParts = 100'000;
 constexpr int64_t kMaxItems = 100'000;
-constexpr int64_t kMaxNameBytes = 256;
 constexpr const char* kItemTypes = R"("message", "reasoning", "function_call" or "function_call_output")";
 
-void missing(const Place& place, const char* name) {
-  place.at(name).fail("'" + place.at(name).path() + "' is required");
-}
-
-struct Part {
+struct ItemPart {
   std::string type;
   std::optional<std::string> text;
 };
 
 // Reads the parts of a content, all of which must be text.
 std::vector<std::string> read_parts(const OrderedJson& content, const Place& place) {
-  static const FieldTable<Part> table({
-      field("type", text(64, 1), &Part::type),
-      field("text", text(kMaxTextBytes), &Part::text),
-      field("refusal", text(kMaxTextBytes), &Part::text),
+  static const FieldTable<ItemPart> table({
+      field("type", text(64, 1), &ItemPart::type),
+      field("text", text(kMaxTextBytes), &ItemPart::text),
+      field("refusal", text(kMaxTextBytes), &ItemPart::text),
       harmless("annotations"),
       harmless("logprobs"),
       harmless("prompt_cache_breakpoint"),
@@ -53,7 +47,7 @@ std::vector<std::string> read_parts(const OrderedJson& content, const Place& pla
       here.at("type").fail("parts of type '" + type + "' are not supported: only text is, 'input_text'");
       return parts;
     }
-    Part part;
+    ItemPart part;
     read_fields(value, table, part, here);
     if (place.failed()) return parts;
     if (std::find(texts.begin(), texts.end(), part.type) == texts.end()) {
@@ -61,7 +55,7 @@ std::vector<std::string> read_parts(const OrderedJson& content, const Place& pla
       return parts;
     }
     if (!part.text) {
-      missing(here, part.type == "refusal" ? "refusal" : "text");
+      here.missing(part.type == "refusal" ? "refusal" : "text");
       return parts;
     }
     parts.push_back(*std::move(part.text));
@@ -81,7 +75,7 @@ struct Item {
   std::optional<std::string> arguments;
 };
 
-const FieldTable<Item>& message_table() {
+const FieldTable<Item>& message_item_table() {
   static const FieldTable<Item> table({
       field("type", one_of({"message"}), &Item::type),
       field("role", one_of({"user", "assistant", "system", "developer"}), &Item::role),
@@ -93,7 +87,7 @@ const FieldTable<Item>& message_table() {
   return table;
 }
 
-const FieldTable<Item>& reasoning_table() {
+const FieldTable<Item>& reasoning_item_table() {
   static const FieldTable<Item> table({
       field("type", one_of({"reasoning"}), &Item::type),
       field("content", other(), &Item::content),
@@ -105,7 +99,7 @@ const FieldTable<Item>& reasoning_table() {
   return table;
 }
 
-const FieldTable<Item>& call_table() {
+const FieldTable<Item>& call_item_table() {
   static const FieldTable<Item> table({
       field("type", one_of({"function_call"}), &Item::type),
       field("call_id", text(kMaxNameBytes, 1), &Item::call_id),
@@ -121,7 +115,7 @@ const FieldTable<Item>& call_table() {
   return table;
 }
 
-const FieldTable<Item>& output_table() {
+const FieldTable<Item>& output_item_table() {
   static const FieldTable<Item> table({
       field("type", one_of({"function_call_output"}), &Item::type),
       field("call_id", text(kMaxNameBytes, 1), &Item::call_id),
@@ -141,9 +135,9 @@ std::string joined(const std::vector<std::string>& parts) {
   return all;
 }
 
-class Reader {
+class ItemReader {
  public:
-  explicit Reader(std::string instructions) : system_(std::move(instructions)) {}
+  explicit ItemReader(std::string instructions) : system_(std::move(instructions)) {}
 
   void read(const OrderedJson& items, const Place& place) {
     if (!check_shape(list(kMaxItems), items, place)) return;
@@ -174,10 +168,10 @@ class Reader {
 
   void read_message(const OrderedJson& value, const Place& here) {
     Item item;
-    read_fields(value, message_table(), item, here);
+    read_fields(value, message_item_table(), item, here);
     if (here.failed()) return;
-    if (item.role.empty()) return missing(here, "role");
-    if (item.content == nullptr) return missing(here, "content");
+    if (item.role.empty()) return here.missing("role");
+    if (item.content == nullptr) return here.missing("content");
     std::vector<std::string> parts = read_parts(*item.content, here.at("content"));
     if (here.failed()) return;
     const bool is_system = item.role == "system" || item.role == "developer";
@@ -199,7 +193,7 @@ class Reader {
 
   void read_reasoning(const OrderedJson& value, const Place& here) {
     Item item;
-    read_fields(value, reasoning_table(), item, here);
+    read_fields(value, reasoning_item_table(), item, here);
     if (here.failed()) return;
     // The reasoning itself where there is some, else what is left of it.
     std::vector<std::string> parts;
@@ -213,11 +207,11 @@ class Reader {
 
   void read_call(const OrderedJson& value, const Place& here) {
     Item item;
-    read_fields(value, call_table(), item, here);
+    read_fields(value, call_item_table(), item, here);
     if (here.failed()) return;
-    if (item.call_id.empty()) return missing(here, "call_id");
-    if (item.name.empty()) return missing(here, "name");
-    if (!item.arguments) return missing(here, "arguments");
+    if (item.call_id.empty()) return here.missing("call_id");
+    if (item.name.empty()) return here.missing("name");
+    if (!item.arguments) return here.missing("arguments");
     const Place inner = here.at("arguments");
     Result<OrderedJson> arguments = parse_within(*item.arguments, "'" + inner.path() + "'", limits_);
     if (!arguments.ok()) return inner.fail(arguments.error());
@@ -228,10 +222,10 @@ class Reader {
 
   void read_output(const OrderedJson& value, const Place& here) {
     Item item;
-    read_fields(value, output_table(), item, here);
+    read_fields(value, output_item_table(), item, here);
     if (here.failed()) return;
-    if (item.call_id.empty()) return missing(here, "call_id");
-    if (item.output == nullptr) return missing(here, "output");
+    if (item.call_id.empty()) return here.missing("call_id");
+    if (item.output == nullptr) return here.missing("output");
     std::vector<std::string> parts = read_parts(*item.output, here.at("output"));
     if (here.failed()) return;
     if (!turns_.tool_result(item.call_id, std::move(parts)))
@@ -260,7 +254,7 @@ OrderedJson input_items(const OrderedJson& input) {
 
 OrderedJson messages_of_items(const std::string& instructions, const OrderedJson& previous,
                               const OrderedJson& input, const Place& place) {
-  Reader reader(instructions);
+  ItemReader reader(instructions);
   if (previous.is_array()) reader.read(previous, place.at("previous_response_id"));
   if (!place.failed()) reader.read(input, place.at("input"));
   return reader.messages();

@@ -13,18 +13,15 @@
 namespace heed {
 namespace {
 
-constexpr int64_t kMaxTokens = INT32_MAX;
-constexpr int64_t kMaxTools = 4096;
+constexpr int64_t kMaxResponsesTools = 4096;
 constexpr int64_t kMaxModelBytes = 1024;
-constexpr int64_t kMaxNameBytes = 256;
-constexpr int64_t kMaxTextBytes = int64_t{1} << 30;  // the body has a limit of its own
 constexpr int64_t kMaxTopLogprobs = 20;
 constexpr int64_t kMaxMetadata = 16;
 constexpr int64_t kMaxMetadataName = 64;
 constexpr int64_t kMaxMetadataValue = 512;
 
 // The body's fields as they come; pointers into it.
-struct Fields {
+struct ResponsesFields {
   ResponsesRequest* out = nullptr;
   const OrderedJson* input = nullptr;
   const OrderedJson* tools = nullptr;
@@ -40,11 +37,11 @@ struct Fields {
   std::string verbosity;
 };
 
-GenerateRequest& generate(Fields& fields) { return fields.out->chat.generate; }
+GenerateRequest& generate(ResponsesFields& fields) { return fields.out->chat.generate; }
 
-using Take = void (*)(Fields&, const OrderedJson&, const Place&);
+using TakeResponses = void (*)(ResponsesFields&, const OrderedJson&, const Place&);
 
-void take_include(Fields& fields, const OrderedJson& value, const Place& place) {
+void take_include(ResponsesFields& fields, const OrderedJson& value, const Place& place) {
   const FieldShape shape = one_of({"message.output_text.logprobs", "reasoning.encrypted_content"});
   if (!check_elements(shape, value, place)) return;
   for (const OrderedJson& name : value) {
@@ -52,7 +49,7 @@ void take_include(Fields& fields, const OrderedJson& value, const Place& place) 
   }
 }
 
-void take_metadata(Fields& fields, const OrderedJson& value, const Place& place) {
+void take_metadata(ResponsesFields& fields, const OrderedJson& value, const Place& place) {
   if (std::ssize(value) > kMaxMetadata)
     return place.expected(value, "an object of at most " + std::to_string(kMaxMetadata) + " members");
   for (const auto& item : value.items()) {
@@ -68,7 +65,7 @@ struct Reasoning {
   std::string effort;
 };
 
-void take_reasoning(Fields& fields, const OrderedJson& value, const Place& place) {
+void take_reasoning(ResponsesFields& fields, const OrderedJson& value, const Place& place) {
   static const FieldTable<Reasoning> table({
       field("effort", one_of({"none", "minimal", "low", "medium", "high", "xhigh", "max"}),
             &Reasoning::effort),
@@ -83,21 +80,21 @@ void take_reasoning(Fields& fields, const OrderedJson& value, const Place& place
   fields.effort = reasoning.effort;
 }
 
-struct Format {
+struct TextFormat {
   std::string type;
   std::string name;
   const OrderedJson* schema = nullptr;
 };
 
-void read_format(Fields& fields, const OrderedJson& value, const Place& place) {
-  static const FieldTable<Format> table({
-      field("type", one_of({"text", "json_object", "json_schema"}), &Format::type),
-      field("name", text(kMaxNameBytes, 1), &Format::name),
-      field("schema", object(), &Format::schema),
+void read_format(ResponsesFields& fields, const OrderedJson& value, const Place& place) {
+  static const FieldTable<TextFormat> table({
+      field("type", one_of({"text", "json_object", "json_schema"}), &TextFormat::type),
+      field("name", text(kMaxNameBytes, 1), &TextFormat::name),
+      field("schema", object(), &TextFormat::schema),
       harmless("description"),
       harmless("strict"),
   });
-  Format format;
+  TextFormat format;
   read_fields(value, table, format, place);
   if (place.failed()) return;
   fields.text_format = value;
@@ -113,30 +110,30 @@ void read_format(Fields& fields, const OrderedJson& value, const Place& place) {
   }
 }
 
-struct Text {
+struct TextConfig {
   const OrderedJson* format = nullptr;
 };
 
-void take_text(Fields& fields, const OrderedJson& value, const Place& place) {
-  static const FieldTable<Text> table({
-      field("format", object(), &Text::format),
+void take_text(ResponsesFields& fields, const OrderedJson& value, const Place& place) {
+  static const FieldTable<TextConfig> table({
+      field("format", object(), &TextConfig::format),
       refused("verbosity", "this model has no such setting", "medium"),
   });
-  Text config;
+  TextConfig config;
   read_fields(value, table, config, place);
   if (!place.failed() && config.format != nullptr) read_format(fields, *config.format, place.at("format"));
 }
 
-struct StreamOptions {};
-void take_stream_options(Fields&, const OrderedJson& value, const Place& place) {
-  static const FieldTable<StreamOptions> table({
+struct ResponsesStreamOptions {};
+void take_responses_stream_options(ResponsesFields&, const OrderedJson& value, const Place& place) {
+  static const FieldTable<ResponsesStreamOptions> table({
       refused("include_obfuscation", "nothing is added to events", false),
   });
-  StreamOptions options;
+  ResponsesStreamOptions options;
   read_fields(value, table, options, place);
 }
 
-struct Tool {
+struct ResponsesTool {
   std::string type;
   std::string name;
   const OrderedJson* description = nullptr;
@@ -145,13 +142,13 @@ struct Tool {
 };
 
 // The tool as a response shows it; as chat completions have it, it joins `tools`.
-OrderedJson read_tool(const OrderedJson& value, OrderedJson& tools, const Place& place) {
-  static const FieldTable<Tool> table({
-      field("type", one_of({"function"}), &Tool::type),
-      field("name", text(kMaxNameBytes, 1), &Tool::name),
-      field("description", text(kMaxTextBytes), &Tool::description),
-      field("parameters", object(), &Tool::parameters),
-      field("strict", boolean(), &Tool::strict),
+OrderedJson read_responses_tool(const OrderedJson& value, OrderedJson& tools, const Place& place) {
+  static const FieldTable<ResponsesTool> table({
+      field("type", one_of({"function"}), &ResponsesTool::type),
+      field("name", text(kMaxNameBytes, 1), &ResponsesTool::name),
+      field("description", text(kMaxTextBytes), &ResponsesTool::description),
+      field("parameters", object(), &ResponsesTool::parameters),
+      field("strict", boolean(), &ResponsesTool::strict),
       refused("defer_loading", "the model sees all tools", false),
       refused("allowed_callers", "only the model itself calls tools here", OrderedJson::array({"direct"})),
       refused("output_schema", "nothing here reads it"),
@@ -162,11 +159,10 @@ OrderedJson read_tool(const OrderedJson& value, OrderedJson& tools, const Place&
                           R"( are not supported: only "function" is)");
     return nullptr;
   }
-  Tool tool;
+  ResponsesTool tool;
   read_fields(value, table, tool, place);
   for (const char* name : {"type", "name"}) {
-    if (!place.failed() && (!value.contains(name) || value[name].is_null()))
-      place.at(name).fail("'" + place.at(name).path() + "' is required");
+    if (!place.failed() && (!value.contains(name) || value[name].is_null())) place.missing(name);
   }
   if (place.failed()) return nullptr;
   const auto given = [](const OrderedJson* field) {
@@ -187,40 +183,33 @@ OrderedJson read_tool(const OrderedJson& value, OrderedJson& tools, const Place&
 }
 
 // The tools as the response shows them.
-OrderedJson read_tools(const Fields& fields, const Place& place) {
+OrderedJson read_tools(const ResponsesFields& fields, const Place& place) {
   OrderedJson shown = OrderedJson::array();
-  if (fields.tools == nullptr || !check_shape(list(kMaxTools), *fields.tools, place)) return shown;
+  if (fields.tools == nullptr || !check_shape(list(kMaxResponsesTools), *fields.tools, place)) return shown;
   OrderedJson tools = OrderedJson::array();
   int64_t index = 0;
   for (const OrderedJson& tool : *fields.tools) {
-    shown.push_back(read_tool(tool, tools, place.at(index++)));
+    shown.push_back(read_responses_tool(tool, tools, place.at(index++)));
     if (place.failed()) return shown;
   }
   if (!tools.empty()) fields.out->chat.tools = std::move(tools);
   return shown;
 }
 
-struct Named {
+struct NamedTool {
   std::string type;
   std::string name;
 };
 
-bool offers(const OrderedJson& tools, const std::string& name) {
-  if (!tools.is_array()) return false;
-  for (const OrderedJson& tool : tools)
-    if (tool["function"]["name"] == name) return true;
-  return false;
-}
-
-void read_tool_choice(const Fields& fields, const Place& place) {
-  static const FieldTable<Named> table({
-      field("type", one_of({"function"}), &Named::type),
-      field("name", text(kMaxNameBytes, 1), &Named::name),
+void read_tool_choice(const ResponsesFields& fields, const Place& place) {
+  static const FieldTable<NamedTool> table({
+      field("type", one_of({"function"}), &NamedTool::type),
+      field("name", text(kMaxNameBytes, 1), &NamedTool::name),
   });
   ChatRequest& chat = fields.out->chat;
   const OrderedJson& value = *fields.tool_choice;
   if (value.is_object()) {
-    Named named;
+    NamedTool named;
     read_fields(value, table, named, place);
     if (place.failed()) return;
     if (named.type.empty()) return place.expected(value, "an object with 'type' and 'name'");
@@ -239,39 +228,39 @@ void read_tool_choice(const Fields& fields, const Place& place) {
 }
 
 template <class T, T ResponsesRequest::*member>
-void take_own(Fields& fields, const OrderedJson& value, const Place&) {
+void take_own(ResponsesFields& fields, const OrderedJson& value, const Place&) {
   fields.out->*member = value.get<T>();
 }
 
-FieldTable<Fields> own_rows() {
-  return std::vector<Field<Fields>>({
+FieldTable<ResponsesFields> own_rows() {
+  return std::vector<Field<ResponsesFields>>({
       field("model", text(kMaxModelBytes, 1), take_own<std::string, &ResponsesRequest::model>),
-      field("input", other(), &Fields::input),
+      field("input", other(), &ResponsesFields::input),
       field("instructions", text(kMaxTextBytes), take_own<std::string, &ResponsesRequest::instructions>),
-      field("max_output_tokens", integer(1, kMaxTokens), &Fields::max_tokens),
-      field("tools", other(), &Fields::tools),
-      field("tool_choice", other(), &Fields::tool_choice),
+      field("max_output_tokens", integer(1, kMaxInt), &ResponsesFields::max_tokens),
+      field("tools", other(), &ResponsesFields::tools),
+      field("tool_choice", other(), &ResponsesFields::tool_choice),
       field("parallel_tool_calls", boolean(),
-            Take([](Fields& fields, const OrderedJson& value, const Place&) {
+            TakeResponses([](ResponsesFields& fields, const OrderedJson& value, const Place&) {
               fields.out->chat.parallel_tool_calls = value.get<bool>();
             })),
       field("text", object(), take_text),
       field("reasoning", object(), take_reasoning),
-      field("chat_template_kwargs", object(), &Fields::template_variables),
+      field("chat_template_kwargs", object(), &ResponsesFields::template_variables),
       field("stream", boolean(), take_own<bool, &ResponsesRequest::stream>),
-      field("stream_options", object(), take_stream_options),
+      field("stream_options", object(), take_responses_stream_options),
       field("store", boolean(), take_own<bool, &ResponsesRequest::store>),
       field("previous_response_id", text(kMaxNameBytes, 1),
             take_own<std::string, &ResponsesRequest::previous_response_id>),
-      field("truncation", one_of({"auto", "disabled"}), &Fields::truncation),
-      field("top_logprobs", integer(0, kMaxTopLogprobs), &Fields::top_logprobs),
+      field("truncation", one_of({"auto", "disabled"}), &ResponsesFields::truncation),
+      field("top_logprobs", integer(0, kMaxTopLogprobs), &ResponsesFields::top_logprobs),
       field("include", list(kMaxMetadata), take_include),
       field("metadata", object(), take_metadata),
-      field("user", text(kMaxMetadataValue), &Fields::user),
-      field("safety_identifier", text(kMaxMetadataValue), &Fields::safety_identifier),
-      field("prompt_cache_key", text(kMaxMetadataValue), &Fields::prompt_cache_key),
+      field("user", text(kMaxMetadataValue), &ResponsesFields::user),
+      field("safety_identifier", text(kMaxMetadataValue), &ResponsesFields::safety_identifier),
+      field("prompt_cache_key", text(kMaxMetadataValue), &ResponsesFields::prompt_cache_key),
       field("service_tier", one_of({"auto", "default"}),
-            Take([](Fields&, const OrderedJson&, const Place&) {})),
+            TakeResponses([](ResponsesFields&, const OrderedJson&, const Place&) {})),
       refused("prompt_cache_retention", "prompts are kept in memory only", "in_memory"),
       refused("prompt_cache_options", "every prefix is cached anyway"),
       refused("background", "answers are made while the client waits", false),
@@ -301,7 +290,7 @@ FieldTable<SamplingFields> sampling_rows(const ModelBounds& bounds) {
   return rows;
 }
 
-void set_effort(const Fields& fields) {
+void set_effort(const ResponsesFields& fields) {
   if (fields.effort.is_null()) return;
   OrderedJson& variables = fields.out->chat.template_variables;
   variables["reasoning_effort"] = fields.effort;
@@ -320,11 +309,7 @@ double shortest(float value) {
   return result;
 }
 
-OrderedJson or_null(const std::string& text) {
-  return text.empty() ? OrderedJson(nullptr) : OrderedJson(text);
-}
-
-OrderedJson blank_response(const Fields& fields, OrderedJson tools) {
+OrderedJson blank_response(const ResponsesFields& fields, OrderedJson tools) {
   const ResponsesRequest& request = *fields.out;
   OrderedJson format = {{"type", "text"}};
   if (!fields.text_format.is_null()) format = fields.text_format;
@@ -365,22 +350,21 @@ OrderedJson blank_response(const Fields& fields, OrderedJson tools) {
 }  // namespace
 
 struct ResponsesParser::Rows {
-  FieldTable<Fields> table;
+  FieldTable<ResponsesFields> table;
 };
 
 ResponsesParser::ResponsesParser(const ModelBounds& bounds) {
-  FieldTable<Fields> table = own_rows();
-  table.embed(&Fields::sampling, sampling_rows(bounds));
+  FieldTable<ResponsesFields> table = own_rows();
+  table.embed(&ResponsesFields::sampling, sampling_rows(bounds));
   rows_ = std::make_shared<const Rows>(Rows{std::move(table)});
 }
 
 void ResponsesParser::read(const OrderedJson& body, ResponsesRequest& request, const Place& place) const {
-  Fields fields{.out = &request};
+  ResponsesFields fields{.out = &request};
   read_fields(body, rows_->table, fields, place);
   if (place.failed()) return;
-  if (request.model.empty()) return place.at("model").fail("'model' is required");
-  if (fields.input == nullptr && request.previous_response_id.empty())
-    return place.at("input").fail("'input' is required");
+  if (request.model.empty()) return place.missing("model");
+  if (fields.input == nullptr && request.previous_response_id.empty()) return place.missing("input");
   if (fields.input != nullptr) {
     if (!fields.input->is_string() && (!fields.input->is_array() || fields.input->empty()))
       return place.at("input").expected(*fields.input, "a string, or a list of items");

@@ -37,7 +37,7 @@ class ResponseExchange : public Exchange {
   std::shared_ptr<RunningResponse> running_;
 };
 
-struct Answering {
+struct ResponseAnswering {
   std::shared_ptr<Ongoing> ongoing;
   std::shared_ptr<RunningResponse> running;
   std::shared_ptr<ResponseStore> store;  // null: not to be stored
@@ -45,9 +45,9 @@ struct Answering {
   bool streams = false;
 };
 
-class Listener : public ChatListener {
+class ResponseListener : public ChatListener {
  public:
-  Listener(Answering answering, ResponsesRenderer renderer)
+  ResponseListener(ResponseAnswering answering, ResponsesRenderer renderer)
       : answering_(std::move(answering)), renderer_(std::move(renderer)) {}
 
   void on_delta(ChatDelta delta) override {
@@ -81,7 +81,7 @@ class Listener : public ChatListener {
         {.object = object, .items = to_text(answering_.items), .complete = complete, .running = nullptr});
   }
 
-  Answering answering_;
+  ResponseAnswering answering_;
   ResponsesRenderer renderer_;
 };
 
@@ -160,9 +160,9 @@ std::shared_ptr<Exchange> Responses::create(const Call& call) {
                               .short_call_ids = name_of(service_.dialect().tools) == "mistral",
                               .events = request.stream});
   const std::string id = renderer.id();
-  Answering answering{.ongoing = std::make_shared<Ongoing>(service_, call.responder, request.stream),
-                      .running = std::make_shared<RunningResponse>(),
-                      .streams = request.stream};
+  ResponseAnswering answering{.ongoing = std::make_shared<Ongoing>(service_, call.responder, request.stream),
+                              .running = std::make_shared<RunningResponse>(),
+                              .streams = request.stream};
   const std::shared_ptr<Ongoing> ongoing = answering.ongoing;
   auto exchange = std::make_shared<ResponseExchange>(ongoing, answering.running);
   answering.running->exchange = exchange;
@@ -177,7 +177,7 @@ std::shared_ptr<Exchange> Responses::create(const Call& call) {
   }
   if (request.stream) ongoing->write(renderer.begin());
   const Result<Ticket> ticket = service_.chat(
-      std::move(request.chat), std::make_unique<Listener>(std::move(answering), std::move(renderer)));
+      std::move(request.chat), std::make_unique<ResponseListener>(std::move(answering), std::move(renderer)));
   if (!ticket.ok()) {
     store_->remove(id);
     ongoing->fail(api_error(ticket.error()));

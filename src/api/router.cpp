@@ -59,8 +59,8 @@ ApiError loading_error() {
 
 // Printable and short: paths come from outside.
 std::string shown(const std::string& path) {
-  constexpr size_t kShownBytes = 100;
-  return path.size() > kShownBytes ? path.substr(0, kShownBytes) + "..." : path;
+  constexpr size_t kShownPathBytes = 100;
+  return path.size() > kShownPathBytes ? path.substr(0, kShownBytes) + "..." : path;
 }
 
 }  // namespace

@@ -1,13 +1,11 @@
 #include "api/sampling_fields.h"
 
 #include <charconv>
-#include <limits>
 
 namespace heed {
 namespace {
 
-using Take = Field<SamplingFields>::Take;
-constexpr int64_t kMaxInt = std::numeric_limits<int>::max();
+using TakeSampling = Field<SamplingFields>::Take;
 
 void take_stop(SamplingFields& out, const OrderedJson& value, const Place& place,
                const ServiceLimits& limits) {
@@ -62,14 +60,14 @@ void take_stream_options(SamplingFields& out, const OrderedJson& value, const Pl
   read_fields(value, table, out, place);
 }
 
-Take ids_taker(std::vector<int> SamplingFields::*member, const ModelBounds& bounds, int64_t max) {
+TakeSampling ids_taker(std::vector<int> SamplingFields::*member, const ModelBounds& bounds, int64_t max) {
   return [member, bounds, max](SamplingFields& out, const OrderedJson& value, const Place& place) {
     out.*member = read_ids(value, bounds, max, place);
   };
 }
 
 // Known to vLLM's and OpenAI's clients, and not done here.
-const FieldTable<SamplingFields>& idle_table() {
+const FieldTable<SamplingFields>& idle_sampling_table() {
   static const FieldTable<SamplingFields> table({
       harmless("user"),
       harmless("metadata"),
@@ -171,7 +169,7 @@ FieldTable<SamplingFields> sampling_table(const ModelBounds& bounds) {
       // A word can be two sequences: with a space in front, too.
       field("bad_words", list(limits.max_bad_words / 2), &take_bad_words),
       field("prompt_logprobs", integer(0, limits.max_logprobs), &S::prompt_logprobs),
-      field("priority", integer(std::numeric_limits<int>::min(), kMaxInt), &S::priority),
+      field("priority", integer(INT32_MIN, kMaxInt), &S::priority),
       field("cache_salt", text(1024, 1), &S::cache_salt),
       field("request_id", text(256, 1), &S::request_id),
       field("return_tokens_as_token_ids", boolean(), &S::tokens_as_ids),
@@ -180,7 +178,7 @@ FieldTable<SamplingFields> sampling_table(const ModelBounds& bounds) {
       field("stream_options", object(), &take_stream_options),
   });
   table.embed(&S::format, format_table(limits.max_schema_bytes));
-  table.append(idle_table());
+  table.append(idle_sampling_table());
   return table;
 }
 

@@ -17,13 +17,13 @@ struct TokenizeFields {
   bool add_generation_prompt = true, continue_final_message = false;
 };
 
-constexpr int64_t kMaxTextBytes = int64_t{16} << 20;
+constexpr int64_t kMaxTokenizedBytes = int64_t{16} << 20;
 
 FieldTable<TokenizeFields> tokenize_table() {
   using T = TokenizeFields;
   return FieldTable<T>({
       field("model", text(1024), &T::model),
-      field("prompt", text(kMaxTextBytes), &T::prompt),
+      field("prompt", text(kMaxTokenizedBytes), &T::prompt),
       field("messages", other(), &T::messages),
       field("tools", other(), &T::tools),
       field("chat_template_kwargs", object(), &T::template_variables),

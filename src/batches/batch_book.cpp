@@ -13,9 +13,7 @@
 namespace heed {
 namespace {
 
-constexpr std::string_view kRecord = ".json";
-constexpr std::string_view kUnfinishedRecord = ".json.tmp";
-constexpr int64_t kMaxRecordBytes = 4 << 20;
+constexpr int64_t kMaxBatchBytes = 4 << 20;
 
 Status make_folder(const std::string& path) {
   std::error_code error;
@@ -51,7 +49,7 @@ Status BatchBook::load() {
     if (!is_random_id(kBatchPrefix, id)) continue;  // nothing of ours
     if (name == id + std::string(kUnfinishedRecord)) ::unlink(entries->path().c_str());
     if (name != id + std::string(kRecord)) continue;
-    const std::string text = TRY(read_file(path(id), kMaxRecordBytes));
+    const std::string text = TRY(read_file(path(id), kMaxBatchBytes));
     BatchRecord record = TRY(read_record(text, path(id)));
     if (record.id != id) return invalid(path(id) + ": the record of another batch");
     batches_.put({id, record.made_ns, std::move(record)});

@@ -12,10 +12,7 @@ namespace {
 constexpr std::array<const char*, kNumBatchStatuses> kNames = {
     "validating", "in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled"};
 
-OrderedJson or_null(const std::string& text) {
-  return text.empty() ? OrderedJson(nullptr) : OrderedJson(text);
-}
-OrderedJson or_null(int64_t seconds) { return seconds == 0 ? OrderedJson(nullptr) : OrderedJson(seconds); }
+OrderedJson number_or_null(int64_t value) { return value == 0 ? OrderedJson(nullptr) : OrderedJson(value); }
 
 OrderedJson counts_json(const BatchCounts& counts) {
   return {{"total", counts.total}, {"completed", counts.completed}, {"failed", counts.failed}};
@@ -25,7 +22,7 @@ OrderedJson problems_json(const std::vector<LineProblem>& problems) {
   OrderedJson list = OrderedJson::array();
   for (const LineProblem& problem : problems) {
     list.push_back({{"code", problem.error.code},
-                    {"line", or_null(problem.line)},
+                    {"line", number_or_null(problem.line)},
                     {"message", problem.error.message},
                     {"param", or_null(problem.error.param)}});
   }
@@ -106,7 +103,9 @@ void BatchRecord::set(BatchStatus next) {
 }
 
 OrderedJson batch_object(const BatchRecord& batch) {
-  const auto since = [&](BatchStatus status) { return or_null(batch.since[static_cast<size_t>(status)]); };
+  const auto since = [&](BatchStatus status) {
+    return number_or_null(batch.since[static_cast<size_t>(status)]);
+  };
   // The files are there for others only when they are complete.
   const bool has_results = is_final(batch.status);
   return {{"id", batch.id},

@@ -49,4 +49,8 @@ Status sync_folder(const std::string& folder);
 // Writes `path`.tmp on the way, in the same folder.
 Status replace_file(const std::string& path, std::string_view bytes);
 
+// How the names of records end, and of those whose replacement was cut short.
+inline constexpr std::string_view kRecord = ".json";
+inline constexpr std::string_view kUnfinishedRecord = ".json.tmp";
+
 }  // namespace heed

@@ -15,17 +15,15 @@
 namespace heed {
 namespace {
 
-constexpr std::string_view kRecord = ".json";
-constexpr std::string_view kUnfinishedRecord = ".json.tmp";
-constexpr int64_t kMaxRecordBytes = 64 << 10;
+constexpr int64_t kMaxFileRecordBytes = 64 << 10;
 constexpr int64_t kMaxInteger = INT64_MAX;
 
-const FieldTable<StoredFile>& record_fields() {
+const FieldTable<StoredFile>& file_record_fields() {
   static const FieldTable<StoredFile> table({
       field("id", text(100, 1), &StoredFile::id),
       field("made_ns", integer(0, kMaxInteger), &StoredFile::made_ns),
       field("bytes", integer(0, kMaxInteger), &StoredFile::bytes),
-      field("filename", text(kMaxRecordBytes), &StoredFile::filename),
+      field("filename", text(kMaxFileRecordBytes), &StoredFile::filename),
       field("purpose", text(100, 1), &StoredFile::purpose),
   });
   return table;
@@ -79,11 +77,11 @@ Result<FileStore> FileStore::open(const std::string& folder, const std::set<std:
 
 Status FileStore::load(const std::string& id) {
   const std::string path = this->path(id) + std::string(kRecord);
-  const std::string bytes = TRY(read_file(path, kMaxRecordBytes));
+  const std::string bytes = TRY(read_file(path, kMaxFileRecordBytes));
   const OrderedJson record = TRY(parse_ordered_json(bytes, path));
   std::optional<ApiError> error;
   StoredFile file;
-  read_fields(record, record_fields(), file, Place(error));
+  read_fields(record, file_record_fields(), file, Place(error));
   if (error) return invalid(path + ": " + error->message);
   if (file.id != id) return invalid(path + ": the record of another file");
   total_bytes_ += file.bytes;

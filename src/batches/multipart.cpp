@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <map>
 
+#include "base/ascii.h"
+
 namespace heed {
 namespace {
 
@@ -20,14 +22,6 @@ bool is_boundary_char(char c) {
   return is_letter_or_digit(c) || std::string_view("'()+_,-./:=? ").find(c) != std::string_view::npos;
 }
 bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
-
-std::string lower_case(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return lower;
-}
 
 std::string_view trim(std::string_view text) {
   const size_t begin = text.find_first_not_of(" \t");

@@ -156,6 +156,9 @@ void print_memory(const EnginePlan& plan) {
       "%lld whole ones\n",
       plan.sequences, plan.run.max_len, static_cast<long long>(plan.cache_tokens),
       static_cast<long long>(plan.full_sequences));
+  if (!plan.run.states.empty())
+    std::printf("      %d snapshots of recurrent states, of %s each\n", plan.snapshots,
+                size_text(plan.run.states.slot_bytes()).c_str());
 }
 
 Status show_plan(const InspectOptions& o, const Checkpoint& checkpoint) {

@@ -49,7 +49,7 @@ class Interrupts {
 };
 
 // A line that is redrawn in place, on a terminal only.
-void show_progress(const BatchCounts& counts) {
+void show_counts(const BatchCounts& counts) {
   static const bool terminal = isatty(STDERR_FILENO) != 0;
   static auto next = std::chrono::steady_clock::now();
   const auto now = std::chrono::steady_clock::now();
@@ -67,7 +67,7 @@ Status run_batch_command(RunBatchOptions o) {
   Api api;
   add_openai_routes(api, *service);
   api.set_state(Api::State::kReady);
-  o.job.on_progress = show_progress;
+  o.job.on_progress = show_counts;
   const auto begin = std::chrono::steady_clock::now();
   const auto outcome = run_batch(o.job, api, interrupts.token());
   if (isatty(STDERR_FILENO) != 0) std::fputs("\r\033[K", stderr);

@@ -46,13 +46,12 @@ Result<Grammar> tool_grammar(const Dialect& dialect, const OrderedJson& tools, T
     schemas.resize(1);
   }
   const ToolForm& form = dialect.tools == nullptr ? json_array_form() : *dialect.tools;
-  using Style = WrittenCalls::Style;
-  if (form.written.style == Style::kNone)
+  if (form.written.style == WrittenCalls::Style::kNone)
     return unsupported("tool_choice: calls cannot be forced in the form \"" + form.name + "\"");
-  const bool is_own = form.written.style != Style::kJson &&
+  const bool is_own = form.written.style != WrittenCalls::Style::kJson &&
                       std::all_of(schemas.begin(), schemas.end(),
                                   [&](const ToolSchema& tool) { return is_sayable(form, tool); });
-  const bool is_json = form.written.style == Style::kJson;
+  const bool is_json = form.written.style == WrittenCalls::Style::kJson;
   const WrittenCalls& written = is_own || is_json ? form.written : form.written_json;
 
   grammar::GrammarBuilder builder(limits);

@@ -230,6 +230,7 @@ void Engine::publish_stats() {
   counters_.pages = pool.pages();
   counters_.held_pages = pool.held_pages();
   counters_.cached_pages = pool.cached_pages();
+  counters_.held_states = runner_->cache().states().taken();
   counters_.snapshots = runner_->cache().states().snapshots();
   const std::lock_guard lock(mutex_);
   stats_ = counters_;

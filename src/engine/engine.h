@@ -67,7 +67,7 @@ int64_t request_bytes(const RequestSize& size);
 struct EngineStats {
   int running = 0, waiting = 0;
   int pages = 0, held_pages = 0, cached_pages = 0;
-  int snapshots = 0;  // of recurrent states
+  int held_states = 0, snapshots = 0;  // of recurrent layers
   uint64_t steps = 0, preemptions = 0;
   uint64_t prompt_tokens = 0, generated_tokens = 0;  // computed; sampled
   uint64_t prefix_queries = 0, prefix_hits = 0;      // prompt tokens looked up; found

@@ -1,6 +1,7 @@
 // The parts of config.json that Hugging Face decoders share, in today's form and in those of older
 // checkpoints. Source of the rules: transformers configuration_utils.py and modeling_rope_utils.py.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "model/spec.h"
@@ -154,9 +155,18 @@ ModelSpec decoder(const Config& c, bool tied_by_default) {
   return m;
 }
 
+int head_count(const Config& c) {
+  constexpr int kMostHeads = 16384;
+  const int heads = c.size("num_attention_heads");
+  if (heads <= kMostHeads) return heads;
+  c.fail("num_attention_heads is " + std::to_string(heads) + "; at most " + std::to_string(kMostHeads) +
+         " are accepted");
+  return 1;
+}
+
 AttentionSpec gqa(const Config& c) {
   AttentionSpec a;
-  a.heads = c.size("num_attention_heads");
+  a.heads = head_count(c);
   a.kv_heads = c.size("num_key_value_heads", a.heads);
   if (a.heads % a.kv_heads != 0) {
     c.fail("num_attention_heads (" + std::to_string(a.heads) +
@@ -240,6 +250,37 @@ std::vector<std::string> layer_types(const Config& c, std::initializer_list<std:
     c.fail("layer_types holds \"" + type + "\"; " + list + " is expected");
   }
   return types;
+}
+
+void read_groups(const Config& c, MoeSpec& moe) {
+  moe.groups = c.size("n_group", 8);
+  moe.top_groups = c.size("topk_group", 4);
+  if (moe.experts % moe.groups == 0 && moe.top_groups <= moe.groups &&
+      moe.top_k <= moe.experts / moe.groups * moe.top_groups) {
+    return;
+  }
+  c.fail("n_group (" + std::to_string(moe.groups) + "), topk_group (" + std::to_string(moe.top_groups) +
+         ") and num_experts_per_tok (" + std::to_string(moe.top_k) + ") do not fit " +
+         std::to_string(moe.experts) + " experts");
+}
+
+bool has_experts(const Config& c, int layer) {
+  const std::vector<int> dense = c.ids("mlp_only_layers");
+  if (std::find(dense.begin(), dense.end(), layer) != dense.end()) return false;
+  return (layer + 1) % c.size("decoder_sparse_step", 1) == 0;
+}
+
+std::vector<float> head_slopes(int heads) {
+  const auto powers = [](int n) {
+    std::vector<float> slopes;
+    for (int h = 0; h < n; ++h) slopes.push_back(static_cast<float>(std::exp2(-8.0 * (h + 1) / n)));
+    return slopes;
+  };
+  const auto whole = static_cast<int>(std::bit_floor(static_cast<unsigned>(heads)));
+  std::vector<float> slopes = powers(whole);
+  const std::vector<float> finer = powers(2 * whole);
+  for (int i = 0; static_cast<int>(slopes.size()) < heads; i += 2) slopes.push_back(finer[i]);
+  return slopes;
 }
 
 }  // namespace heed

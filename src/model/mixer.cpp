@@ -7,13 +7,13 @@
 namespace heed {
 namespace {
 
-using Registry = std::map<std::string, std::shared_ptr<const Mixer>, std::less<>>;
+using Mixers = std::map<std::string, std::shared_ptr<const Mixer>, std::less<>>;
 
-Registry& registry() {
-  static Registry known = {{"attention", attention_mixer()},
-                           {"latent_attention", latent_attention_mixer()},
-                           {"linear_attention", linear_attention_mixer()},
-                           {"gated_delta", gated_delta_mixer()}};
+Mixers& known_mixers() {
+  static Mixers known = {{"attention", attention_mixer()},
+                         {"latent_attention", latent_attention_mixer()},
+                         {"linear_attention", linear_attention_mixer()},
+                         {"gated_delta", gated_delta_mixer()}};
   return known;
 }
 
@@ -30,18 +30,18 @@ struct NameOf {
 std::string_view mixer_name(const MixerSpec& spec) { return std::visit(NameOf(), spec); }
 
 std::shared_ptr<const Mixer> find_mixer(std::string_view name) {
-  const auto found = registry().find(name);
-  return found == registry().end() ? nullptr : found->second;
+  const auto found = known_mixers().find(name);
+  return found == known_mixers().end() ? nullptr : found->second;
 }
 
 const Mixer& mixer_of(const MixerSpec& spec) {
-  const auto found = registry().find(mixer_name(spec));
-  CHECK(found != registry().end(), mixer_name(spec), "is not registered");
+  const auto found = known_mixers().find(mixer_name(spec));
+  CHECK(found != known_mixers().end(), mixer_name(spec), "is not registered");
   return *found->second;
 }
 
 void register_mixer(std::string_view name, std::shared_ptr<const Mixer> mixer) {
-  registry().insert_or_assign(std::string(name), std::move(mixer));
+  known_mixers().insert_or_assign(std::string(name), std::move(mixer));
 }
 
 }  // namespace heed

@@ -21,6 +21,13 @@ std::string joined(const std::vector<std::string>& names) {
 
 // What no model file should have to check for itself.
 Status check_spec(const ModelSpec& spec, const std::string& what) {
+  constexpr int64_t kMostExperts = 1 << 18;  // of all layers: each has tensors of its own
+  int64_t experts = 0;
+  for (const LayerSpec& layer : spec.layers) experts += layer.moe ? layer.moe->experts : 0;
+  if (experts > kMostExperts) {
+    return invalid(what + ": " + std::to_string(experts) + " experts in all layers; at most " +
+                   std::to_string(kMostExperts) + " are accepted");
+  }
   for (size_t i = 0; i < spec.layers.size(); ++i) {
     const LayerSpec& layer = spec.layers[i];
     const std::string where = what + ": layer " + std::to_string(i) + ": ";

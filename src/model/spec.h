@@ -118,6 +118,8 @@ const std::map<std::string, std::string, std::less<>>& tensor_names();
 
 // hidden_size, vocab_size, max_position_embeddings, rms_norm_eps, tie_word_embeddings.
 ModelSpec decoder(const Config& c, bool tied_by_default);
+// num_attention_heads, at most 16384.
+int head_count(const Config& c);
 // num_attention_heads, num_key_value_heads, head_dim; scale 1/sqrt(head_dim); causal; rope not set.
 AttentionSpec gqa(const Config& c);
 // The activation under `key`; silu where it is absent.
@@ -139,6 +141,16 @@ std::vector<std::string> layer_types(const Config& c, std::initializer_list<std:
 // Experts: their number, size and how many a token has, under these keys, and the activation.
 MoeSpec experts(const Config& c, std::string_view count_key, std::string_view inner_key,
                 std::string_view top_key = "num_experts_per_tok");
+
+// n_group and topk_group: experts are chosen within groups. An error where they do not fit the number of
+// experts.
+void read_groups(const Config& c, MoeSpec& moe);
+// decoder_sparse_step and mlp_only_layers: whether a layer has experts where the model has any.
+bool has_experts(const Config& c, int layer);
+// How fast each head of linear attention forgets: powers of two from 2^(-8/heads) down to 2^-8; where the
+// number of heads is no power of two, the rest takes every second one of twice as many. Source: arXiv
+// 2108.12409.
+std::vector<float> head_slopes(int heads);
 
 using Describe = ModelSpec (*)(const Config& config);
 

@@ -1,7 +1,6 @@
 // Bailing MoE 2.5 (Ring and Ling 2.5, Ling 2.6): linear attention with fixed decay on most layers, latent
 // attention on the last of each group, experts chosen within groups beside a shared one.
 // Source: inclusionAI/Ring-V2.5 modeling_bailing_moe_v2_5.py.
-#include <bit>
 #include <cmath>
 
 #include "model/spec.h"
@@ -14,22 +13,14 @@ namespace {
 constexpr int kSlopeLayerOffset = 1;
 
 std::vector<float> slopes(int heads, int layer, int layers) {
-  const auto power = [](int n) {
-    std::vector<float> all;
-    for (int h = 0; h < n; ++h) all.push_back(static_cast<float>(std::exp2(-8.0 * (h + 1) / n)));
-    return all;
-  };
-  const int whole = static_cast<int>(std::bit_floor(static_cast<unsigned>(heads)));
-  std::vector<float> all = power(whole);
-  const std::vector<float> finer = power(2 * whole);
-  for (int i = 0; static_cast<int>(all.size()) < heads; i += 2) all.push_back(finer[i]);
   const double place = layers > 1 ? static_cast<double>(layer - kSlopeLayerOffset) / (layers - 1) : 0;
+  std::vector<float> all = head_slopes(heads);
   for (float& slope : all) slope *= static_cast<float>(1 - place + 1e-5);
   return all;
 }
 
 LinearAttentionSpec linear(const Config& c, int layer) {
-  LinearAttentionSpec a = {.heads = c.size("num_attention_heads")};
+  LinearAttentionSpec a = {.heads = head_count(c)};
   a.head_dim = c.size("head_dim", c.size("hidden_size") / std::max(a.heads, 1));
   a.slopes = slopes(a.heads, layer, layer_count(c));
   a.scale = 1 / std::sqrt(static_cast<float>(a.head_dim));
@@ -48,7 +39,7 @@ LinearAttentionSpec linear(const Config& c, int layer) {
 }
 
 LatentAttentionSpec latent(const Config& c) {
-  LatentAttentionSpec a = {.heads = c.size("num_attention_heads"),
+  LatentAttentionSpec a = {.heads = head_count(c),
                            .q_rank = c.has("q_lora_rank") ? c.size("q_lora_rank") : 0,
                            .kv_rank = c.size("kv_lora_rank", 512),
                            .nope_dim = c.size("qk_nope_head_dim", 128),
@@ -78,11 +69,7 @@ MoeSpec moe(const Config& c) {
   s.choice_bias = c.flag("moe_router_enable_expert_bias", true);
   s.renormalise = c.flag("norm_topk_prob", true) && s.top_k > 1;
   s.scale = c.positive("routed_scaling_factor", 1);
-  s.groups = c.size("n_group", 8);
-  s.top_groups = c.size("topk_group", 4);
-  if (s.experts % s.groups != 0 || s.top_groups > s.groups || s.top_k > s.experts / s.groups * s.top_groups)
-    c.fail("n_group, topk_group and num_experts_per_tok do not fit " + std::to_string(s.experts) +
-           " experts");
+  read_groups(c, s);
   s.shared_inner = c.count("num_shared_experts", 1) * c.size("moe_shared_expert_intermediate_size", s.inner);
   return s;
 }

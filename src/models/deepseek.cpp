@@ -8,7 +8,7 @@ namespace heed {
 namespace {
 
 LatentAttentionSpec latent(const Config& c) {
-  LatentAttentionSpec a = {.heads = c.size("num_attention_heads"),
+  LatentAttentionSpec a = {.heads = head_count(c),
                            .q_rank = c.has("q_lora_rank") ? c.size("q_lora_rank") : 0,
                            .kv_rank = c.size("kv_lora_rank"),
                            .nope_dim = c.size("qk_nope_head_dim"),
@@ -34,11 +34,7 @@ MoeSpec moe(const Config& c) {
   s.choice_bias = true;
   s.renormalise = c.flag("norm_topk_prob", true);
   s.scale = c.positive("routed_scaling_factor", 2.5F);
-  s.groups = c.size("n_group", 8);
-  s.top_groups = c.size("topk_group", 4);
-  if (s.experts % s.groups != 0 || s.top_groups > s.groups || s.top_k > s.experts / s.groups * s.top_groups)
-    c.fail("n_group, topk_group and num_experts_per_tok do not fit " + std::to_string(s.experts) +
-           " experts");
+  read_groups(c, s);
   s.shared_inner = s.inner * c.size("n_shared_experts", 1);
   s.fused = MoeSpec::Fused::kRows;
   return s;

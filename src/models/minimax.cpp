@@ -2,32 +2,14 @@
 // all. The residual stream is the normalised one, and both halves of a layer are weighed (DeepNorm). In the
 // original names and in those of transformers. Source: MiniMaxAI/MiniMax-M1-80k modeling_minimax_m1.py;
 // transformers models/minimax/modular_minimax.py.
-#include <bit>
-#include <cmath>
-
 #include "model/spec.h"
 
 namespace heed {
 namespace {
 
-// Heads decay by powers of two; where their number is none, the rest takes every second slope of twice as
-// many.
-std::vector<float> head_slopes(int heads) {
-  const auto power = [](int n) {
-    std::vector<float> slopes;
-    for (int h = 0; h < n; ++h) slopes.push_back(static_cast<float>(std::exp2(-8.0 * (h + 1) / n)));
-    return slopes;
-  };
-  const int whole = static_cast<int>(std::bit_floor(static_cast<unsigned>(heads)));
-  std::vector<float> slopes = power(whole);
-  const std::vector<float> finer = power(2 * whole);
-  for (int i = 0; static_cast<int>(slopes.size()) < heads; i += 2) slopes.push_back(finer[i]);
-  return slopes;
-}
-
 // Later layers forget less.
 LinearAttentionSpec lightning(const Config& c, int layer, bool native) {
-  LinearAttentionSpec a = {.heads = c.size("num_attention_heads"), .silu = true, .by_head = true};
+  LinearAttentionSpec a = {.heads = head_count(c), .silu = true, .by_head = true};
   a.head_dim = gqa(c).head_dim;
   const double last = layer_count(c) - 1 + (native ? 1e-5 : 0);
   const double factor = 1 - (last > 0 ? layer / last : 0) + 1e-5;

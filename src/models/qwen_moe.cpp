@@ -1,18 +1,9 @@
 // Qwen3-MoE: Qwen3's attention, and experts on the layers that the configuration says.
 // Source: transformers models/qwen3_moe/modeling_qwen3_moe.py.
-#include <algorithm>
-
 #include "model/spec.h"
 
 namespace heed {
 namespace {
-
-// Every decoder_sparse_step-th layer has experts, but for those listed.
-bool has_experts(const Config& c, int layer) {
-  const std::vector<int> dense = c.ids("mlp_only_layers");
-  if (std::find(dense.begin(), dense.end(), layer) != dense.end()) return false;
-  return (layer + 1) % c.size("decoder_sparse_step", 1) == 0;
-}
 
 ModelSpec qwen3_moe(const Config& c) {
   ModelSpec m = decoder(c, /*tied_by_default=*/false);

@@ -2,8 +2,6 @@
 // experts. Qwen3.5 stores the delta net's projections apart, and its multimodal checkpoints hold the text
 // model under a prefix. Source: transformers models/qwen3_next/modular_qwen3_next.py,
 // models/qwen3_5/modular_qwen3_5.py, models/qwen3_5_moe/modular_qwen3_5_moe.py.
-#include <algorithm>
-
 #include "model/spec.h"
 
 namespace heed {
@@ -51,12 +49,6 @@ MoeSpec moe(const Config& c, bool always_renormalise) {
   s.shared = MoeSpec::Shared::kGate;
   s.fused = MoeSpec::Fused::kRows;
   return s;
-}
-
-bool has_experts(const Config& c, int layer) {
-  const std::vector<int> dense = c.ids("mlp_only_layers");
-  if (std::find(dense.begin(), dense.end(), layer) != dense.end()) return false;
-  return (layer + 1) % c.size("decoder_sparse_step", 1) == 0;
 }
 
 ModelSpec hybrid(const Config& c, const GatedDeltaSpec& delta, const std::optional<MoeSpec>& experts) {

@@ -5,16 +5,10 @@
 
 #include <algorithm>
 
+#include "base/ascii.h"
+
 namespace heed::http {
 namespace {
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
-
-std::string lowered(std::string_view text) {
-  std::string copy(text);
-  std::transform(copy.begin(), copy.end(), copy.begin(), lower);
-  return copy;
-}
 
 int base64_digit(char c) {
   if (c >= 'A' && c <= 'Z') return c - 'A';
@@ -39,7 +33,7 @@ Credentials split_authorization(std::string_view text) {
   const size_t space = std::min(text.find(' '), text.size());
   std::string_view value = text.substr(space);
   value.remove_prefix(std::min(value.find_first_not_of(' '), value.size()));
-  return {lowered(text.substr(0, space)), value};
+  return {lower_case(text.substr(0, space)), value};
 }
 
 // "https://host:port" of an Origin as "host:port".
@@ -108,7 +102,8 @@ std::optional<Refusal> KeyCheck::check(std::string_view method, std::string_view
     return unauthorized("the API key is not valid");
   }
   const std::string_view origin = field(headers, "origin");
-  if (origin.empty() || lowered(authority_of(origin)) == lowered(field(headers, "host"))) return std::nullopt;
+  if (origin.empty() || lower_case(authority_of(origin)) == lower_case(field(headers, "host")))
+    return std::nullopt;
   return Refusal{.status = 403,
                  .message = "a page of another origin may not use this browser's credentials",
                  .type = "permission_error",

@@ -3,15 +3,10 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "base/ascii.h"
+
 namespace heed::http {
 namespace {
-
-std::string lowered(std::string_view text) {
-  std::string copy(text);
-  std::transform(copy.begin(), copy.end(), copy.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  return copy;
-}
 
 bool is_alphanumeric(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
@@ -53,11 +48,11 @@ Framing framing_of(const HeaderFields& fields) {
   Framing framing;
   std::map<std::string, int> seen;
   for (const auto& [name, value] : fields) {
-    const std::string key = lowered(name);
+    const std::string key = lower_case(name);
     if (key == "host") framing.host = value, ++framing.hosts;
     if (key == "content-length") framing.length = value, ++framing.lengths;
-    if (key == "transfer-encoding") framing.encoding = lowered(value), ++framing.encodings;
-    if (key == "expect") framing.expect = lowered(value);
+    if (key == "transfer-encoding") framing.encoding = lower_case(value), ++framing.encodings;
+    if (key == "expect") framing.expect = lower_case(value);
     const bool single = std::find(std::begin(kSingle), std::end(kSingle), key) != std::end(kSingle);
     if (single && ++seen[key] == 2) framing.doubled = key;
   }
@@ -102,7 +97,7 @@ std::optional<Refusal> check_head(const RequestHead& head) {
 std::map<std::string, std::string> joined_fields(const HeaderFields& fields) {
   std::map<std::string, std::string> joined;
   for (const auto& [name, value] : fields) {
-    const auto [place, is_new] = joined.try_emplace(lowered(name), value);
+    const auto [place, is_new] = joined.try_emplace(lower_case(name), value);
     if (!is_new) place->second.append(", ").append(value);
   }
   return joined;

@@ -5,6 +5,8 @@
 #include <boost/beast/http/status.hpp>
 #include <string_view>
 
+#include "base/ascii.h"
+
 namespace heed::http {
 namespace {
 
@@ -37,10 +39,7 @@ bool is_ours(std::string_view name) {
   static constexpr std::string_view kOurs[] = {
       "content-length", "transfer-encoding", "connection", "date",
       "content-type",   "x-request-id",      "upgrade",    "trailer"};
-  std::string lowered(name);
-  std::transform(lowered.begin(), lowered.end(), lowered.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  return std::find(std::begin(kOurs), std::end(kOurs), lowered) != std::end(kOurs);
+  return std::find(std::begin(kOurs), std::end(kOurs), lower_case(name)) != std::end(kOurs);
 }
 
 void add_field(std::string& bytes, std::string_view name, std::string_view value) {

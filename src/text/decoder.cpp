@@ -11,10 +11,10 @@ namespace heed {
 namespace {
 
 constexpr size_t kMaxSteps = 64;
-constexpr const char* kAccepted =
+constexpr const char* kAcceptedDecoders =
     "ByteLevel, Replace, ByteFallback, Fuse, Strip, Metaspace, WordPiece, BPEDecoder, CTC or Sequence";
 
-Result<DecoderStep> step_of(const JsonFields& fields) {
+Result<DecoderStep> decoder_step(const JsonFields& fields) {
   const std::string type = TRY(fields.text("type"));
   if (type == "ByteLevel") return DecoderStep(ByteLevelDecoder{});
   if (type == "ByteFallback") return DecoderStep(ByteFallback{});
@@ -50,7 +50,8 @@ Result<DecoderStep> step_of(const JsonFields& fields) {
     ctc.cleanup = TRY(fields.flag("cleanup"));
     return DecoderStep(std::move(ctc));
   }
-  return unsupported(fields.place() + ".type " + quoted_text(type) + " is unknown; accepted: " + kAccepted);
+  return unsupported(fields.place() + ".type " + quoted_text(type) +
+                     " is unknown; accepted: " + kAcceptedDecoders);
 }
 
 std::string replaced(std::string_view text, std::string_view from, std::string_view to) {
@@ -92,7 +93,7 @@ Result<Decoder> Decoder::of(const Json& json, const std::string& place) {
     if (decoder.steps_.size() == kMaxSteps) {
       return limit_reached(place + ": more than " + std::to_string(kMaxSteps) + " steps");
     }
-    decoder.steps_.push_back({TRY(step_of(fields))});
+    decoder.steps_.push_back({TRY(decoder_step(fields))});
     return {};
   };
   TRY(for_each_in_sequence(json, place, "decoders", add));

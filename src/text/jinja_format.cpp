@@ -5,14 +5,13 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/ascii.h"
 #include "text/jinja_operators.h"
 #include "text/jinja_print.h"
 #include "text/jinja_unicode.h"
 
 namespace heed::jinja {
 namespace {
-
-bool is_ascii_digit(char c) { return c >= '0' && c <= '9'; }
 
 // pattern % values: finds the directives and the value of each.
 class PercentFormatter {

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/ascii.h"
 #include "text/jinja_format.h"
 #include "text/jinja_operators.h"
 #include "text/jinja_print.h"
@@ -10,7 +11,6 @@
 namespace heed::jinja {
 namespace {
 
-bool is_ascii_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_align(char c) { return c == '<' || c == '>' || c == '^' || c == '='; }
 
 Result<int64_t> read_count(std::string_view text, size_t& at) {

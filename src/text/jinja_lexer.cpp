@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstdlib>
 
+#include "base/ascii.h"
 #include "text/jinja_unicode.h"
 
 namespace heed::jinja {
@@ -40,8 +41,6 @@ constexpr Operator kOperators[] = {{"//", TokenType::kFloorDivide},
                                    {"|", TokenType::kPipe},
                                    {",", TokenType::kComma},
                                    {";", TokenType::kSemicolon}};
-
-bool is_ascii_digit(char c) { return c >= '0' && c <= '9'; }
 
 int digit_value(char c) {
   if (c >= '0' && c <= '9') return c - '0';

@@ -25,7 +25,7 @@ Result<Value> boolean(Runtime& /*runtime*/, Arguments& a) { return Value::boolea
 Result<Value> integer(Runtime& /*runtime*/, Arguments& a) { return Value::boolean(a.self.is(Kind::kInt)); }
 Result<Value> real(Runtime& /*runtime*/, Arguments& a) { return Value::boolean(a.self.is_float()); }
 Result<Value> number(Runtime& /*runtime*/, Arguments& a) { return Value::boolean(a.self.is_number()); }
-Result<Value> string(Runtime& /*runtime*/, Arguments& a) { return Value::boolean(a.self.is_string()); }
+Result<Value> textual(Runtime& /*runtime*/, Arguments& a) { return Value::boolean(a.self.is_string()); }
 Result<Value> mapping(Runtime& /*runtime*/, Arguments& a) { return Value::boolean(a.self.is_dict()); }
 Result<Value> iterable(Runtime& /*runtime*/, Arguments& a) { return Value::boolean(is_iterable(a.self)); }
 Result<Value> same_as(Runtime& /*runtime*/, Arguments& a) { return Value::boolean(identical(a.self, a[0])); }
@@ -106,7 +106,7 @@ Builtins tests() {
       {"float", "", real},
       {"lower", "", lower},
       {"upper", "", upper},
-      {"string", "", string},
+      {"string", "", textual},
       {"mapping", "", mapping},
       {"number", "", number},
       {"sequence", "", sequence},

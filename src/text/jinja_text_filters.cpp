@@ -17,7 +17,7 @@ Result<Value> soft_text(Runtime& runtime, const Value& value) {
 }
 
 template <std::string (*change)(std::string_view)>
-Result<Value> changed(Runtime& runtime, Arguments& arguments) {
+Result<Value> changed_print(Runtime& runtime, Arguments& arguments) {
   const Value value = TRY(soft_text(runtime, arguments.self));
   TRY(charge_text(runtime, value.text(), 3));
   return runtime.text(change(value.text()), value.markup());
@@ -266,9 +266,9 @@ Result<Value> xmlattr(Runtime& runtime, Arguments& arguments) {
 
 Builtins text_filters() {
   static constexpr Builtin kFilters[] = {
-      {"upper", "", changed<to_upper>},
-      {"lower", "", changed<to_lower>},
-      {"capitalize", "", changed<to_capitalized>},
+      {"upper", "", changed_print<to_upper>},
+      {"lower", "", changed_print<to_lower>},
+      {"capitalize", "", changed_print<to_capitalized>},
       {"title", "", title},
       {"trim", "chars?", trim},
       {"replace", "old new count?", replace},

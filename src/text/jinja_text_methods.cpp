@@ -139,7 +139,7 @@ Result<Value> rpartition(Runtime& runtime, Arguments& arguments) {
   return partition_text(runtime, arguments, true);
 }
 
-Result<Value> join(Runtime& runtime, Arguments& arguments) {
+Result<Value> join_text(Runtime& runtime, Arguments& arguments) {
   const bool markup = arguments.self.markup();
   const std::string& separator = arguments.self.text();
   const Value iterator = TRY(iterate(runtime, arguments[0]));
@@ -159,7 +159,7 @@ Result<Value> join(Runtime& runtime, Arguments& arguments) {
   return runtime.text(std::move(out), markup);
 }
 
-Result<Value> replace(Runtime& runtime, Arguments& arguments) {
+Result<Value> replace_argument(Runtime& runtime, Arguments& arguments) {
   std::string old = TRY(text_argument(arguments[0], "old"));
   std::string replacement = TRY(text_argument(arguments[1], "new"));
   const int64_t count = arguments.given(2) ? TRY(integer_argument(arguments[2], "count")) : -1;
@@ -216,7 +216,7 @@ Result<Value> find(Runtime& runtime, Arguments& arguments) {
   return Value::integer(found);
 }
 
-Result<Value> count(Runtime& runtime, Arguments& arguments) {
+Result<Value> count_text(Runtime& runtime, Arguments& arguments) {
   const Window view = TRY(window(runtime, arguments));
   const std::string wanted = TRY(text_argument(arguments[0], "sub"));
   if (!view.valid) return Value::integer(0);
@@ -332,13 +332,13 @@ Builtins text_methods() {
       {"splitlines", "keepends?", splitlines},
       {"partition", "/sep", partition},
       {"rpartition", "/sep", rpartition},
-      {"join", "/iterable", join},
-      {"replace", "/old new count?", replace},
+      {"join", "/iterable", join_text},
+      {"replace", "/old new count?", replace_argument},
       {"find", "/sub start? end?", find<false, false>},
       {"rfind", "/sub start? end?", find<true, false>},
       {"index", "/sub start? end?", find<false, true>},
       {"rindex", "/sub start? end?", find<true, true>},
-      {"count", "/sub start? end?", count},
+      {"count", "/sub start? end?", count_text},
       {"startswith", "/prefix start? end?", affixed<false>},
       {"endswith", "/suffix start? end?", affixed<true>},
       {"removeprefix", "/prefix", without_affix<false>},

@@ -8,12 +8,12 @@
 namespace heed {
 namespace {
 
-constexpr const char* kAccepted =
+constexpr const char* kAcceptedNormalizers =
     "NFC, NFD, NFKC, NFKD, Lowercase, Strip, StripAccents, Replace, Prepend, Precompiled, BertNormalizer, "
     "Nmt, "
     "ByteLevel or Sequence";
 
-Result<NormalizerStep> step_of(const JsonFields& fields) {
+Result<NormalizerStep> normalizer_step(const JsonFields& fields) {
   const std::string type = TRY(fields.text("type"));
   if (type == "NFC") return NormalizerStep(NormalForm{.compose = true});
   if (type == "NFD") return NormalizerStep(NormalForm{});
@@ -44,7 +44,8 @@ Result<NormalizerStep> step_of(const JsonFields& fields) {
     if (!map.ok()) return std::move(map).error().within(fields.place());
     return NormalizerStep(std::move(map).value());
   }
-  return unsupported(fields.place() + ".type " + quoted_text(type) + " is unknown; accepted: " + kAccepted);
+  return unsupported(fields.place() + ".type " + quoted_text(type) +
+                     " is unknown; accepted: " + kAcceptedNormalizers);
 }
 
 template <class Keep>
@@ -218,7 +219,7 @@ struct Rewrite {
 Result<Normalizer> Normalizer::of(const Json& json, const std::string& place) {
   Normalizer normalizer;
   const auto add = [&](const JsonFields& fields) -> Status {
-    normalizer.steps_.push_back(TRY(step_of(fields)));
+    normalizer.steps_.push_back(TRY(normalizer_step(fields)));
     return {};
   };
   TRY(for_each_in_sequence(json, place, "normalizers", add));

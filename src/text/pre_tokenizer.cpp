@@ -10,7 +10,7 @@
 namespace heed {
 namespace {
 
-constexpr const char* kAccepted =
+constexpr const char* kAcceptedPreTokenizers =
     "ByteLevel, Split, Metaspace, Whitespace, WhitespaceSplit, BertPreTokenizer, Punctuation, Digits, "
     "CharDelimiterSplit, FixedLength or Sequence";
 
@@ -57,7 +57,8 @@ Status add_steps(const JsonFields& fields, std::vector<PreTokenizerStep>& steps)
   } else if (type == "FixedLength") {
     steps.emplace_back(FixedLength{TRY(fields.integer("length", 1, INT32_MAX, 5))});
   } else {
-    return unsupported(fields.place() + ".type " + quoted_text(type) + " is unknown; accepted: " + kAccepted);
+    return unsupported(fields.place() + ".type " + quoted_text(type) +
+                       " is unknown; accepted: " + kAcceptedPreTokenizers);
   }
   return {};
 }

@@ -43,7 +43,7 @@ std::string explain(int code) {
 }
 
 // A pattern may be long, or hold line breaks: errors are one line.
-std::string in_quotes(std::string_view pattern) {
+std::string shown_pattern(std::string_view pattern) {
   constexpr size_t kShown = 120;
   std::string shown;
   for (const char c : pattern.substr(0, kShown)) {
@@ -101,7 +101,7 @@ Result<Regex> Regex::compile(std::string_view pattern) {
   if (!is_valid_utf8(pattern)) return invalid("a regular expression that is not UTF-8");
   Result<std::string> translated = pcre_from_oniguruma(pattern);
   if (!translated.ok()) {
-    return std::move(translated).error().within("regular expression " + in_quotes(pattern));
+    return std::move(translated).error().within("regular expression " + shown_pattern(pattern));
   }
   pcre2_compile_context* context = pcre2_compile_context_create(nullptr);
   CHECK(context != nullptr);
@@ -113,7 +113,7 @@ Result<Regex> Regex::compile(std::string_view pattern) {
                                    PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error,
                                    &offset, context);
   pcre2_compile_context_free(context);
-  if (code == nullptr) return invalid("regular expression " + in_quotes(pattern) + ": " + explain(error));
+  if (code == nullptr) return invalid("regular expression " + shown_pattern(pattern) + ": " + explain(error));
   pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // where it cannot, the interpreter serves
   return Regex(std::string(pattern), code);
 }
@@ -129,7 +129,7 @@ Status Regex::find_all(std::string_view text, std::vector<Span>& matches) const 
     const int found = search(code_.get(), subject, from, workspace);
     if (found == PCRE2_ERROR_NOMATCH) break;
     if (found < 0) {
-      return limit_reached("regular expression " + in_quotes(pattern_) +
+      return limit_reached("regular expression " + shown_pattern(pattern_) +
                            " gave up on a text: " + explain(found));
     }
     const size_t* bounds = pcre2_get_ovector_pointer(workspace.match);

@@ -5,7 +5,7 @@
 
 #include "tests/api/recording.h"
 
-namespace heed {
+namespace heed::completions_response_test {
 namespace {
 
 CompletionForm form(int prompts = 1, int n = 1) {
@@ -174,4 +174,4 @@ TEST(CompletionStream, an_answer_that_the_server_stopped_ends_in_an_error_event)
 }
 
 }  // namespace
-}  // namespace heed
+}  // namespace heed::completions_response_test

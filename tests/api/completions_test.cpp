@@ -1,7 +1,7 @@
 // /v1/completions, /tokenize and what is around them, on the bundled model.
 #include "tests/api/live.h"
 
-namespace heed {
+namespace heed::completions_test {
 namespace {
 
 const std::string kPath = "/v1/completions";
@@ -314,4 +314,4 @@ TEST_F(CompletionsTest, texts_become_tokens_and_back) {
 }
 
 }  // namespace
-}  // namespace heed
+}  // namespace heed::completions_test

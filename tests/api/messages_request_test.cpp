@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-namespace heed {
+namespace heed::messages_request_test {
 namespace {
 
 struct Read {
@@ -204,4 +204,4 @@ TEST(MessagesRequest, counting_takes_no_sampling) {
 }
 
 }  // namespace
-}  // namespace heed
+}  // namespace heed::messages_request_test

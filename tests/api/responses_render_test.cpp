@@ -5,7 +5,7 @@
 
 #include "tests/api/streamed.h"
 
-namespace heed {
+namespace heed::responses_render_test {
 namespace {
 
 constexpr int64_t kNow = 1'700'000'000;
@@ -196,4 +196,4 @@ TEST(ResponsesRender, pieces_add_up_to_the_object_for_any_answer) {
 }
 
 }  // namespace
-}  // namespace heed
+}  // namespace heed::responses_render_test

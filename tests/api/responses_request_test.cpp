@@ -5,7 +5,7 @@
 
 #include "api/responses_input.h"
 
-namespace heed {
+namespace heed::responses_request_test {
 namespace {
 
 struct Read {
@@ -269,4 +269,4 @@ TEST(ResponsesRequest, truncation_drops_the_oldest_turns) {
 }
 
 }  // namespace
-}  // namespace heed
+}  // namespace heed::responses_request_test

@@ -1,7 +1,7 @@
 // Tool calls and reasoning through /v1/chat/completions: forced ones, for the bundled model knows no tools.
 #include "tests/api/live.h"
 
-namespace heed {
+namespace heed::tool_calls_test {
 namespace {
 
 const std::string kPath = "/v1/chat/completions";
@@ -107,4 +107,4 @@ TEST_F(ToolCallsTest, reasoning_is_told_apart_from_content) {
 }
 
 }  // namespace
-}  // namespace heed
+}  // namespace heed::tool_calls_test

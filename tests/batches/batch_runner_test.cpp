@@ -18,12 +18,6 @@ BatchJob job_in(const TemporaryFolder& folder) {
   return job;
 }
 
-std::string requests(int count) {
-  std::string lines;
-  for (int i = 0; i < count; ++i) lines += request_line("r" + std::to_string(i), std::to_string(i));
-  return lines;
-}
-
 BatchOutcome must_run(const BatchJob& job, ApiHandler& handler, const std::stop_token& stop = {}) {
   const auto outcome = run_batch(job, handler, stop);
   CHECK(outcome.ok(), outcome.error().message);

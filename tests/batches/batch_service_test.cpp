@@ -13,12 +13,6 @@
 namespace heed {
 namespace {
 
-std::string requests(int count) {
-  std::string lines;
-  for (int i = 0; i < count; ++i) lines += request_line("r" + std::to_string(i), std::to_string(i));
-  return lines;
-}
-
 std::vector<Json> lines_of(const std::string& text) {
   const TemporaryFolder folder;
   write_bytes(folder.file("lines"), text);

@@ -66,6 +66,11 @@ inline std::string request_line(const std::string& custom_id, const std::string&
                       {"body", {{"prompt", prompt}}}}) +
          "\n";
 }
+inline std::string requests(int count) {
+  std::string lines;
+  for (int i = 0; i < count; ++i) lines += request_line("r" + std::to_string(i), std::to_string(i));
+  return lines;
+}
 
 // Answers on the caller's thread, in a way of the test's.
 class InlineHandler : public ApiHandler {

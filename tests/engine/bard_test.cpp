@@ -7,8 +7,6 @@
 namespace heed {
 namespace {
 
-const std::string kBard = std::string(HEED_SOURCE_DIR) + "/models/bard";
-
 TEST(Bard, continues_every_golden_token_for_token) {
   const auto runner = load(kBard, {.dtype = "float32", .backend = "cpu"});
   const Json goldens = read_json(kBard + "/golden.json").value();

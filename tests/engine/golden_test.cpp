@@ -15,7 +15,9 @@ void PrintTo(const Case& c, std::ostream* out) { *out << c.model << " on " << c.
 
 class GoldenModel : public testing::TestWithParam<Case> {};
 
-constexpr double kLogitTolerance = 1e-3;  // float32 against float32, other order of sums
+// float32 against float32, other order of sums. gemma4_text amplifies its rounding: float64 differs from the
+// golden by 7e-4, and a change of 1e-7 in its embeddings moves a logit by 8e-4.
+double tolerance_of(const std::string& model) { return model == "gemma4_text" ? 3e-3 : 1e-3; }
 
 TEST_P(GoldenModel, float32_logits_and_greedy_tokens_equal_transformers) {
   const Golden golden = read_golden(GetParam().model);
@@ -25,12 +27,12 @@ TEST_P(GoldenModel, float32_logits_and_greedy_tokens_equal_transformers) {
   const double difference =
       largest_difference(logits_of(*runner, golden.input, last, 1 << 20), golden.logits);
   std::printf("%s on %s: largest logit difference %.2e\n", GetParam().model, GetParam().backend, difference);
-  EXPECT_LE(difference, kLogitTolerance);
+  EXPECT_LE(difference, tolerance_of(GetParam().model));
 
   const std::vector<int> greedy = greedy_of(*runner, golden.input, static_cast<int>(golden.greedy.size()));
   for (size_t i = 0; i < greedy.size(); ++i) {
     if (greedy[i] == golden.greedy[i]) continue;
-    EXPECT_LE(golden.margin[i], kLogitTolerance) << "step " << i;
+    EXPECT_LE(golden.margin[i], tolerance_of(GetParam().model)) << "step " << i;
     break;  // what follows continues another text
   }
 }
@@ -71,42 +73,42 @@ TEST_P(GoldenModel, bfloat16_stays_close_to_the_float32_golden) {
   EXPECT_LE(divergence, amplifies_rounding(GetParam().model, runner->spec()) ? 1.0 : 0.01);
 }
 
-const char* const kModels[] = {"llama_rope3",
-                               "qwen3",
-                               "gemma3_text",
-                               "rnj1",
-                               "qwen2",
-                               "mistral",
-                               "llama_linear",
-                               "llama_yarn",
-                               "qwen3_moe",
-                               "mixtral",
-                               "mixtral_sliding",
-                               "qwen3_next",
-                               "qwen3_next_ratio3",
-                               "qwen3_5",
-                               "qwen3_5_vl",
-                               "qwen3_5_moe",
-                               "qwen3_5_moe_vl",
-                               "minimax",
-                               "minimax_factors",
-                               "minimax_m1",
-                               "minimax_text01",
-                               "minimax_plain",
-                               "bailing",
-                               "bailing_plain",
-                               "deepseek_v3",
-                               "deepseek_v3_plain",
-                               "llama4_text",
-                               "gemma4_text",
-                               "gemma4_published",
-                               "gemma4_moe",
-                               "gpt_oss",
-                               "gpt_oss_mxfp4"};
+const char* const kGoldens[] = {"llama_rope3",
+                                "qwen3",
+                                "gemma3_text",
+                                "rnj1",
+                                "qwen2",
+                                "mistral",
+                                "llama_linear",
+                                "llama_yarn",
+                                "qwen3_moe",
+                                "mixtral",
+                                "mixtral_sliding",
+                                "qwen3_next",
+                                "qwen3_next_ratio3",
+                                "qwen3_5",
+                                "qwen3_5_vl",
+                                "qwen3_5_moe",
+                                "qwen3_5_moe_vl",
+                                "minimax",
+                                "minimax_factors",
+                                "minimax_m1",
+                                "minimax_text01",
+                                "minimax_plain",
+                                "bailing",
+                                "bailing_plain",
+                                "deepseek_v3",
+                                "deepseek_v3_plain",
+                                "llama4_text",
+                                "gemma4_text",
+                                "gemma4_published",
+                                "gemma4_moe",
+                                "gpt_oss",
+                                "gpt_oss_mxfp4"};
 
 std::vector<Case> all_cases() {
   std::vector<Case> cases;
-  for (const char* model : kModels) {
+  for (const char* model : kGoldens) {
     for (const char* backend : {"ref", "cpu"}) cases.push_back({model, backend});
   }
   return cases;

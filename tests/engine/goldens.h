@@ -15,6 +15,8 @@
 
 namespace heed {
 
+inline const std::string kBard = std::string(HEED_SOURCE_DIR) + "/models/bard";
+
 inline std::string golden_folder(const std::string& name) {
   return std::string(HEED_SOURCE_DIR) + "/tests/golden/" + name;
 }

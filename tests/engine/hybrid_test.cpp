@@ -156,6 +156,37 @@ TEST_P(Hybrid, few_snapshots_are_used_again_and_again) {
   }
 }
 
+TEST_P(Hybrid, slots_come_back_however_a_request_ends) {
+  const auto engine = this->engine({.max_sequences = 4});
+  const int vocab = engine->spec().vocab;
+  std::vector<Listener> listeners(6);
+  std::vector<uint64_t> ids;
+  for (size_t i = 0; i < listeners.size(); ++i) {
+    ids.push_back(
+        engine
+            ->submit({.prompt = random_text(100 + static_cast<int>(i), vocab, static_cast<unsigned>(i)),
+                      .max_tokens = i % 2 == 0 ? 2000 : 3,
+                      .on_event = listeners[i].callback()})
+            .value());
+  }
+  for (size_t i = 0; i < ids.size(); i += 2) engine->cancel(ids[i]);
+  engine->drain();
+  EXPECT_EQ(engine->stats().held_states, 0);
+  EXPECT_EQ(engine->stats().held_pages, 0);
+}
+
+TEST_P(Hybrid, states_of_bfloat16_take_half_and_stay_close) {
+  const auto exact = load(golden_folder(GetParam()), {.dtype = "float32"});
+  const auto rounded = load(golden_folder(GetParam()), {.dtype = "float32", .state_dtype = "bfloat16"});
+  EXPECT_LE(rounded->plan().states.slot_bytes(), exact->plan().states.slot_bytes() / 2 + 4096);
+  const std::vector<int> text = random_text(200, exact->spec().vocab, 3);
+  const auto want = logits_of(*exact, text, 1, 50);
+  const auto got = logits_of(*rounded, text, 1, 50);
+  const double difference = largest_difference(want, got);
+  std::printf("%s: %.3g\n", GetParam(), difference);
+  EXPECT_LE(difference, 3);
+}
+
 INSTANTIATE_TEST_SUITE_P(All, Hybrid, testing::Values("qwen3_next", "qwen3_5", "minimax", "bailing"));
 // Windows and chunks keep only what their masks still see, and are found again nevertheless.
 INSTANTIATE_TEST_SUITE_P(Stateless, Hybrid, testing::Values("gpt_oss", "rnj1", "gemma4_text"));

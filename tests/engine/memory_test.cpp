@@ -11,8 +11,6 @@
 namespace heed {
 namespace {
 
-const std::string kBard = std::string(HEED_SOURCE_DIR) + "/models/bard";
-
 #ifndef HEED_SANITIZED
 // Bytes of "VmRSS:" or "VmHWM:" of this process.
 int64_t status_bytes(const std::string& name) {

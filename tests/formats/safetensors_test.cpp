@@ -8,7 +8,7 @@
 
 #include "base/json.h"
 
-namespace heed {
+namespace heed::safetensors_test {
 namespace {
 
 using testing::HasSubstr;
@@ -293,4 +293,4 @@ TEST(Safetensors, published_files_are_read) {
 }
 
 }  // namespace
-}  // namespace heed
+}  // namespace heed::safetensors_test

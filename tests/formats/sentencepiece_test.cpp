@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "tests/formats/sentencepiece_bytes.h"
 
-namespace heed {
+namespace heed::sentencepiece_test {
 namespace {
 
 using testing::HasSubstr;
@@ -134,4 +134,4 @@ TEST(SentencePiece, a_model_is_read_from_a_file) {
 }
 
 }  // namespace
-}  // namespace heed
+}  // namespace heed::sentencepiece_test

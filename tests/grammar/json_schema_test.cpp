@@ -4,7 +4,7 @@
 
 #include "tests/grammar/matching.h"
 
-namespace heed {
+namespace heed::json_schema_test {
 namespace {
 
 struct Case {
@@ -327,4 +327,4 @@ TEST(JsonSchema, annotations_and_keywords_that_say_nothing_are_ignored) {
 }
 
 }  // namespace
-}  // namespace heed
+}  // namespace heed::json_schema_test

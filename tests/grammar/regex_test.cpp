@@ -2,7 +2,7 @@
 
 #include "tests/grammar/matching.h"
 
-namespace heed {
+namespace heed::regex_test {
 namespace {
 
 struct Case {
@@ -113,4 +113,4 @@ TEST(Regex, a_search_may_have_anything_around_it) {
 }
 
 }  // namespace
-}  // namespace heed
+}  // namespace heed::regex_test
