@@ -19,6 +19,7 @@ def read_rule():
         if match := re.match(r"heed_library\((\S+)(?: USES ([^)]*?))?(?: LINKS [^)]*)?\)", line):
             uses[match[1]] = [name.replace("kernels_", "kernels/") for name in (match[2] or "").split()]
     uses["kernels/cpu"] = ["kernels"]
+    uses["kernels/cuda"] = ["kernels"]
     uses["models"] = ["model"]
     return uses
 

@@ -60,7 +60,7 @@ ApiError loading_error() {
 // Printable and short: paths come from outside.
 std::string shown(const std::string& path) {
   constexpr size_t kShownPathBytes = 100;
-  return path.size() > kShownPathBytes ? path.substr(0, kShownBytes) + "..." : path;
+  return path.size() > kShownPathBytes ? path.substr(0, kShownPathBytes) + "..." : path;
 }
 
 }  // namespace

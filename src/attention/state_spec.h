@@ -1,5 +1,5 @@
-// What recurrent layers remember of a sequence: a slot of fixed size, whatever the sequence's length. Slots lie
-// in a pool of their own, beside the pages; neither is padded to match the other.
+// What recurrent layers remember of a sequence: a slot of fixed size, whatever the sequence's length. Slots
+// lie in a pool of their own, beside the pages; neither is padded to match the other.
 //
 //   slot:  [ layer 0: its tensors | layer 1: its tensors | ... ]
 #pragma once
@@ -25,7 +25,8 @@ struct StateLayout {
 };
 
 // Recurrent layers sum in chunks of so many tokens, counted from the start of the sequence, wherever kernels
-// work in chunks; states are kept at multiples of it, so that a sequence resumed there goes on as it would have.
+// work in chunks; states are kept at multiples of it, so that a sequence resumed there goes on as it would
+// have.
 inline constexpr int kStateGrid = 64;
 
 }  // namespace heed

@@ -38,6 +38,12 @@ Shapes check(const LinearAttentionArgs& args);
 Shapes check(const GatedDeltaArgs& args);
 Shapes check(const DeltaGatesArgs& args);
 
+// Of these, all that can be checked without reading what their pointers point to: that may be device memory.
+Shapes check_shapes(const ExpertLinearArgs& args);
+Shapes check_shapes(const ShortConvArgs& args);
+Shapes check_shapes(const LinearAttentionArgs& args);
+Shapes check_shapes(const GatedDeltaArgs& args);
+
 // What the checks are made of.
 inline bool is_float(DType dtype) {
   return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;

@@ -27,7 +27,7 @@ void check(const MoeSortArgs& args) {
   CHECK(args.tokens <= std::numeric_limits<int32_t>::max() / args.top_k, args.tokens, args.top_k);
 }
 
-Shapes check(const ExpertLinearArgs& args) {
+Shapes check_shapes(const ExpertLinearArgs& args) {
   CHECK(!args.weights.empty(), "expert_linear");
   const Tensor& weight = args.weights[0];
   check_f32("expert_linear", {args.out});
@@ -44,6 +44,12 @@ Shapes check(const ExpertLinearArgs& args) {
   CHECK(!args.bias.defined() || shapes["experts"] == experts, describe(args.bias), experts);
   CHECK(args.rows != nullptr || shapes["rows"] >= shapes["assignments"], shapes["rows"],
         shapes["assignments"]);
+  return shapes;
+}
+
+Shapes check(const ExpertLinearArgs& args) {
+  const Shapes shapes = check_shapes(args);
+  const auto experts = std::ssize(args.weights);
   CHECK(args.expert_start[0] == 0 && args.expert_start[experts] == shapes["assignments"], experts,
         args.expert_start[experts], shapes["assignments"]);
   return shapes;

@@ -4,10 +4,14 @@
 namespace heed {
 namespace {
 
-void check_state(std::string_view op, const StateArgs& state, int64_t tokens) {
+void check_slots(std::string_view op, const StateArgs& state) {
   const Tensor& slots = state.slots;
   CHECK(slots.dtype == DType::kF32 || slots.dtype == DType::kBF16, op, describe(slots));
   CHECK(slots.size[0] == 0 || slots.slice(0, 1).contiguous(), op, describe(slots), "within a slot");
+}
+
+void check_state(std::string_view op, const StateArgs& state, int64_t tokens) {
+  const Tensor& slots = state.slots;
   CHECK(state.sequences == 0 || state.seq_start[state.sequences] == tokens, op, state.sequences, tokens);
   for (int s = 0; s < state.sequences; ++s) {
     CHECK(state.slot[s] >= 0 && state.slot[s] < slots.size[0], op, state.slot[s], slots.size[0]);
@@ -23,7 +27,7 @@ void check_state(std::string_view op, const StateArgs& state, int64_t tokens) {
 
 }  // namespace
 
-Shapes check(const ShortConvArgs& args) {
+Shapes check_shapes(const ShortConvArgs& args) {
   check_f32("short_conv", {args.x, args.weight, args.out});
   if (args.bias.defined()) check_f32("short_conv", {args.bias});
   Shapes shapes("short_conv");
@@ -33,11 +37,11 @@ Shapes check(const ShortConvArgs& args) {
       .match(args.state.slots, "state.slots", {"slots", "width - 1", "channels"})
       .match(args.out, "out", {"tokens", "channels"});
   CHECK(shapes["width - 1"] == shapes["width"] - 1, shapes["width - 1"], shapes["width"]);
-  check_state("short_conv", args.state, shapes["tokens"]);
+  check_slots("short_conv", args.state);
   return shapes;
 }
 
-Shapes check(const LinearAttentionArgs& args) {
+Shapes check_shapes(const LinearAttentionArgs& args) {
   check_f32("linear_attention", {args.q, args.k, args.v, args.out});
   Shapes shapes("linear_attention");
   shapes.match(args.q, "q", {"tokens", "heads", "k_dim"})
@@ -45,11 +49,11 @@ Shapes check(const LinearAttentionArgs& args) {
       .match(args.v, "v", {"tokens", "heads", "v_dim"})
       .match(args.state.slots, "state.slots", {"slots", "heads", "k_dim", "v_dim"})
       .match(args.out, "out", {"tokens", "heads", "v_dim"});
-  check_state("linear_attention", args.state, shapes["tokens"]);
+  check_slots("linear_attention", args.state);
   return shapes;
 }
 
-Shapes check(const GatedDeltaArgs& args) {
+Shapes check_shapes(const GatedDeltaArgs& args) {
   check_f32("gated_delta", {args.q, args.k, args.v, args.decay, args.beta, args.out});
   Shapes shapes("gated_delta");
   shapes.match(args.q, "q", {"tokens", "k_heads", "k_dim"})
@@ -60,6 +64,24 @@ Shapes check(const GatedDeltaArgs& args) {
       .match(args.state.slots, "state.slots", {"slots", "v_heads", "k_dim", "v_dim"})
       .match(args.out, "out", {"tokens", "v_heads", "v_dim"});
   CHECK(shapes["v_heads"] % shapes["k_heads"] == 0, shapes["v_heads"], shapes["k_heads"]);
+  check_slots("gated_delta", args.state);
+  return shapes;
+}
+
+Shapes check(const ShortConvArgs& args) {
+  const Shapes shapes = check_shapes(args);
+  check_state("short_conv", args.state, shapes["tokens"]);
+  return shapes;
+}
+
+Shapes check(const LinearAttentionArgs& args) {
+  const Shapes shapes = check_shapes(args);
+  check_state("linear_attention", args.state, shapes["tokens"]);
+  return shapes;
+}
+
+Shapes check(const GatedDeltaArgs& args) {
+  const Shapes shapes = check_shapes(args);
   check_state("gated_delta", args.state, shapes["tokens"]);
   return shapes;
 }

@@ -3,7 +3,7 @@
 // A backend is a `Kernels` value. Its ops read and write only what their arguments view, allocate nothing
 // that outlives the call, and check their shapes at entry (a mismatch is our bug: CHECK). The definition of
 // every op is its naive loop in kernels/ref; tests/kernels holds every backend to it over one table of cases
-// (tests/kernels/cases.h).
+// (tests/kernels/cases*.h).
 //
 // Arithmetic is float32 and sums run in an order that depends on the op's own sizes only, never on how many
 // rows or sequences share the call: a row's result is bitwise the same whatever is batched with it. Where a
@@ -21,9 +21,13 @@
 
 namespace heed {
 
-// Where and with what an op runs. CPU backends use the pool.
+struct AttentionPlan;
+
+// Where and with what an op runs. CPU backends use the pool; the cuda backend a CudaStream
+// (kernels/cuda/cuda.h), and there whatever arguments point to is device memory.
 struct Stream {
   ThreadPool* pool = nullptr;  // not owned
+  void* device = nullptr;      // not owned
 };
 
 struct EmbedArgs {
@@ -102,9 +106,10 @@ struct AttentionArgs {
   int sequences = 0;
   const RowMask* rows = nullptr;  // [tokens]; within a sequence lo, hi and sinks never decrease
   float scale = 1;
-  float softcap = 0;                   // cap * tanh(score / cap); 0: none
-  const float* sink_logits = nullptr;  // [heads], or none
-  Tensor out;                          // [tokens, heads, v_dim] f32 or bf16
+  float softcap = 0;                    // cap * tanh(score / cap); 0: none
+  const float* sink_logits = nullptr;   // [heads], or none
+  Tensor out;                           // [tokens, heads, v_dim] f32 or bf16
+  const AttentionPlan* plan = nullptr;  // of these rows, where a kernel wants one (kernels/cuda)
 };
 
 // kClampedSwiglu, as gpt-oss has it, is a function of both: g = min(gate, 7), u = clamp(up, -7, 7),
@@ -254,7 +259,7 @@ struct ShortConvArgs {
   Tensor bias;    // [channels] f32, or undefined
   bool silu = true;
   StateArgs state;  // [slots, width - 1, channels]
-  Tensor out;       // [tokens, channels] f32
+  Tensor out;       // [tokens, channels] f32; not x
 };
 
 // Linear attention with a fixed decay for each head, token by token (S: the head's state, k_dim x v_dim):

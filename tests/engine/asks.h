@@ -15,8 +15,6 @@ inline constexpr bool kSanitized = true;  // many times slower: fewer requests
 inline constexpr bool kSanitized = false;
 #endif
 
-inline const std::string kBard = std::string(HEED_SOURCE_DIR) + "/models/bard";
-
 // Collects the events of one request.
 struct Listener {
   std::vector<int> ids;

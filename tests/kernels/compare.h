@@ -52,6 +52,10 @@ inline constexpr Tolerance kTolerances[] = {
     {"attention", 2e-5F, 1e-5F,
      "scores up to 60 round to 4e-6, and exp makes that a relative error of the weights"},
     {"attention bfloat16", 0.008F, 1e-5F, "one step of bfloat16"},
+    {"attention flash", 0, 5e-3F, "weights rounded to bfloat16: 2^-9 of values up to 2, and a sum of 1"},
+    {"attention flash bfloat16", 0.008F, 5e-3F, "the same, and one step of bfloat16"},
+    {"attention flash rounded", 0, 2e-2F, "the same, and queries rounded: scores within some 5e-3"},
+    {"rope_table cuda", 0, 4e-7F, "sine and cosine within 2 ulp of 1, times 1.25"},
 };
 
 inline Tolerance tolerance_of(std::string_view op) {

@@ -12,7 +12,8 @@ namespace {
 
 using namespace cases;
 
-TESTS_ON_ISA(Cpu);
+class Cpu : public OnIsa {};
+INSTANTIATE_ON_ISA(Cpu);
 
 TEST_P(Cpu, linear_equals_ref) {
   for (const LinearCase& c : linear_cases()) {
@@ -432,6 +433,72 @@ TEST_P(Cpu, rope_and_its_table_equal_ref) {
       std::memcpy(got.memory.data(), want.memory.data(), want.memory.size());
     }
   }
+}
+
+// Heads as parts of a wider row: the first of two halves of each head, in rows that hold other things too.
+struct View {
+  View(Random& random, int64_t tokens, int64_t heads, int64_t dim)
+      : wide(DType::kF32, {tokens, heads + 3, 2 * dim}), narrow(DType::kF32, {tokens, heads, dim}) {
+    t = wide.t;
+    t.size = {tokens, heads, dim, 0};
+    narrow.fill(random);
+    copy(narrow.t, t);
+  }
+  static void copy(const Tensor& from, const Tensor& to) {
+    for (int64_t i = 0; i < from.size[0]; ++i) {
+      for (int64_t h = 0; h < from.size[1]; ++h) {
+        std::memcpy(to.as<float>() + i * to.stride[0] + h * to.stride[1],
+                    from.as<float>() + i * from.stride[0] + h * from.stride[1],
+                    static_cast<size_t>(from.size[2]) * sizeof(float));
+      }
+    }
+  }
+  std::vector<float> values() const {
+    std::vector<float> all;
+    for_each(t, [&](int64_t at) { all.push_back(read(t, at)); });
+    return all;
+  }
+  Array wide, narrow;
+  Tensor t;  // in `wide`, which is NaN elsewhere
+};
+
+TEST_P(Cpu, ops_on_heads_within_wider_rows_give_the_same_bits) {
+  Random random(53);
+  const int64_t tokens = 9;
+  const int64_t dim = 40;
+  View x(random, tokens, 3, dim);
+  View up(random, tokens, 3, dim);
+  Array cos(DType::kF32, {tokens, 12});
+  Array sin(DType::kF32, {tokens, 12});
+  cos.fill(random);
+  sin.fill(random);
+  const auto same = [&](const auto& op) {
+    op(x.t, up.t);
+    op(x.narrow.t, up.narrow.t);
+    EXPECT_TRUE(same_bits(x.values(), x.narrow.values()));
+    EXPECT_TRUE(same_bits(up.values(), up.narrow.values()));
+    EXPECT_FALSE(std::isnan(x.values()[0] + up.values()[0]));
+  };
+  same([&](const Tensor& t, const Tensor&) { kernels->rms_norm(stream, {.x = t, .eps = 1e-6F, .out = t}); });
+  same([&](const Tensor& t, const Tensor&) { kernels->rope(stream, {.cos = cos.t, .sin = sin.t, .x = t}); });
+  same([&](const Tensor& t, const Tensor& u) {
+    kernels->gated_act(stream, {.act = Act::kSigmoid, .gate = t, .up = u, .out = t});
+  });
+  const int64_t slots[] = {0, 1, 2, 3, 4, 5, 6, 7, 8};
+  Array cache(DType::kF32, {1, 3, 16, dim});
+  kernels->kv_write(stream, {.k = up.t, .v = up.t, .slots = slots, .kv = {.k = cache.t, .v = cache.t}});
+  const int32_t table = 0;
+  const int32_t seq_start[] = {0, 9};
+  std::vector<RowMask> rows;
+  for (int i = 0; i < 9; ++i) rows.push_back({0, i + 1, 0});
+  same([&](const Tensor& t, const Tensor& out) {
+    kernels->attention[0].run(stream, {.q = t,
+                                       .kv = {.k = cache.t, .v = cache.t, .table = &table, .table_stride = 1},
+                                       .seq_start = seq_start,
+                                       .sequences = 1,
+                                       .rows = rows.data(),
+                                       .out = out});
+  });
 }
 
 TEST(CpuKernels, the_chosen_instruction_set_is_one_of_those_known_and_unknown_ones_are_refused) {

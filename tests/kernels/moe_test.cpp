@@ -142,7 +142,8 @@ TEST(RefMoe, experts_and_heads_have_products_of_their_own_and_choices_are_summed
   EXPECT_EQ(heads_out, (std::vector<float>{5, 25}));
 }
 
-TESTS_ON_ISA(CpuMoe);
+class CpuMoe : public OnIsa {};
+INSTANTIATE_ON_ISA(CpuMoe);
 
 TEST_P(CpuMoe, route_equals_ref) {
   for (const RouteCase& c : route_cases()) {
@@ -309,7 +310,12 @@ TEST_P(CpuMoe, head_linear_equals_ref_and_has_the_bits_of_a_linear_layer_for_eac
         for (const float value : out.values()) alone.push_back(value);
       }
     }
-    ASSERT_TRUE(same_bits(got.out.values(), alone));
+    for (int threads = 1; threads <= 3; ++threads) {
+      ThreadPool other(threads);
+      Stream other_stream{&other};
+      kernels->head_linear(other_stream, got.args);
+      ASSERT_TRUE(same_bits(got.out.values(), alone)) << threads << " threads";
+    }
   }
 }
 

@@ -31,8 +31,7 @@ inline std::string suffixed(std::string op, DType dtype) {
 
 }  // namespace heed::cases
 
-// TESTS_ON_ISA(Suite): a suite for TEST_P(Suite, ...).
-#define TESTS_ON_ISA(suite)                                                                     \
-  class suite : public heed::cases::OnIsa {};                                                   \
+// INSTANTIATE_ON_ISA(Suite): runs TEST_P(Suite, ...), Suite being OnIsa or made of it.
+#define INSTANTIATE_ON_ISA(suite)                                                               \
   INSTANTIATE_TEST_SUITE_P(Isa, suite, testing::ValuesIn(cpu_isas().begin(), cpu_isas().end()), \
                            heed::cases::name_of_isa)

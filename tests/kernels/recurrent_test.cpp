@@ -301,7 +301,12 @@ TEST(RefRecurrent, a_recurrence_equals_its_closed_form_over_chunks) {
 
 // ---- cpu ----
 
-TESTS_ON_ISA(CpuRecurrent);
+class CpuRecurrent : public OnIsa {
+ protected:
+  ThreadPool one{1};
+  Stream one_stream{&one};
+};
+INSTANTIATE_ON_ISA(CpuRecurrent);
 
 TEST_P(CpuRecurrent, a_recurrence_equals_its_closed_form_over_chunks) {
   linear_attention_equals_its_closed_form(*kernels, stream);
@@ -337,22 +342,18 @@ TEST_P(CpuRecurrent, a_sequence_has_the_same_bits_alone_and_in_a_batch_on_every_
   for_ops([&]<class Problem>(Problem*) {
     for (const RecurrentCase& c : recurrent_cases()) {
       SCOPED_TRACE(std::string(Problem::kName) + ": " + c.name);
-      Problem whole(c, 25);
-      whole.run(*kernels, stream);
+      Problem alone(c, 25);
+      for (size_t s = 0; s < c.tokens.size(); ++s) {
+        alone.run_tokens(*kernels, one_stream, static_cast<int>(s), alone.state.seq_start[s],
+                         alone.state.seq_start[s + 1]);
+      }
       for (int threads = 1; threads <= 3; ++threads) {
         ThreadPool other(threads);
         Stream other_stream{&other};
         Problem batch(c, 25);
         batch.run(*kernels, other_stream);
-        ASSERT_TRUE(same_bits(batch.out.values(), whole.out.values())) << threads << " threads";
-        ASSERT_EQ(batch.state.memory.memory, whole.state.memory.memory) << threads << " threads";
-        Problem alone(c, 25);
-        for (size_t s = 0; s < c.tokens.size(); ++s) {
-          alone.run_tokens(*kernels, other_stream, static_cast<int>(s), alone.state.seq_start[s],
-                           alone.state.seq_start[s + 1]);
-        }
-        ASSERT_TRUE(same_bits(alone.out.values(), whole.out.values())) << threads << " threads";
-        ASSERT_EQ(alone.state.memory.memory, whole.state.memory.memory) << threads << " threads";
+        ASSERT_TRUE(same_bits(batch.out.values(), alone.out.values())) << threads << " threads";
+        ASSERT_EQ(batch.state.memory.memory, alone.state.memory.memory) << threads << " threads";
       }
     }
   });
@@ -364,7 +365,7 @@ TEST_P(CpuRecurrent, a_sequence_has_the_same_bits_wherever_it_is_cut) {
       if (c.state != DType::kF32) continue;
       SCOPED_TRACE(std::string(Problem::kName) + ": " + c.name);
       Problem whole(c, 27);
-      whole.run(*kernels, stream);
+      whole.run(*kernels, one_stream);
       const int most = c.tokens.empty() ? 0 : *std::max_element(c.tokens.begin(), c.tokens.end());
       for (int cut = 1; cut < most; ++cut) {
         Problem parts(c, 27);
@@ -372,8 +373,8 @@ TEST_P(CpuRecurrent, a_sequence_has_the_same_bits_wherever_it_is_cut) {
           const int32_t begin = parts.state.seq_start[s];
           const int32_t end = parts.state.seq_start[s + 1];
           const int32_t middle = std::min(begin + cut, end);
-          parts.run_tokens(*kernels, stream, static_cast<int>(s), begin, middle);
-          parts.run_tokens(*kernels, stream, static_cast<int>(s), middle, end);
+          parts.run_tokens(*kernels, one_stream, static_cast<int>(s), begin, middle);
+          parts.run_tokens(*kernels, one_stream, static_cast<int>(s), middle, end);
         }
         ASSERT_TRUE(same_bits(parts.out.values(), whole.out.values())) << "cut after " << cut;
         ASSERT_EQ(parts.state.memory.memory, whole.state.memory.memory) << "cut after " << cut;
@@ -387,12 +388,12 @@ TEST_P(CpuRecurrent, a_saved_state_is_the_one_that_the_sequence_would_have_been_
     for (const RecurrentCase& c : recurrent_cases()) {
       SCOPED_TRACE(std::string(Problem::kName) + ": " + c.name);
       Problem whole(c, 29);
-      whole.run(*kernels, stream);
+      whole.run(*kernels, one_stream);
       for (const StateSave& save : whole.state.saves) {
         size_t s = 0;
         while (whole.state.seq_start[s + 1] <= save.token) ++s;
         Problem part(c, 29);
-        part.run_tokens(*kernels, stream, static_cast<int>(s), part.state.seq_start[s], save.token + 1);
+        part.run_tokens(*kernels, one_stream, static_cast<int>(s), part.state.seq_start[s], save.token + 1);
         ASSERT_TRUE(same_bits(part.state.state_of(part.state.slot[s]), whole.state.state_of(save.slot)))
             << "after token " << save.token;
       }

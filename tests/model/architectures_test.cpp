@@ -13,7 +13,7 @@ Json config_of(const std::string& golden) {
   return read_json(std::string(HEED_SOURCE_DIR) + "/tests/golden/" + golden + "/config.json").value();
 }
 
-struct Wrong {
+struct WrongField {
   const char* golden;
   const char* field;
   Json value;
@@ -21,7 +21,7 @@ struct Wrong {
 };
 
 TEST(Architectures, wrong_fields_are_named) {
-  const Wrong cases[] = {
+  const WrongField cases[] = {
       {"qwen3_moe", "num_experts_per_tok", 9, "num_experts_per_tok"},
       {"qwen3_moe", "num_local_experts", 100000, "num_local_experts"},
       {"qwen3_moe", "num_local_experts", 0, "num_local_experts"},
@@ -47,7 +47,7 @@ TEST(Architectures, wrong_fields_are_named) {
       {"llama4_text", "no_rope_layers", Json::array({1}), "no_rope_layers"},
       {"gpt_oss", "sliding_window", -1, "sliding_window"},
   };
-  for (const Wrong& wrong : cases) {
+  for (const WrongField& wrong : cases) {
     Json config = config_of(wrong.golden);
     config[wrong.field] = wrong.value;
     const Result<ModelSpec> spec = read_spec(config, "config.json");

@@ -69,16 +69,27 @@ void run_few_rows(const Products& products, ThreadPool& pool, int64_t grain) {
   });
 }
 
+int64_t total_rows(const Products& products) {
+  int64_t rows = 0;
+  for (const LinearPanel& product : products.all) rows += product.rows;
+  return rows;
+}
+
+// Panels of columns, of one width for all products; a product with more than its share of the rows is cut by
+// rows as well.
 void run_many_rows(const Products& products, ThreadPool& pool) {
+  const int64_t rows = total_rows(products);
   const int64_t tile_rows = products.isa.tile_rows;
   const int64_t tiles = div_up(products.cols, kColumns);
-  const int64_t wanted = div_up(kTasksPerThread * pool.size(), std::ssize(products.all));  // of a product
+  const int64_t wanted = kTasksPerThread * pool.size();
   const int64_t row_bytes = std::max<int64_t>(products.in, 1) * size_of(DType::kF32);
   const int64_t fitting = std::max<int64_t>(kPanelBytes / (row_bytes * kColumns), 4);
-  const int64_t width = kColumns * std::min(fitting, std::max<int64_t>(div_up(tiles, wanted), 4));
+  const int64_t spread = div_up(tiles, div_up(wanted, std::ssize(products.all)));
+  const int64_t width = kColumns * std::min(fitting, std::max<int64_t>(spread, 4));
   const int64_t panels = div_up(products.cols, width);
   const auto rows_of_part = [&](const LinearPanel& product) {
-    const int64_t parts = std::min(div_up(wanted, panels), div_up(product.rows, tile_rows));
+    const int64_t tasks = div_up(wanted * product.rows, rows);
+    const int64_t parts = std::min(div_up(tasks, panels), div_up(product.rows, tile_rows));
     return round_up(div_up(product.rows, parts), tile_rows);
   };
   std::vector<int64_t> first_task = {0};  // of each product
@@ -101,15 +112,12 @@ void run_many_rows(const Products& products, ThreadPool& pool) {
 
 void run(const Products& products, ThreadPool& pool) {
   if (products.all.empty() || products.cols == 0) return;
-  int64_t rows = 0;
   int64_t most = 0;
-  for (const LinearPanel& product : products.all) {
-    rows += product.rows;
-    most = std::max(most, product.rows);
-  }
+  for (const LinearPanel& product : products.all) most = std::max(most, product.rows);
   const int64_t in = std::max<int64_t>(products.in, 1);
   const int64_t tiles = div_up(products.cols, kColumns);
-  const int64_t of_tile = div_up(rows * kColumns * in, std::ssize(products.all));  // products, on average
+  const int64_t of_tile =
+      div_up(total_rows(products) * kColumns * in, std::ssize(products.all));  // on average
   if (most <= products.isa.tile_rows || of_tile * tiles * std::ssize(products.all) <= kProductsPerThread) {
     run_few_rows(products, pool, div_up(kProductsPerThread, of_tile));
   } else {
@@ -142,7 +150,8 @@ void linear(const LinearTable& isa, Stream& stream, const LinearArgs& args) {
 void head_linear(const LinearTable& isa, Stream& stream, const HeadLinearArgs& args) {
   const Shapes n = check(args);
   std::vector<LinearPanel> products;
-  for (int64_t h = 0; h < n["heads"] && n["tokens"] > 0; ++h) {
+  const int64_t heads = n["tokens"] > 0 ? n["heads"] : 0;
+  for (int64_t h = 0; h < heads; ++h) {
     products.push_back({
         .x = args.x.f32() + h * args.x.stride[1],
         .w = args.weight.as<char>() + h * args.weight.stride[0] * size_of(args.weight.dtype),
@@ -162,8 +171,10 @@ void head_linear(const LinearTable& isa, Stream& stream, const HeadLinearArgs& a
 
 void expert_linear(const LinearTable& isa, Stream& stream, const ExpertLinearArgs& args) {
   const Shapes n = check(args);
-  for (int64_t i = 0; i < n["assignments"] && args.rows != nullptr; ++i) {
-    CHECK(args.rows[i] >= 0 && args.rows[i] < n["rows"], i, args.rows[i], n["rows"]);
+  const int64_t assignments = args.rows != nullptr ? n["assignments"] : 0;
+  const int64_t x_rows = n["rows"];
+  for (int64_t i = 0; i < assignments; ++i) {
+    CHECK(args.rows[i] >= 0 && args.rows[i] < x_rows, i, args.rows[i], x_rows);
   }
   std::vector<LinearPanel> products;
   for (int64_t e = 0; e < std::ssize(args.weights); ++e) {

@@ -4,6 +4,8 @@
 // Where a sequence has few tokens, a float32 state is changed in its slot; else, and for bfloat16, a task
 // works on a packed float32 copy, narrow enough for L1 where many tokens pass it.
 #include <algorithm>
+#include <functional>
+#include <span>
 #include <vector>
 
 #include "base/checked.h"
@@ -15,12 +17,18 @@ namespace {
 
 constexpr int64_t kManyTokens = 4;  // from which a state is worth packing
 constexpr int64_t kTasksPerThread = 4;
+constexpr int64_t kStepsAlone = 32768;     // elements times tokens that are not worth a second thread
 constexpr int64_t kConvFloats = 4096;      // of a task's taps and history together
 constexpr int64_t kGatesPerThread = 1024;  // below which another thread costs more than it saves
 
 const float* at(const Tensor& t, int64_t i, int64_t j) { return t.f32() + i * t.stride[0] + j * t.stride[1]; }
 float* out_at(const Tensor& t, int64_t i, int64_t j) {
   return t.mutable_f32() + i * t.stride[0] + j * t.stride[1];
+}
+
+void run_tasks(ThreadPool& pool, int64_t count, int64_t steps, const std::function<void(int64_t)>& body) {
+  if (steps > kStepsAlone) return pool.parallel_tasks(count, body);
+  for (int64_t i = 0; i < count; ++i) body(i);
 }
 
 int64_t longest(const StateArgs& args) {
@@ -100,7 +108,9 @@ void for_heads(const RecurrentIsa& isa, ThreadPool& pool, const StateArgs& args,
   const bool narrow = longest(args) >= kManyTokens || args.sequences * heads < kTasksPerThread * pool.size();
   const int64_t width = narrow ? isa.recurrent.columns : std::max<int64_t>(v_dim, 1);
   const int64_t parts = div_up(v_dim, width);
-  pool.parallel_tasks(args.sequences * heads * parts, [&](int64_t task) {
+  const int64_t tokens = args.sequences > 0 ? args.seq_start[args.sequences] : 0;
+  const int64_t steps = tokens * heads * args.slots.size[2] * v_dim;
+  run_tasks(pool, args.sequences * heads * parts, steps, [&](int64_t task) {
     const int64_t column = task % parts * width;
     const HeadState state = {.isa = isa.rows,
                              .slots = args.slots,
@@ -182,7 +192,7 @@ void short_conv(const RecurrentIsa& isa, Stream& stream, const ShortConvArgs& ar
   const int64_t rows = 2 * n["width"] - 1;
   const int64_t part = std::max<int64_t>(kConvFloats / rows / 64 * 64, 64);
   const int64_t parts = div_up(channels, part);
-  stream.pool->parallel_tasks(args.state.sequences * parts, [&](int64_t i) {
+  run_tasks(*stream.pool, args.state.sequences * parts, n["tokens"] * channels * rows, [&](int64_t i) {
     const int64_t channel = i % parts * part;
     const int64_t own = std::min(part, channels - channel);
     const Buffer memory(rows * own * size_of(DType::kF32));

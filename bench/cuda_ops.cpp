@@ -1,0 +1,304 @@
+// Times the cuda backend's kernels at sizes of real models, and prints for each its rate and share of a
+// ceiling measured in the same run: a copy within the device's memory, and a large bfloat16 product. JSON
+// lines.
+//
+// Useful operations count visible (query, key) pairs only; useful bytes count each visible key and value
+// once.
+#include <cuda_runtime.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <functional>
+#include <random>
+
+#include "base/json.h"
+#include "kernels/cuda/attention_plan.h"
+#include "kernels/cuda/runtime.h"
+
+namespace heed::bench {
+namespace {
+
+constexpr int64_t kColdBytes = int64_t{512} << 20;  // read in turn, so that no cache holds the next
+int block_rows = 16;
+
+struct Timing {
+  double median, p10, p90;  // seconds a call
+};
+
+class Device {
+ public:
+  Device() {
+    std::mt19937 random(1);
+    std::vector<uint16_t> values(size_t{16} << 20);
+    std::normal_distribution<float> normal;
+    for (uint16_t& v : values) v = from_float<bf16>(normal(random)).bits;
+    pattern_ = DeviceBuffer(static_cast<int64_t>(values.size()) * 2);
+    stream_.upload(pattern_.data(), values.data(), pattern_.bytes());
+  }
+  Stream stream() { return stream_.stream(); }
+  CudaStream& cuda() { return stream_; }
+
+  // bfloat16 values, normally distributed.
+  DeviceBuffer random_bf16(int64_t elements) {
+    DeviceBuffer buffer(elements * 2);
+    for (int64_t at = 0; at < buffer.bytes(); at += pattern_.bytes()) {
+      const int64_t bytes = std::min(pattern_.bytes(), buffer.bytes() - at);
+      CUDA_CALL(cudaMemcpyAsync(static_cast<char*>(buffer.data()) + at, pattern_.data(),
+                                static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice, handle()));
+    }
+    return buffer;
+  }
+  DeviceBuffer random_f32(int64_t elements) {
+    std::mt19937 random(2);
+    std::normal_distribution<float> normal;
+    std::vector<float> values(static_cast<size_t>(elements));
+    for (float& v : values) v = normal(random);
+    return put(values);
+  }
+  template <class T>
+  DeviceBuffer put(const std::vector<T>& values) {
+    DeviceBuffer buffer(static_cast<int64_t>(values.size() * sizeof(T)));
+    stream_.upload(buffer.data(), values.data(), buffer.bytes());
+    return buffer;
+  }
+
+  // body(i) puts one call on the stream; i counts the calls. Short calls are timed several at once.
+  Timing time(const std::function<void(int)>& body) {
+    cudaEvent_t start = nullptr;
+    cudaEvent_t end = nullptr;
+    CUDA_CALL(cudaEventCreate(&start));
+    CUDA_CALL(cudaEventCreate(&end));
+    int calls = 0;
+    const auto run = [&](int count) {
+      CUDA_CALL(cudaEventRecord(start, handle()));
+      for (int i = 0; i < count; ++i) body(calls++);
+      CUDA_CALL(cudaEventRecord(end, handle()));
+      CUDA_CALL(cudaEventSynchronize(end));
+      float ms = 0;
+      CUDA_CALL(cudaEventElapsedTime(&ms, start, end));
+      return ms / 1e3 / count;
+    };
+    run(3);
+    const int each = std::clamp(static_cast<int>(1e-3 / run(3)), 1, 50);
+    std::vector<double> times;
+    for (int i = 0; i < 25; ++i) times.push_back(run(each));
+    std::sort(times.begin(), times.end());
+    CUDA_CALL(cudaEventDestroy(start));
+    CUDA_CALL(cudaEventDestroy(end));
+    return {times[times.size() / 2], times[times.size() / 10], times[times.size() * 9 / 10]};
+  }
+
+  void measure() {
+    cudaDeviceProp properties;
+    CUDA_CALL(cudaGetDeviceProperties(&properties, 0));
+    constexpr int64_t kCopy = int64_t{2} << 30;
+    const DeviceBuffer from = random_bf16(kCopy / 2);
+    const DeviceBuffer to(kCopy);
+    const Timing copy = time([&](int) {
+      CUDA_CALL(cudaMemcpyAsync(to.data(), from.data(), static_cast<size_t>(kCopy), cudaMemcpyDeviceToDevice,
+                                handle()));
+    });
+    bytes_a_second_ = 2.0 * kCopy / copy.median;
+    constexpr int64_t kSide = 8192;
+    const DeviceBuffer out(kSide * kSide * 4);
+    const LinearArgs args = {
+        .x = Tensor(from.data(), DType::kBF16, {kSide, kSide}),
+        .weight = Tensor(static_cast<char*>(from.data()) + kSide * kSide * 2, DType::kBF16, {kSide, kSide}),
+        .out = Tensor(out.data(), DType::kF32, {kSide, kSide})};
+    Stream s = stream();
+    const Timing product = time([&](int) { cuda_kernels().linear(s, args); });
+    flops_a_second_ = 2.0 * kSide * kSide * kSide / product.median;
+    print({{"device", properties.name},
+           {"copy_tb_s", bytes_a_second_ / 1e12},
+           {"bf16_product_tflop_s", flops_a_second_ / 1e12}});
+  }
+
+  void report(const std::string& name, const Timing& t, double bytes, double flops) const {
+    OrderedJson line = {
+        {"op", name}, {"us", t.median * 1e6}, {"us_p10", t.p10 * 1e6}, {"us_p90", t.p90 * 1e6}};
+    if (flops > 0) {
+      line["tflop_s"] = flops / t.median / 1e12;
+      line["of_product"] = flops / t.median / flops_a_second_;
+    }
+    if (bytes > 0) {
+      line["tb_s"] = bytes / t.median / 1e12;
+      line["of_copy"] = bytes / t.median / bytes_a_second_;
+    }
+    print(line);
+  }
+
+ private:
+  cudaStream_t handle() const { return static_cast<cudaStream_t>(stream_.handle()); }
+  static void print(const OrderedJson& line) {
+    std::printf("%s\n", line.dump().c_str());
+    std::fflush(stdout);
+  }
+  CudaStream stream_;
+  DeviceBuffer pattern_;
+  double bytes_a_second_ = 1, flops_a_second_ = 1;
+};
+
+struct AttentionCase {
+  std::string name;
+  Mask mask;
+  std::vector<std::pair<int, int>> sequences;  // keys before the call, tokens of the call
+  int heads = 32, kv_heads = 8, dim = 128;
+  bool decode = false;
+  std::vector<Span> media = {};
+};
+
+// Rows of a batch, and what they see.
+struct Rows {
+  explicit Rows(const AttentionCase& c) {
+    for (const auto& [past, tokens] : c.sequences) {
+      const SeqFacts facts = {past + tokens, 0, c.media.data(), static_cast<int>(c.media.size())};
+      for (int i = 0; i < tokens; ++i) rows.push_back(row_of(c.mask, facts, past + i));
+      for (size_t i = rows.size() - static_cast<size_t>(tokens); i < rows.size(); ++i) {
+        pairs += rows[i].hi - rows[i].lo + rows[i].sinks;
+      }
+      keys += rows.back().hi - rows[rows.size() - static_cast<size_t>(tokens)].lo;
+      seq_start.push_back(seq_start.back() + tokens);
+      blocks = std::max<int64_t>(blocks, (past + tokens + block_rows - 1) / block_rows);
+    }
+  }
+  std::vector<RowMask> rows;
+  std::vector<int32_t> seq_start = {0};
+  double pairs = 0, keys = 0;
+  int64_t blocks = 0;  // of the longest sequence
+};
+
+void run(Device& device, const AttentionCase& c) {
+  const Rows rows(c);
+  const auto sequences = static_cast<int64_t>(c.sequences.size());
+  const int64_t tokens = rows.seq_start.back();
+  const double bytes = rows.keys * c.kv_heads * c.dim * 2 * 2;
+  const int64_t sets =
+      std::clamp<int64_t>(static_cast<int64_t>(kColdBytes / bytes) + 1, 1, c.decode ? 64 : 1);
+  std::vector<int32_t> table(static_cast<size_t>(sets * sequences * rows.blocks));
+  for (size_t i = 0; i < table.size(); ++i) table[i] = static_cast<int32_t>(i);
+  std::shuffle(table.begin(), table.end(), std::mt19937(3));
+  const auto blocks = static_cast<int64_t>(table.size());
+  const DeviceBuffer k = device.random_bf16(blocks * block_rows * c.kv_heads * c.dim);
+  const DeviceBuffer v = device.random_bf16(blocks * block_rows * c.kv_heads * c.dim);
+  const DeviceBuffer q = device.random_f32(tokens * c.heads * c.dim);
+  const DeviceBuffer out(tokens * c.heads * c.dim * 2);
+  const DeviceBuffer device_table = device.put(table);
+  const DeviceBuffer device_rows = device.put(rows.rows);
+  const DeviceBuffer seq_start = device.put(rows.seq_start);
+  const AttentionNeeds needs = {c.heads, c.kv_heads, c.dim, c.dim, DType::kBF16, block_rows};
+  AttentionPlan plan = plan_attention(rows.rows, rows.seq_start, cuda_plan_shape(needs, device.cuda()));
+  const DeviceBuffer packed = device.put(plan.packed);
+  plan.device = packed.data();
+  AttentionArgs args = {.q = Tensor(q.data(), DType::kF32, {tokens, c.heads, c.dim}),
+                        .kv = {.k = Tensor(k.data(), DType::kBF16, {blocks, c.kv_heads, block_rows, c.dim}),
+                               .v = Tensor(v.data(), DType::kBF16, {blocks, c.kv_heads, block_rows, c.dim}),
+                               .table = nullptr,
+                               .table_stride = rows.blocks},
+                        .seq_start = static_cast<const int32_t*>(seq_start.data()),
+                        .sequences = static_cast<int>(sequences),
+                        .rows = static_cast<const RowMask*>(device_rows.data()),
+                        .scale = 1 / std::sqrt(static_cast<float>(c.dim)),
+                        .out = Tensor(out.data(), DType::kBF16, {tokens, c.heads, c.dim}),
+                        .plan = &plan};
+  Stream stream = device.stream();
+  const Timing timing = device.time([&](int i) {
+    args.kv.table = static_cast<const int32_t*>(device_table.data()) + i % sets * sequences * rows.blocks;
+    cuda_kernels().attention[0].run(stream, args);
+  });
+  const double flops = 4.0 * rows.pairs * c.heads * c.dim;
+  device.report(c.name, timing, c.decode ? bytes : 0, c.decode ? 0 : flops);
+}
+
+std::vector<AttentionCase> attention_cases() {
+  std::vector<AttentionCase> all = {
+      {"prefill causal 8192", causal(), {{0, 8192}}},
+      {"prefill causal 32768", causal(), {{0, 32768}}},
+      {"prefill window 4096 in 32768", causal() & window(4096), {{0, 32768}}},
+      {"prefill chunk 8192, lookback 1, in 32768", causal() & chunk(8192, 1), {{0, 32768}}},
+      {"prefill chunk 2048, lookback 1, in 32768", causal() & chunk(2048, 1), {{0, 32768}}},
+      {"prefill 2048 after 30720", causal(), {{30720, 2048}}},
+      {"prefill 16 x 1024", causal(), std::vector<std::pair<int, int>>(16, {0, 1024})},
+      {"prefill causal 8192 d64", causal(), {{0, 8192}}, 32, 8, 64},
+      {"prefill causal 8192 d256", causal(), {{0, 8192}}, 16, 8, 256},
+      {"prefill window 1024 in 8192 d256", causal() & window(1024), {{0, 8192}}, 16, 8, 256},
+  };
+  all.push_back({"prefill window 1024 in 8192 d256, images",
+                 (causal() & window(1024)) | media(),
+                 {{0, 8192}},
+                 16,
+                 8,
+                 256});
+  for (int i = 0; i < 8; ++i) all.back().media.push_back({i * 1000 + 10, i * 1000 + 290});
+  const auto decode = [&](const std::string& name, const Mask& mask, std::vector<int> lengths) {
+    AttentionCase c = {"decode " + name, mask, {}, 32, 8, 128, true};
+    for (const int length : lengths) c.sequences.emplace_back(length - 1, 1);
+    all.push_back(c);
+  };
+  for (const auto& [batch, length] : {std::pair{1, 2048},
+                                      {1, 32768},
+                                      {1, 131072},
+                                      {16, 2048},
+                                      {16, 32768},
+                                      {8, 32768},
+                                      {64, 8192},
+                                      {128, 2048},
+                                      {256, 2048},
+                                      {128, 32768}}) {
+    decode(std::to_string(batch) + " x " + std::to_string(length), causal(),
+           std::vector<int>(static_cast<size_t>(batch), length));
+  }
+  std::mt19937 random(5);
+  std::vector<int> mixed(128);
+  for (int& length : mixed) length = 16 + static_cast<int>(random() % 32768);
+  decode("128 x 16 to 32784", causal(), mixed);
+  decode("64 x 32768, window 4096", causal() & window(4096), std::vector<int>(64, 32768));
+  decode("64 x 32768, chunk 2048, lookback 1", causal() & chunk(2048, 1), std::vector<int>(64, 32768));
+  return all;
+}
+
+void run_linear(Device& device, int64_t tokens, int64_t in, int64_t outs) {
+  const int64_t sets = std::max<int64_t>(kColdBytes / (in * outs * 2), 1);
+  const DeviceBuffer weights = device.random_bf16(sets * in * outs);
+  const DeviceBuffer x = device.random_f32(tokens * in);
+  const DeviceBuffer out(tokens * outs * 4);
+  Stream stream = device.stream();
+  const Timing timing = device.time([&](int i) {
+    const LinearArgs args = {.x = Tensor(x.data(), DType::kF32, {tokens, in}),
+                             .weight = Tensor(static_cast<char*>(weights.data()) + i % sets * in * outs * 2,
+                                              DType::kBF16, {outs, in}),
+                             .out = Tensor(out.data(), DType::kF32, {tokens, outs})};
+    cuda_kernels().linear(stream, args);
+  });
+  const double bytes = tokens <= 64 ? static_cast<double>(in * outs * 2) : 0;
+  device.report(
+      "linear " + std::to_string(tokens) + " x " + std::to_string(in) + " x " + std::to_string(outs), timing,
+      bytes, tokens > 64 ? 2.0 * static_cast<double>(tokens * in * outs) : 0);
+}
+
+}  // namespace
+}  // namespace heed::bench
+
+int main(int argc, char** argv) {
+  using namespace heed;
+  using namespace heed::bench;
+  CLI::App app{"Times the cuda backend's kernels; JSON lines."};
+  std::string filter;
+  int block = 16;
+  app.add_option("--filter", filter, "only what has this in its name");
+  app.add_option("--block", block, "rows of a cache block (16)");
+  CLI11_PARSE(app, argc, argv);
+  if (const std::string reason = cuda_why_not(); !reason.empty()) {
+    std::fprintf(stderr, "heed_bench_cuda: %s\n", reason.c_str());
+    return 1;
+  }
+  block_rows = block;
+  Device device;
+  device.measure();
+  for (const AttentionCase& c : attention_cases()) {
+    if (c.name.find(filter) != std::string::npos) run(device, c);
+  }
+  if (std::string("linear").find(filter) == std::string::npos) return 0;
+  for (const int64_t tokens : {1, 2, 4, 8, 16, 64, 8192}) run_linear(device, tokens, 4096, 14336);
+  return 0;
+}

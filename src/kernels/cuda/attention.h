@@ -1,0 +1,18 @@
+// The attention kernels of the cuda backend: cuda.flash, which wants a plan, and cuda.simple.
+#pragma once
+#include <string>
+
+#include "kernels/cuda/attention_plan.h"
+#include "kernels/kernels.h"
+
+namespace heed::cuda {
+
+void simple_attention(Stream& stream, const AttentionArgs& args);
+std::string simple_why_not(const AttentionNeeds& needs);
+
+// bfloat16 caches whose rows lie at multiples of 16 bytes. args.plan must be there, and on the device.
+void flash_attention(Stream& stream, const AttentionArgs& args);
+std::string flash_why_not(const AttentionNeeds& needs);
+int64_t flash_scratch_bytes(const AttentionNeeds& needs, const StepSize& size);
+
+}  // namespace heed::cuda

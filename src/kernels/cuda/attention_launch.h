@@ -1,0 +1,50 @@
+// What the kernels of cuda.flash get, and how they are launched; the device's side is attention_device.cuh.
+#pragma once
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+#include "attention/rows.h"
+#include "kernels/cuda/attention_plan.h"
+
+namespace heed::cuda {
+
+inline constexpr float kLog2E = 1.4426950408889634F;
+
+// Sizes and strides in elements; pointers to device memory.
+struct AttentionParams {
+  const float* q;
+  int64_t q_token, q_head;
+  const __nv_bfloat16 *k, *v;
+  int64_t k_block, k_head, k_row, v_block, v_head, v_row;
+  int block;
+  int64_t blocks;
+  const int32_t* table;
+  const int32_t* table_rows;
+  int64_t table_stride;
+  const RowMask* rows;
+  const AttentionPlanHeader* plan;
+  int group, kv_heads, head_dim, v_dim;
+  float scale_log2;  // scale * log2(e); with softcap: scale / softcap
+  float cap_log2;    // softcap * log2(e), or 0
+  const float* sink_logits;
+  void* out;
+  int64_t out_token, out_head;
+  bool out_bf16;
+  float* partial;  // [slots, kv_heads, kShortTile, v_dim]: sums of values, not divided
+  float2* stats;   // [slots, kv_heads, kShortTile]: largest score in units of log2, and the sum of weights
+};
+
+struct AttentionLaunch {
+  cudaStream_t stream;
+  int sms;
+  int short_units, prefill_units, merges;  // of the plan; kernels read theirs from the device's copy
+};
+
+// For dims up to 64, 128, 256, 512 and 576/512.
+void run_short(const AttentionLaunch& launch, const AttentionParams& params);
+// head_dim == v_dim, up to 64, 128 or 256; sm_90a.
+void run_prefill(const AttentionLaunch& launch, const AttentionParams& params);
+// Rows of a prefill unit, or 0 where there is no kernel for these sizes.
+int prefill_tile(int head_dim, int v_dim);
+
+}  // namespace heed::cuda

@@ -1,0 +1,130 @@
+#include "kernels/cuda/attention_plan.h"
+
+#include <algorithm>
+#include <climits>
+#include <cstring>
+
+#include "base/check.h"
+
+namespace heed {
+namespace {
+
+// The prefill kernel takes a sequence once its rows fill most of a tile; below that the parts of the short
+// kernel keep more of the device busy.
+bool is_short(int rows, const AttentionPlanShape& shape) {
+  return shape.prefill_tile == 0 || rows < shape.prefill_tile / 2;
+}
+
+int visited(const AttentionUnit& unit) { return unit.key_hi - unit.key_lo + unit.sink_hi; }
+
+// A unit with the keys of rows [row, row + count) of a sequence.
+AttentionUnit tile_of(std::span<const RowMask> rows, int sequence, int token, int row, int count, int group) {
+  AttentionUnit unit = {.sequence = sequence, .token = token, .row = row, .rows = count};
+  int lo = INT_MAX;
+  unit.full_hi = INT_MAX;
+  for (int t = token + row / group; t <= token + (row + count - 1) / group; ++t) {
+    const RowMask& mask = rows[t];
+    unit.sink_hi = std::max(unit.sink_hi, mask.sinks);
+    unit.full_lo = std::max(unit.full_lo, mask.lo);
+    unit.full_hi = std::min(unit.full_hi, mask.hi);
+    if (mask.lo >= mask.hi) continue;
+    lo = std::min(lo, mask.lo);
+    unit.key_hi = std::max(unit.key_hi, mask.hi);
+  }
+  unit.key_lo = std::min(lo, unit.key_hi);
+  if (unit.key_hi == 0) unit.key_lo = unit.key_hi = unit.sink_hi;  // sinks alone
+  unit.sink_hi = std::min(unit.sink_hi, unit.key_lo);
+  unit.slot = -1;
+  return unit;
+}
+
+// The parts of a tile, cut at multiples of the part's size. The first takes the sinks.
+void split(AttentionPlan& plan, const AttentionUnit& tile) {
+  const int part = part_keys(visited(tile));
+  const int first = tile.key_lo / part;
+  const int last = std::max((tile.key_hi + part - 1) / part, first + 1);
+  if (last - first == 1) {
+    plan.short_units.push_back(tile);
+    return;
+  }
+  plan.merges.push_back(
+      {.token = tile.token, .row = tile.row, .rows = tile.rows, .slot = plan.slots, .slots = last - first});
+  for (int i = first; i < last; ++i) {
+    AttentionUnit unit = tile;
+    unit.key_lo = std::max(tile.key_lo, i * part);
+    unit.key_hi = std::min(tile.key_hi, (i + 1) * part);
+    if (i > first) unit.sink_hi = 0;
+    unit.slot = plan.slots++;
+    plan.short_units.push_back(unit);
+  }
+}
+
+template <class T>
+int32_t append(std::vector<int32_t>& words, const std::vector<T>& items) {
+  const size_t offset = words.size() * sizeof(int32_t);
+  words.resize(words.size() + items.size() * sizeof(T) / sizeof(int32_t));
+  if (!items.empty())
+    std::memcpy(reinterpret_cast<char*>(words.data()) + offset, items.data(), items.size() * sizeof(T));
+  return static_cast<int32_t>(offset);
+}
+
+void pack(AttentionPlan& plan) {
+  plan.packed.assign(sizeof(AttentionPlanHeader) / sizeof(int32_t), 0);
+  AttentionPlanHeader header = {};
+  header.short_units = static_cast<int32_t>(plan.short_units.size());
+  header.prefill_units = static_cast<int32_t>(plan.prefill_units.size());
+  header.merges = static_cast<int32_t>(plan.merges.size());
+  header.short_offset = append(plan.packed, plan.short_units);
+  header.prefill_offset = append(plan.packed, plan.prefill_units);
+  header.merge_offset = append(plan.packed, plan.merges);
+  std::memcpy(plan.packed.data(), &header, sizeof(header));
+}
+
+}  // namespace
+
+int part_keys(int keys) {
+  constexpr int kLeast = 512;  // a block of the kernel still fills its pipeline
+  constexpr int kMost = 1024;
+  constexpr int kParts = 64;  // enough for every multiprocessor when one sequence runs alone
+  int part = kLeast;
+  while (part < kMost && part * kParts < keys) part *= 2;
+  return part;
+}
+
+int64_t most_slots(int64_t tokens, int64_t sequences, int64_t length, const AttentionPlanShape& shape) {
+  const int64_t tiles = tokens * shape.group / kShortTile + sequences;
+  int64_t parts = 0;  // of one tile: not monotone in the length, because parts grow
+  for (int64_t keys = 1; keys < 2 * length; keys *= 2) {
+    const int64_t most = std::min(keys, length);
+    parts = std::max(parts, most / part_keys(static_cast<int>(std::min<int64_t>(most, INT_MAX))) + 2);
+  }
+  return tiles * parts;
+}
+
+AttentionPlan plan_attention(std::span<const RowMask> rows, std::span<const int32_t> seq_start,
+                             const AttentionPlanShape& shape) {
+  CHECK(shape.group > 0 && !seq_start.empty(), shape.group);
+  AttentionPlan plan;
+  plan.shape = shape;
+  for (int s = 0; s + 1 < static_cast<int>(seq_start.size()); ++s) {
+    const int token = seq_start[s];
+    const int count = (seq_start[s + 1] - token) * shape.group;
+    const bool is_small = is_short(count, shape);
+    const int tile = is_small ? kShortTile : shape.prefill_tile;
+    for (int row = 0; row < count; row += tile) {
+      const AttentionUnit unit = tile_of(rows, s, token, row, std::min(tile, count - row), shape.group);
+      if (is_small) {
+        split(plan, unit);
+      } else {
+        plan.prefill_units.push_back(unit);
+      }
+    }
+  }
+  const auto longer = [](const AttentionUnit& a, const AttentionUnit& b) { return visited(a) > visited(b); };
+  std::stable_sort(plan.short_units.begin(), plan.short_units.end(), longer);
+  std::stable_sort(plan.prefill_units.begin(), plan.prefill_units.end(), longer);
+  pack(plan);
+  return plan;
+}
+
+}  // namespace heed

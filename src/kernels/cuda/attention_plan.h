@@ -1,0 +1,78 @@
+// What the attention kernels of the cuda backend are to run, decided on the host from the rows of a batch.
+// A plan is made once a step for each mask and ratio of heads to kv heads, and serves all layers with both.
+//
+// Rows are packed: row r of a sequence is its token r / group with head r % group of a kv head, group being
+// heads / kv_heads. So a key is read once for all heads that share it. A unit is up to `tile` rows of a
+// sequence with a range of keys; every kv head runs every unit.
+//
+//   keys      0 ...... sink_hi ......... key_lo ........ full_lo ........ full_hi ........ key_hi
+//   visited   [ tested )                 [ tested       )[ no test       )[ tested         )
+//
+// Short sequences (few rows: decoding, drafts) are cut along their keys into parts, whose results are merged;
+// the size of a part depends on the sequence alone, so neighbours in the batch change no bit of a result.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "attention/rows.h"
+
+namespace heed {
+
+struct AttentionUnit {
+  int32_t sequence;
+  int32_t token;             // the sequence's first in the call
+  int32_t row, rows;         // of the sequence: [row, row + rows)
+  int32_t key_lo, key_hi;    // keys that some row sees
+  int32_t full_lo, full_hi;  // keys that every row sees; empty: lo >= hi
+  int32_t sink_hi;           // keys [0, sink_hi) are visited besides; at most key_lo
+  int32_t slot;              // where its partial result goes, or -1: it is the whole of its rows
+  int32_t unused[2];
+};
+static_assert(sizeof(AttentionUnit) == 48);
+
+// The rows of a tile, and its partial results: slots [slot, slot + slots), merged in that order.
+struct AttentionMerge {
+  int32_t token, row, rows;
+  int32_t slot, slots;
+  int32_t unused[3];
+};
+static_assert(sizeof(AttentionMerge) == 32);
+
+// As the device sees it: this, then the units and merges at their offsets, in bytes.
+struct AttentionPlanHeader {
+  int32_t short_units, short_offset;
+  int32_t prefill_units, prefill_offset;
+  int32_t merges, merge_offset;
+  int32_t unused[2];
+};
+
+inline constexpr int kShortTile = 16;  // rows of a unit of short sequences
+
+struct AttentionPlanShape {
+  int group = 1;         // heads / kv_heads
+  int prefill_tile = 0;  // rows of a unit of long sequences; 0: no kernel for them, all are short
+};
+
+struct AttentionPlan {
+  std::vector<AttentionUnit> short_units, prefill_units;  // most keys first
+  std::vector<AttentionMerge> merges;
+  int slots = 0;
+
+  AttentionPlanShape shape;
+  std::vector<int32_t> packed;   // header, units, merges, to be copied to the device in one piece
+  const void* device = nullptr;  // where that is; set by whoever copied it
+  int64_t bytes() const { return static_cast<int64_t>(packed.size() * sizeof(int32_t)); }
+};
+
+// rows: one for each token; seq_start: [sequences + 1], as in AttentionArgs but in host memory.
+AttentionPlan plan_attention(std::span<const RowMask> rows, std::span<const int32_t> seq_start,
+                             const AttentionPlanShape& shape);
+
+// Keys of a part of a short tile that visits `keys` keys.
+int part_keys(int keys);
+
+// Most slots that a batch of so many tokens and sequences can take, of at most `length` keys each.
+int64_t most_slots(int64_t tokens, int64_t sequences, int64_t length, const AttentionPlanShape& shape);
+
+}  // namespace heed

@@ -1,0 +1,50 @@
+// The table of the cuda backend.
+#include "kernels/cuda/cuda.h"
+
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/ops.h"
+
+namespace heed {
+
+const Kernels& cuda_kernels() {
+  static const AttentionKernel attention[] = {
+      {.name = "cuda.flash",
+       .why_not = cuda::flash_why_not,
+       .run = cuda::flash_attention,
+       .scratch_bytes = cuda::flash_scratch_bytes},
+      {.name = "cuda.simple",
+       .why_not = cuda::simple_why_not,
+       .run = cuda::simple_attention,
+       .scratch_bytes = [](const AttentionNeeds& /*needs*/, const StepSize& /*size*/) { return int64_t{0}; }},
+  };
+  static const Kernels kernels = {
+      .name = "cuda",
+      .isa = "sm_80, sm_90a",
+      .attention = attention,
+      .embed = cuda::embed,
+      .rms_norm = cuda::rms_norm,
+      .linear = cuda::linear,
+      .rope_table = cuda::rope_table,
+      .rope = cuda::rope,
+      .kv_write = cuda::kv_write,
+      .gated_act = cuda::gated_act,
+      .add = cuda::add,
+      .gather_rows = cuda::gather_rows,
+      .softcap = cuda::softcap,
+      .scale = cuda::scale,
+      .scale_rows = cuda::scale_rows,
+      .head_linear = cuda::head_linear,
+      .moe_route = cuda::moe_route,
+      .moe_sort = cuda::moe_sort,
+      .expert_linear = cuda::expert_linear,
+      .expert_sum = cuda::expert_sum,
+      .short_conv = cuda::short_conv,
+      .linear_attention = cuda::linear_attention,
+      .gated_delta = cuda::gated_delta,
+      .delta_gates = cuda::delta_gates,
+      .scratch_bytes = cuda::linear_scratch_bytes,
+  };
+  return kernels;
+}
+
+}  // namespace heed

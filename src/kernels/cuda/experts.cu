@@ -1,0 +1,214 @@
+// Linear layers by the dozen: expert_linear and head_linear. Definitions: kernels/ref. Float32 arithmetic,
+// any types and strides: a first version, which is right; tensor cores do not run here yet.
+//
+// A block computes 32 rows by 64 outputs of one product, a thread 2 by 4 of them.
+#include <algorithm>
+
+#include "kernels/checks.h"
+#include "kernels/cuda/ops.h"
+#include "kernels/cuda/runtime.h"
+#include "kernels/cuda/values.cuh"
+
+namespace heed::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kRows = 32, kColumns = 64, kDepth = 32;
+constexpr int kEachRow = 2, kEachColumn = 4;
+
+// One product's share in a block: rows [row, end) and outputs from `column` on.
+template <class X, class W, class RowOf>
+__device__ void product_tile(RowOf row_of, int row, int end, const W* weight, int64_t weight_row, int column,
+                             int in, int outs, float (&sum)[kEachRow][kEachColumn]) {
+  __shared__ float a[kDepth][kRows + 1];
+  __shared__ float b[kDepth][kColumns + 1];
+  const int tr = static_cast<int>(threadIdx.x) / (kColumns / kEachColumn) * kEachRow;
+  const int tc = static_cast<int>(threadIdx.x) % (kColumns / kEachColumn) * kEachColumn;
+  for (int k = 0; k < in; k += kDepth) {
+    for (int i = static_cast<int>(threadIdx.x); i < kRows * kDepth; i += kThreads) {
+      const int r = i / kDepth;
+      const int d = i % kDepth;
+      a[d][r] = k + d < in && row + r < end ? to_float(row_of(row + r)[k + d]) : 0;
+    }
+    for (int i = static_cast<int>(threadIdx.x); i < kColumns * kDepth; i += kThreads) {
+      const int c = i / kDepth;
+      const int d = i % kDepth;
+      b[d][c] = k + d < in && column + c < outs ? to_float(weight[(column + c) * weight_row + k + d]) : 0;
+    }
+    __syncthreads();
+#pragma unroll 8
+    for (int d = 0; d < kDepth; ++d) {
+#pragma unroll
+      for (int i = 0; i < kEachRow; ++i) {
+#pragma unroll
+        for (int j = 0; j < kEachColumn; ++j) sum[i][j] += a[d][tr + i] * b[d][tc + j];
+      }
+    }
+    __syncthreads();
+  }
+}
+
+// store(row, output, sum) for the thread's sums that exist.
+template <class Store>
+__device__ void for_sums(int row, int end, int column, int outs, const float (&sum)[kEachRow][kEachColumn],
+                         Store store) {
+  const int tr = static_cast<int>(threadIdx.x) / (kColumns / kEachColumn) * kEachRow;
+  const int tc = static_cast<int>(threadIdx.x) % (kColumns / kEachColumn) * kEachColumn;
+#pragma unroll
+  for (int i = 0; i < kEachRow; ++i) {
+#pragma unroll
+    for (int j = 0; j < kEachColumn; ++j) {
+      if (row + tr + i < end && column + tc + j < outs) store(row + tr + i, column + tc + j, sum[i][j]);
+    }
+  }
+}
+
+// ---- expert_linear ----
+
+constexpr int kMostExperts = 1024;
+
+struct Experts {
+  const void* x;
+  int64_t x_row;
+  const int32_t *rows, *expert_start;
+  int64_t weight_row;
+  const float* bias;
+  int64_t bias_row;
+  float* out;
+  int64_t out_row;
+  int count, in, outs;
+  const void* weights[kMostExperts];
+};
+
+// Which expert the n-th tile of rows is of, and its first row; a block asks with all its threads.
+__device__ int2 find_tile(const Experts& p, int n) {
+  __shared__ int2 found;
+  if (threadIdx.x == 0) found = {-1, 0};
+  __syncthreads();
+  if (threadIdx.x < 32) {
+    int before = 0;  // tiles of the experts so far
+    for (int first = 0; first < p.count && before <= n; first += 32) {
+      const int e = first + static_cast<int>(threadIdx.x);
+      const int start = p.expert_start[min(e, p.count)];
+      const int own = e < p.count ? (p.expert_start[e + 1] - start + kRows - 1) / kRows : 0;
+      int sum = own;
+      for (int step = 1; step < 32; step *= 2) {
+        const int left = __shfl_up_sync(~0U, sum, step);
+        if (static_cast<int>(threadIdx.x) >= step) sum += left;
+      }
+      const int own_first = before + sum - own;
+      if (own_first <= n && n < own_first + own) found = {e, start + (n - own_first) * kRows};
+      before += __shfl_sync(~0U, sum, 31);
+    }
+  }
+  __syncthreads();
+  return found;
+}
+
+template <class X, class W>
+__global__ void __launch_bounds__(kThreads) expert_kernel(const __grid_constant__ Experts p) {
+  const int2 tile = find_tile(p, static_cast<int>(blockIdx.y));
+  const int e = tile.x;
+  if (e < 0) return;
+  const int column = static_cast<int>(blockIdx.x) * kColumns;
+  const int end = p.expert_start[e + 1];
+  const auto row_of = [&](int i) {
+    return static_cast<const X*>(p.x) + (p.rows != nullptr ? p.rows[i] : i) * p.x_row;
+  };
+  float sum[kEachRow][kEachColumn] = {};
+  product_tile<X, W>(row_of, tile.y, end, static_cast<const W*>(p.weights[e]), p.weight_row, column, p.in,
+                     p.outs, sum);
+  for_sums(tile.y, end, column, p.outs, sum, [&](int row, int o, float value) {
+    p.out[row * p.out_row + o] = value + (p.bias != nullptr ? p.bias[e * p.bias_row + o] : 0);
+  });
+}
+
+// ---- head_linear ----
+
+struct Heads {
+  const float* x;
+  int64_t x_token, x_head;
+  const void* weight;
+  int64_t weight_head, weight_row;
+  float* out;
+  int64_t out_token, out_head;
+  int tokens, in, outs;
+};
+
+template <class W>
+__global__ void __launch_bounds__(kThreads) head_kernel(const __grid_constant__ Heads p) {
+  const int head = static_cast<int>(blockIdx.z);
+  const int column = static_cast<int>(blockIdx.x) * kColumns;
+  const int row = static_cast<int>(blockIdx.y) * kRows;
+  const auto row_of = [&](int t) { return p.x + t * p.x_token + head * p.x_head; };
+  float sum[kEachRow][kEachColumn] = {};
+  product_tile<float, W>(row_of, row, p.tokens, static_cast<const W*>(p.weight) + head * p.weight_head,
+                         p.weight_row, column, p.in, p.outs, sum);
+  for_sums(row, p.tokens, column, p.outs, sum,
+           [&](int t, int o, float value) { p.out[t * p.out_token + head * p.out_head + o] = value; });
+}
+
+unsigned blocks_for(int64_t size, int each) { return static_cast<unsigned>((size + each - 1) / each); }
+
+}  // namespace
+
+void expert_linear(Stream& stream, const ExpertLinearArgs& args) {
+  const Shapes n = check_shapes(args);
+  const int64_t assignments = n["assignments"];
+  const auto experts = static_cast<int64_t>(args.weights.size());
+  CHECK(experts <= kMostExperts, experts);
+  if (assignments == 0) return;
+  Experts p = {.x = args.x.data,
+               .x_row = args.x.stride[0],
+               .rows = args.rows,
+               .expert_start = args.expert_start,
+               .weight_row = args.weights[0].stride[0],
+               .bias = args.bias.defined() ? args.bias.f32() : nullptr,
+               .bias_row = args.bias.defined() ? args.bias.stride[0] : 0,
+               .out = args.out.mutable_f32(),
+               .out_row = args.out.stride[0],
+               .count = static_cast<int>(experts),
+               .in = static_cast<int>(n["in"]),
+               .outs = static_cast<int>(n["out"]),
+               .weights = {}};
+  for (int64_t e = 0; e < experts; ++e) {
+    const Tensor& weight = expert_weight(args, e);
+    CHECK(weight.stride[0] == p.weight_row, e, describe(weight), weight.stride[0], p.weight_row);
+    p.weights[e] = weight.data;
+  }
+  // As many tiles of rows as there can be; those that there are not return at once.
+  const int64_t tiles = std::min<int64_t>(assignments, assignments / kRows + experts);
+  const dim3 grid(blocks_for(p.outs, kColumns), static_cast<unsigned>(tiles));
+  if (args.x.dtype == DType::kBF16) {
+    expert_kernel<__nv_bfloat16, __nv_bfloat16><<<grid, kThreads, 0, handle_of(stream)>>>(p);
+  } else {
+    with_type(args.weights[0].dtype, [&]<class W>(const W*) {
+      expert_kernel<float, W><<<grid, kThreads, 0, handle_of(stream)>>>(p);
+    });
+  }
+  CUDA_LAUNCHED("expert_kernel");
+}
+
+void head_linear(Stream& stream, const HeadLinearArgs& args) {
+  const Shapes n = check(args);
+  if (n["tokens"] * n["heads"] * n["out"] == 0) return;
+  const Heads p = {.x = args.x.f32(),
+                   .x_token = args.x.stride[0],
+                   .x_head = args.x.stride[1],
+                   .weight = args.weight.data,
+                   .weight_head = args.weight.stride[0],
+                   .weight_row = args.weight.stride[1],
+                   .out = args.out.mutable_f32(),
+                   .out_token = args.out.stride[0],
+                   .out_head = args.out.stride[1],
+                   .tokens = static_cast<int>(n["tokens"]),
+                   .in = static_cast<int>(n["in"]),
+                   .outs = static_cast<int>(n["out"])};
+  const dim3 grid(blocks_for(p.outs, kColumns), blocks_for(p.tokens, kRows),
+                  static_cast<unsigned>(n["heads"]));
+  with_type(args.weight.dtype,
+            [&]<class W>(const W*) { head_kernel<W><<<grid, kThreads, 0, handle_of(stream)>>>(p); });
+  CUDA_LAUNCHED("head_kernel");
+}
+
+}  // namespace heed::cuda

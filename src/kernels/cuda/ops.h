@@ -1,0 +1,31 @@
+// The ops of the cuda backend beside attention. See kernels/kernels.h for what each does.
+#pragma once
+#include "kernels/kernels.h"
+
+namespace heed::cuda {
+
+void embed(Stream& stream, const EmbedArgs& args);
+void rms_norm(Stream& stream, const RmsNormArgs& args);
+void linear(Stream& stream, const LinearArgs& args);
+void rope_table(Stream& stream, const RopeTableArgs& args);
+void rope(Stream& stream, const RopeArgs& args);
+void kv_write(Stream& stream, const KvWriteArgs& args);
+void gated_act(Stream& stream, const GatedActArgs& args);
+void add(Stream& stream, const AddArgs& args);
+void gather_rows(Stream& stream, const GatherRowsArgs& args);
+void softcap(Stream& stream, const SoftcapArgs& args);
+void scale(Stream& stream, const ScaleArgs& args);
+void scale_rows(Stream& stream, const ScaleRowsArgs& args);
+void head_linear(Stream& stream, const HeadLinearArgs& args);
+void moe_route(Stream& stream, const MoeRouteArgs& args);
+void moe_sort(Stream& stream, const MoeSortArgs& args);
+void expert_linear(Stream& stream, const ExpertLinearArgs& args);
+void expert_sum(Stream& stream, const ExpertSumArgs& args);
+void short_conv(Stream& stream, const ShortConvArgs& args);
+void linear_attention(Stream& stream, const LinearAttentionArgs& args);
+void gated_delta(Stream& stream, const GatedDeltaArgs& args);
+void delta_gates(Stream& stream, const DeltaGatesArgs& args);
+
+int64_t linear_scratch_bytes(const StepSize& size);
+
+}  // namespace heed::cuda

@@ -1,0 +1,344 @@
+// Layers that carry a state, token by token: short_conv, linear_attention, gated_delta, delta_gates.
+// Definitions: kernels/ref/ref_recurrent.cpp. Decoding is bound by reading and writing each state once.
+#include "kernels/checks.h"
+#include "kernels/cuda/ops.h"
+#include "kernels/cuda/runtime.h"
+#include "kernels/cuda/values.cuh"
+
+namespace heed::cuda {
+namespace {
+
+constexpr int kMostSaves = 256;
+
+// StateArgs for a kernel. The saves travel with the launch.
+struct State {
+  void* slots;
+  int64_t slot_stride;
+  const int32_t *seq_start, *slot;
+  int sequences, saves;
+  StateSave save[kMostSaves];
+
+  explicit State(const StateArgs& args)
+      : slots(args.slots.data),
+        slot_stride(args.slots.stride[0]),
+        seq_start(args.seq_start),
+        slot(args.slot),
+        sequences(args.sequences),
+        saves(static_cast<int>(args.saves.size())) {
+    CHECK(saves <= kMostSaves, "saves of a call", saves);
+    for (int i = 0; i < saves; ++i) save[i] = args.saves[i];
+  }
+  template <class T>
+  __device__ T* at(int s) const {
+    return static_cast<T*>(slots) + s * slot_stride;
+  }
+  // The first save of token `token` or later.
+  __device__ int first_save(int token) const {
+    int i = 0;
+    while (i < saves && save[i].token < token) ++i;
+    return i;
+  }
+};
+
+template <class T>
+__device__ T rounded(float x) {
+  return from_float<T>(x);
+}
+
+// ---- linear_attention and gated_delta ----
+
+constexpr int kColumns = 32;   // of the state, by a block: one a lane
+constexpr int kRowGroups = 8;  // warps; each has every 8th part of the rows
+constexpr int kThreads = kColumns * kRowGroups;
+
+struct Recurrence {
+  const float *q, *k, *v;
+  int64_t q_token, q_head, k_token, k_head, v_token, v_head;
+  const float* decay;  // [tokens, heads] with delta, [heads] of slopes without
+  const float* beta;
+  int64_t decay_token, beta_token;
+  float* out;
+  int64_t out_token, out_head;
+  int heads, group, k_dim, v_dim;
+  float scale;
+};
+
+// Sums over the row groups; every thread gets its column's. The two halves of `memory` take turns.
+__device__ float sum_groups(float (*memory)[kRowGroups][kColumns], int& turn, float x) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  memory[turn][threadIdx.x / 32][lane] = x;
+  __syncthreads();
+  float sum = 0;
+#pragma unroll
+  for (int g = 0; g < kRowGroups; ++g) sum += memory[turn][g][lane];
+  turn ^= 1;
+  return sum;
+}
+
+// A block: 32 columns of one head's state of one sequence, each warp kRows rows of them in registers.
+template <int kRows, bool kDelta, class T>
+__global__ void __launch_bounds__(kThreads)
+    recurrent_kernel(const __grid_constant__ Recurrence p, const __grid_constant__ State state) {
+  __shared__ float memory[2][kRowGroups][kColumns];
+  int turn = 0;
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const int first_row = static_cast<int>(threadIdx.x) / 32 * kRows;
+  const int column = static_cast<int>(blockIdx.x) * kColumns + lane;
+  const int head = static_cast<int>(blockIdx.y);
+  const int sequence = static_cast<int>(blockIdx.z);
+  const bool has_column = column < p.v_dim;
+  const auto at = [&](int slot) {
+    return state.at<T>(slot) + (int64_t{head} * p.k_dim + first_row) * p.v_dim + column;
+  };
+  float s[kRows];
+  const T* from = at(state.slot[sequence]);
+#pragma unroll
+  for (int i = 0; i < kRows; ++i) {
+    s[i] = has_column && first_row + i < p.k_dim ? to_float(from[int64_t{i} * p.v_dim]) : 0;
+  }
+  const auto write = [&](int slot) {
+    T* to = at(slot);
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+      if (has_column && first_row + i < p.k_dim) to[int64_t{i} * p.v_dim] = rounded<T>(s[i]);
+    }
+  };
+  const float slope = kDelta ? 0 : expf(-p.decay[head]);
+  int save = state.first_save(state.seq_start[sequence]);
+  for (int token = state.seq_start[sequence]; token < state.seq_start[sequence + 1]; ++token) {
+    const float* k = p.k + token * p.k_token + head / p.group * p.k_head + first_row;
+    const float* q = p.q + token * p.q_token + head / p.group * p.q_head + first_row;
+    const float v = has_column ? p.v[token * p.v_token + head * p.v_head + column] : 0;
+    const float kept = kDelta ? expf(p.decay[token * p.decay_token + head]) : slope;
+    float key[kRows];
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) key[i] = first_row + i < p.k_dim ? k[i] : 0;
+    float change = v;
+    if constexpr (kDelta) {
+      float known = 0;
+#pragma unroll
+      for (int i = 0; i < kRows; ++i) {
+        s[i] *= kept;
+        known += s[i] * key[i];
+      }
+      known = sum_groups(memory, turn, known);
+      change = p.beta[token * p.beta_token + head] * (v - known);
+    }
+    float sum = 0;
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+      s[i] = (kDelta ? s[i] : kept * s[i]) + key[i] * change;
+      if (first_row + i < p.k_dim) sum += q[i] * s[i];
+    }
+    sum = sum_groups(memory, turn, sum);
+    if (threadIdx.x < kColumns && has_column) {
+      p.out[token * p.out_token + head * p.out_head + column] = kDelta ? sum : p.scale * sum;
+    }
+    for (; save < state.saves && state.save[save].token == token; ++save) write(state.save[save].slot);
+  }
+  write(state.slot[sequence]);
+}
+
+template <bool kDelta, class T>
+void run_recurrence(cudaStream_t stream, const Recurrence& p, const State& state) {
+  const dim3 grid(static_cast<unsigned>((p.v_dim + kColumns - 1) / kColumns), static_cast<unsigned>(p.heads),
+                  static_cast<unsigned>(state.sequences));
+  CHECK(p.k_dim <= 64 * kRowGroups, "k_dim", p.k_dim);
+  if (p.k_dim <= 8 * kRowGroups) {
+    recurrent_kernel<8, kDelta, T><<<grid, kThreads, 0, stream>>>(p, state);
+  } else if (p.k_dim <= 16 * kRowGroups) {
+    recurrent_kernel<16, kDelta, T><<<grid, kThreads, 0, stream>>>(p, state);
+  } else {
+    recurrent_kernel<64, kDelta, T><<<grid, kThreads, 0, stream>>>(p, state);
+  }
+  CUDA_LAUNCHED("recurrent_kernel");
+}
+
+template <bool kDelta>
+void run_recurrence(Stream& stream, const Recurrence& p, const StateArgs& args) {
+  if (args.sequences == 0 || p.heads == 0) return;
+  const State state(args);
+  if (args.slots.dtype == DType::kBF16)
+    return run_recurrence<kDelta, __nv_bfloat16>(handle_of(stream), p, state);
+  run_recurrence<kDelta, float>(handle_of(stream), p, state);
+}
+
+// ---- short_conv ----
+
+struct Conv {
+  const float *x, *weight, *bias;
+  float* out;
+  int64_t x_token, weight_channel, out_token;
+  int64_t tokens;
+  int channels, width;
+  bool silu;
+};
+
+// What channel c got at `token`, which may lie before the call: then it is in the state before it.
+template <class T>
+__device__ float input(const Conv& p, const T* state, int first, int token, int c) {
+  if (token >= first) return p.x[token * p.x_token + c];
+  return to_float(state[int64_t{token - first + p.width - 1} * p.channels + c]);
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    conv_kernel(const __grid_constant__ Conv p, const __grid_constant__ State state) {
+  const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (i >= p.tokens * p.channels) return;
+  const int token = static_cast<int>(i / p.channels);
+  const int c = static_cast<int>(i % p.channels);
+  int sequence = 0;
+  int end = state.sequences;  // the last that starts at or before the token, and so is not empty
+  while (end - sequence > 1) {
+    const int middle = (sequence + end) / 2;
+    if (state.seq_start[middle] <= token) {
+      sequence = middle;
+    } else {
+      end = middle;
+    }
+  }
+  const T* before = state.at<T>(state.slot[sequence]);
+  float sum = 0;
+  for (int j = 0; j < p.width; ++j) {
+    sum += p.weight[c * p.weight_channel + j] *
+           input(p, before, state.seq_start[sequence], token - p.width + 1 + j, c);
+  }
+  if (p.bias != nullptr) sum += p.bias[c];
+  p.out[token * p.out_token + c] = p.silu ? sum / (1 + expf(-sum)) : sum;
+}
+
+// The states, once all outputs are there: those to be saved, then the sequence's own.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    conv_state_kernel(const __grid_constant__ Conv p, const __grid_constant__ State state) {
+  const int c = static_cast<int>(blockIdx.x * kThreads + threadIdx.x);
+  if (c >= p.channels) return;
+  const int sequence = static_cast<int>(blockIdx.y);
+  const int first = state.seq_start[sequence];
+  const int end = state.seq_start[sequence + 1];
+  T* own = state.at<T>(state.slot[sequence]);
+  // In place, oldest first: a place is read by no later one.
+  const auto write = [&](int slot, int next) {
+    T* to = state.at<T>(slot);
+    for (int j = 0; j < p.width - 1; ++j) {
+      to[int64_t{j} * p.channels + c] = rounded<T>(input(p, own, first, next - p.width + 1 + j, c));
+    }
+  };
+  for (int i = state.first_save(first); i < state.saves && state.save[i].token < end; ++i) {
+    write(state.save[i].slot, state.save[i].token + 1);
+  }
+  write(state.slot[sequence], end);
+}
+
+template <class T>
+void run_conv(cudaStream_t stream, const Conv& p, const State& state) {
+  if (p.tokens > 0) {
+    const auto blocks = static_cast<unsigned>((p.tokens * p.channels + kThreads - 1) / kThreads);
+    conv_kernel<T><<<blocks, kThreads, 0, stream>>>(p, state);
+    CUDA_LAUNCHED("conv_kernel");
+  }
+  const dim3 grid(static_cast<unsigned>((p.channels + kThreads - 1) / kThreads),
+                  static_cast<unsigned>(state.sequences));
+  conv_state_kernel<T><<<grid, kThreads, 0, stream>>>(p, state);
+  CUDA_LAUNCHED("conv_state_kernel");
+}
+
+__global__ void __launch_bounds__(kThreads)
+    gates_kernel(const float* a_log, const float* dt_bias, float* a, float* b, int64_t a_token,
+                 int64_t b_token, int64_t tokens, int64_t heads) {
+  const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (i >= tokens * heads) return;
+  const int64_t h = i % heads;
+  float* decay = a + i / heads * a_token + h;
+  float* beta = b + i / heads * b_token + h;
+  const float x = *decay + dt_bias[h];
+  *decay = -expf(a_log[h]) * (x > 20 ? x : log1pf(expf(x)));
+  *beta = 1 / (1 + expf(-*beta));
+}
+
+}  // namespace
+
+void linear_attention(Stream& stream, const LinearAttentionArgs& args) {
+  const Shapes n = check_shapes(args);
+  const Recurrence p = {.q = args.q.f32(),
+                        .k = args.k.f32(),
+                        .v = args.v.f32(),
+                        .q_token = args.q.stride[0],
+                        .q_head = args.q.stride[1],
+                        .k_token = args.k.stride[0],
+                        .k_head = args.k.stride[1],
+                        .v_token = args.v.stride[0],
+                        .v_head = args.v.stride[1],
+                        .decay = args.slopes,
+                        .beta = nullptr,
+                        .decay_token = 0,
+                        .beta_token = 0,
+                        .out = args.out.mutable_f32(),
+                        .out_token = args.out.stride[0],
+                        .out_head = args.out.stride[1],
+                        .heads = static_cast<int>(n["heads"]),
+                        .group = 1,
+                        .k_dim = static_cast<int>(n["k_dim"]),
+                        .v_dim = static_cast<int>(n["v_dim"]),
+                        .scale = args.scale};
+  run_recurrence<false>(stream, p, args.state);
+}
+
+void gated_delta(Stream& stream, const GatedDeltaArgs& args) {
+  const Shapes n = check_shapes(args);
+  const Recurrence p = {.q = args.q.f32(),
+                        .k = args.k.f32(),
+                        .v = args.v.f32(),
+                        .q_token = args.q.stride[0],
+                        .q_head = args.q.stride[1],
+                        .k_token = args.k.stride[0],
+                        .k_head = args.k.stride[1],
+                        .v_token = args.v.stride[0],
+                        .v_head = args.v.stride[1],
+                        .decay = args.decay.f32(),
+                        .beta = args.beta.f32(),
+                        .decay_token = args.decay.stride[0],
+                        .beta_token = args.beta.stride[0],
+                        .out = args.out.mutable_f32(),
+                        .out_token = args.out.stride[0],
+                        .out_head = args.out.stride[1],
+                        .heads = static_cast<int>(n["v_heads"]),
+                        .group = static_cast<int>(n["v_heads"] / n["k_heads"]),
+                        .k_dim = static_cast<int>(n["k_dim"]),
+                        .v_dim = static_cast<int>(n["v_dim"]),
+                        .scale = 1};
+  run_recurrence<true>(stream, p, args.state);
+}
+
+void short_conv(Stream& stream, const ShortConvArgs& args) {
+  const Shapes n = check_shapes(args);
+  if (args.state.sequences == 0 || n["channels"] == 0) return;
+  const Conv p = {.x = args.x.f32(),
+                  .weight = args.weight.f32(),
+                  .bias = args.bias.defined() ? args.bias.f32() : nullptr,
+                  .out = args.out.mutable_f32(),
+                  .x_token = args.x.stride[0],
+                  .weight_channel = args.weight.stride[0],
+                  .out_token = args.out.stride[0],
+                  .tokens = n["tokens"],
+                  .channels = static_cast<int>(n["channels"]),
+                  .width = static_cast<int>(n["width"]),
+                  .silu = args.silu};
+  const State state(args.state);
+  if (args.state.slots.dtype == DType::kBF16) return run_conv<__nv_bfloat16>(handle_of(stream), p, state);
+  run_conv<float>(handle_of(stream), p, state);
+}
+
+void delta_gates(Stream& stream, const DeltaGatesArgs& args) {
+  const Shapes n = check(args);
+  const int64_t count = n["tokens"] * n["heads"];
+  if (count == 0) return;
+  const auto blocks = static_cast<unsigned>((count + kThreads - 1) / kThreads);
+  gates_kernel<<<blocks, kThreads, 0, handle_of(stream)>>>(
+      args.a_log.f32(), args.dt_bias.f32(), args.a.mutable_f32(), args.b.mutable_f32(), args.a.stride[0],
+      args.b.stride[0], n["tokens"], n["heads"]);
+  CUDA_LAUNCHED("gates_kernel");
+}
+
+}  // namespace heed::cuda
