@@ -37,6 +37,13 @@ int parse_and_run(int argc, char** argv) {
     print_error("--config: " + text.substr(text.rfind(' ') + 1) + " is not an option (see heed --help)");
     return 2;
   } catch (const CLI::ParseError& error) {
+    // What follows an unknown option is taken for an argument, and complained of first.
+    for (const std::string& text : app.remaining(/*recurse=*/true)) {
+      if (text.size() > 1 && text.front() == '-') {
+        print_error(text + " is not an option here (see heed --help)");
+        return 2;
+      }
+    }
     print_error(std::string(error.what()) + " (see heed --help)");
     return 2;
   }

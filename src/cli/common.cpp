@@ -5,6 +5,7 @@
 #include <iostream>
 #include <iterator>
 #include <random>
+#include <set>
 
 #include "cli/commands.h"
 #include "model/plugin.h"
@@ -38,7 +39,9 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
   app.add_option_function<std::vector<std::string>>(
          "--plugin",
          [](const std::vector<std::string>& paths) {
+           static std::set<std::string> loaded;  // HEED_PLUGIN reaches the option of every command
            for (const std::string& path : paths) {
+             if (!loaded.insert(path).second) continue;
              const Result<std::string> line = load_plugin(path);
              if (!line.ok()) throw CLI::ValidationError("--plugin", line.error().message);
              std::fprintf(stderr, "heed: %s\n", line->c_str());

@@ -112,8 +112,9 @@ class Planner {
   Error does_not_fit(int wanted, int most) {
     const EnginePlan plan = at(wanted);
     const int64_t page = plan.run.layout.page_bytes;
+    const bool small_cache = plan.run.pages < plan.sequence_pages;
     std::string text;
-    if (plan.run.pages < plan.sequence_pages) {
+    if (small_cache) {
       text = "a cache of " + size_text(options_.cache_bytes) + " cannot hold one sequence of " +
              std::to_string(wanted) + " tokens, which takes " + size_text(plan.sequence_pages * page);
     } else {
@@ -127,6 +128,7 @@ class Planner {
     }
     if (most > 0)
       return limit_reached(text + "; --max-model-len " + std::to_string(most) + " or auto would fit");
+    if (small_cache) return limit_reached(text + "; raise --kv-cache-memory");
     return limit_reached(text + "; lower --kv-cache-memory, --max-num-seqs or --max-num-batched-tokens");
   }
 

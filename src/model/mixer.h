@@ -21,8 +21,8 @@ class Pass;
 
 // One tensor of what a recurrent layer remembers of a sequence, of a size that does not grow with it.
 struct StateNeed {
-  std::string name;  // for people
-  std::vector<int64_t> shape;
+  std::string name;            // for people
+  std::vector<int64_t> shape;  // at most three dimensions
 };
 
 // What a layer needs besides its weights.

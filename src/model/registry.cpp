@@ -68,7 +68,7 @@ Result<ModelSpec> read_spec(const Json& config, const std::string& what, std::st
   const auto found = registry().find(names.front());
   if (found == registry().end()) {
     return unsupported(what + ": architecture " + names.front() + " is not known; known are " +
-                       joined(architectures()));
+                       joined(architectures()) + "; --plugin adds others");
   }
   ModelSpec spec = found->second(c);
   if (c.error()) return *c.error();
