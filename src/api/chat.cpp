@@ -12,7 +12,7 @@ class ChatStreaming : public ChatListener {
   ChatStreaming(ChatForm form, std::shared_ptr<Ongoing> ongoing)
       : stream_(std::move(form)), ongoing_(std::move(ongoing)) {}
   void on_delta(ChatDelta delta) override {
-    std::string events = stream_.push(std::move(delta));
+    std::string events = stream_.push(delta);
     if (!events.empty()) ongoing_->write(std::move(events));
   }
   void on_end(const Usage& usage) override {

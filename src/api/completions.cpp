@@ -85,7 +85,8 @@ class CompletionListener : public AnswerListener {
   int prompt_;
 };
 
-std::shared_ptr<Exchange> answer(Service& service, const FieldTable<CompletionFields>& table, Call call) {
+std::shared_ptr<Exchange> answer(Service& service, const FieldTable<CompletionFields>& table,
+                                 const Call& call) {
   std::optional<ApiError> error;
   CompletionRequest request = read_completion(call.body, table, service, error);
   if (error) return reply_error(*call.responder, *error), nullptr;
@@ -118,7 +119,7 @@ void add_completion_routes(Api& api, Service& service) {
   api.add({.method = "POST",
            .pattern = "/v1/completions",
            .body = BodyKind::kJson,
-           .handler = [&service, table](Call call) { return answer(service, *table, std::move(call)); }});
+           .handler = [&service, table](const Call& call) { return answer(service, *table, call); }});
 }
 
 }  // namespace heed

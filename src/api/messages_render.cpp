@@ -40,7 +40,7 @@ OrderedJson usage_of(int input, int cached, int output) {
           {"output_tokens", output}};
 }
 
-std::string event(const char* type, OrderedJson fields) {
+std::string event(const char* type, const OrderedJson& fields) {
   OrderedJson data = {{"type", type}};
   data.update(fields);
   return sse_event(type, data);
@@ -76,8 +76,8 @@ std::string begin_message(const std::string& model, const std::string& stem, int
   return event("message_start", {{"message", message}}) + event("ping", OrderedJson::object());
 }
 
-MessagesRenderer::MessagesRenderer(const std::string& model, const std::string& stem, bool short_call_ids)
-    : model_(model), stem_(stem), short_call_ids_(short_call_ids) {}
+MessagesRenderer::MessagesRenderer(std::string model, std::string stem, bool short_call_ids)
+    : model_(std::move(model)), stem_(std::move(stem)), short_call_ids_(short_call_ids) {}
 
 std::string MessagesRenderer::push(ChatDelta delta) {
   std::string out;

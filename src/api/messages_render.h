@@ -26,7 +26,7 @@ std::string begin_message(const std::string& model, const std::string& stem, int
 class MessagesRenderer {
  public:
   // `stem` tells this answer's ids from all others': 32 hexadecimal digits. `short_call_ids`: tool_call_id().
-  MessagesRenderer(const std::string& model, const std::string& stem, bool short_call_ids);
+  MessagesRenderer(std::string model, std::string stem, bool short_call_ids);
 
   std::string push(ChatDelta delta);
   std::string finish(const Usage& usage);
