@@ -26,6 +26,29 @@ int64_t sequence_bytes(const RunPlan& run) {
   return bytes + (length / std::max<int64_t>(smallest, 1) + 1) * int64_t{sizeof(Hash128)};
 }
 
+// Linear layers that one op runs at most: experts of a layer, or heads.
+int64_t most_products(const ModelSpec& spec) {
+  int64_t most = 0;
+  for (const LayerSpec& layer : spec.layers) {
+    if (layer.moe) most = std::max<int64_t>(most, layer.moe->experts);
+    if (const auto* latent = std::get_if<LatentAttentionSpec>(&layer.mixer))
+      most = std::max<int64_t>(most, latent->heads);
+  }
+  return most;
+}
+
+// Elements of the last two dimensions of a state: of one head, where there are heads.
+int64_t largest_head_state(const StateLayout& states) {
+  int64_t most = 0;
+  for (const std::vector<StateTensor>& layer : states.layers) {
+    for (const StateTensor& state : layer) {
+      const size_t rank = state.shape.size();
+      most = std::max(most, state.shape[rank - 1] * (rank > 1 ? state.shape[rank - 2] : 1));
+    }
+  }
+  return most;
+}
+
 int64_t scratch_bytes(const RunPlan& run, const StepSize& size) {
   int64_t most = run.choice.kernels->scratch_bytes(size);
   for (size_t i = 0; i < run.attention.size(); ++i) {
@@ -68,6 +91,8 @@ MemoryPlan plan_memory(const ModelSpec& spec, const RunPlan& run, const MemoryNe
                          .sequences = needs.sequences,
                          .length = run.max_len,
                          .width = widest_row(spec),
+                         .products = most_products(spec),
+                         .head_state = largest_head_state(run.states),
                          .threads = needs.threads};
   constexpr int64_t kTokenBytes = 4 * sizeof(int32_t);  // of a batch, besides its groups
   constexpr int64_t kCandidateBytes = 64;               // logits, weights and ids of one token, while sorted

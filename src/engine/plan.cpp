@@ -32,7 +32,8 @@ class Planner {
   EnginePlan at(int length) {
     EnginePlan plan{.run = run_};
     set_length(plan.run, length);
-    const int64_t one = std::max<int64_t>(plan.run.pages, 1);  // none without softmax attention
+    const int64_t one = std::max<int64_t>(plan.run.pages, 1);  // without softmax attention none is needed
+    plan.run.pages = one;
     if (options_.cache_bytes > 0) plan.run.pages = options_.cache_bytes / plan.run.layout.page_bytes;
     return sized(std::move(plan), one);
   }

@@ -270,6 +270,18 @@ bool has_experts(const Config& c, int layer) {
   return (layer + 1) % c.size("decoder_sparse_step", 1) == 0;
 }
 
+void ignore_draft_layers(const Config& c, int fallback, ModelSpec& m) {
+  constexpr int kMost = 64;
+  const int layers = c.count("num_nextn_predict_layers", fallback);
+  if (layers > kMost) {
+    c.fail("num_nextn_predict_layers is " + std::to_string(layers) + "; at most " + std::to_string(kMost) +
+           " are accepted");
+    return;
+  }
+  for (int i = 0; i < layers; ++i)
+    m.ignored.push_back("model.layers." + std::to_string(layer_count(c) + i) + ".*");
+}
+
 std::vector<float> head_slopes(int heads) {
   const auto powers = [](int n) {
     std::vector<float> slopes;

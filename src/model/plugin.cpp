@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "model/checkpoint.h"
 
@@ -34,6 +35,8 @@ void add_model(std::string_view architecture, Describe describe) {
 Result<std::string> load_plugin(const std::string& path) {
   // A name without a slash would be looked for where the system keeps its libraries.
   const std::string file = path.find('/') == std::string::npos ? "./" + path : path;
+  if (!std::filesystem::is_regular_file(file))
+    return not_found("plug-in " + path + ": not a file; a shared library is expected");
   void* library = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr)
     return invalid("plug-in " + path + ": " + ::dlerror());  // NOLINT(concurrency-mt-unsafe)
@@ -43,6 +46,8 @@ Result<std::string> load_plugin(const std::string& path) {
     return invalid("plug-in " + path + ": " + why);
   };
   if (plugin == nullptr) return refuse("has no heed_plugin; a library made with HEED_PLUGIN is expected");
+  if (plugin->compiler == nullptr || plugin->name == nullptr || plugin->install == nullptr)
+    return refuse("has an empty heed_plugin; a library made with HEED_PLUGIN is expected");
   if (plugin->version != kPluginVersion) {
     return refuse("is made for version " + std::to_string(plugin->version) +
                   " of the interface; this program has " + std::to_string(kPluginVersion));

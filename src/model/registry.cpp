@@ -19,6 +19,17 @@ std::string joined(const std::vector<std::string>& names) {
   return text;
 }
 
+// One to three dimensions of at least 1, and a size that a machine could hold.
+bool has_size(const StateNeed& state) {
+  constexpr int64_t kMost = int64_t{1} << 40;
+  int64_t elements = 1;
+  for (const int64_t size : state.shape) {
+    if (size < 1 || size > kMost / elements) return false;
+    elements *= size;
+  }
+  return !state.shape.empty() && state.shape.size() < Tensor::kMaxRank;
+}
+
 // What no model file should have to check for itself.
 Status check_spec(const ModelSpec& spec, const std::string& what) {
   constexpr int64_t kMostExperts = 1 << 18;  // of all layers: each has tensors of its own
@@ -34,8 +45,12 @@ Status check_spec(const ModelSpec& spec, const std::string& what) {
     const std::shared_ptr<const Mixer> mixer = find_mixer(mixer_name(layer.mixer));
     if (mixer == nullptr)
       return unsupported(where + "no mixer is registered as " + std::string(mixer_name(layer.mixer)));
-    const std::string reason = why_not(mixer->needs(layer.mixer).kv.mask);
+    const MixerNeeds needs = mixer->needs(layer.mixer);
+    const std::string reason = why_not(needs.kv.mask);
     if (!reason.empty()) return invalid(where + reason);
+    for (const StateNeed& state : needs.states) {
+      if (!has_size(state)) return invalid(where + "its state \"" + state.name + "\" has no usable shape");
+    }
   }
   return {};
 }

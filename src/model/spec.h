@@ -147,6 +147,8 @@ MoeSpec experts(const Config& c, std::string_view count_key, std::string_view in
 void read_groups(const Config& c, MoeSpec& moe);
 // decoder_sparse_step and mlp_only_layers: whether a layer has experts where the model has any.
 bool has_experts(const Config& c, int layer);
+// num_nextn_predict_layers: layers behind the last one that drafts are made with; their tensors are ignored.
+void ignore_draft_layers(const Config& c, int fallback, ModelSpec& m);
 // How fast each head of linear attention forgets: powers of two from 2^(-8/heads) down to 2^-8; where the
 // number of heads is no power of two, the rest takes every second one of twice as many. Source: arXiv
 // 2108.12409.

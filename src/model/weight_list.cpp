@@ -47,8 +47,10 @@ void need_layer(const ModelSpec& spec, const LayerSpec& layer, int number, Layer
 std::string WeightList::name(std::string_view key, int expert) const {
   const auto own = spec_.names.find(key);
   const auto common = tensor_names().find(key);
-  CHECK(own != spec_.names.end() || common != tensor_names().end(), key);
-  std::string text = own != spec_.names.end() ? own->second : common->second;
+  // A key that nobody has named stands for itself, and the checkpoint will lack it by that name.
+  std::string text(key);
+  if (common != tensor_names().end()) text = common->second;
+  if (own != spec_.names.end()) text = own->second;
   replace_first(text, "{}", std::to_string(layer_));
   if (expert >= 0) replace_first(text, "{}", std::to_string(expert));
   constexpr std::string_view kModel = "model.";

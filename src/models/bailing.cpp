@@ -115,8 +115,7 @@ ModelSpec bailing(const Config& c) {
     m.layers.push_back(layer);
   }
   m.ignored.insert(m.ignored.end(), {"*slope*", "model.mtp.*"});
-  for (int i = 0; i < c.count("num_nextn_predict_layers", 0); ++i)  // for drafts
-    m.ignored.push_back("model.layers." + std::to_string(layers + i) + ".*");
+  ignore_draft_layers(c, 0, m);
   return m;
 }
 

@@ -56,8 +56,7 @@ ModelSpec deepseek(const Config& c) {
   for (const char* part : {"gate", "up", "down"})
     m.names[std::string("shared_") + part] =
         std::string("model.layers.{}.mlp.shared_experts.") + part + "_proj";
-  for (int i = 0; i < c.count("num_nextn_predict_layers", 1); ++i)  // for drafts
-    m.ignored.push_back("model.layers." + std::to_string(layer_count(c) + i) + ".*");
+  ignore_draft_layers(c, 1, m);
   return m;
 }
 

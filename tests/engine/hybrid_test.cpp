@@ -187,6 +187,26 @@ TEST_P(Hybrid, states_of_bfloat16_take_half_and_stay_close) {
   EXPECT_LE(difference, 3);
 }
 
+// Only the first layers, which do not attend: no page is ever needed.
+TEST(Recurrent, a_model_without_attention_runs_and_finds_its_prefixes) {
+  const auto first_layers = [](bool prefix_caching) {
+    Checkpoint checkpoint = open_checkpoint(golden_folder("qwen3_next")).value();
+    checkpoint.spec.layers.resize(3);
+    checkpoint.spec.ignored.emplace_back("model.layers.3.*");
+    return Engine::start(std::move(checkpoint),
+                         {.runner = {.dtype = "float32"}, .prefix_caching = prefix_caching})
+        .value();
+  };
+  const auto warm = first_layers(true);
+  const auto alone = first_layers(false);
+  const std::vector<int> prompt = random_text(300, warm->spec().vocab, 1);
+  const std::vector<int> want = ask(*alone, prompt, 20).ids;
+  EXPECT_EQ(ask(*warm, prompt, 20).ids, want);
+  const Answer again = ask(*warm, prompt, 20);
+  EXPECT_EQ(again.ids, want);
+  EXPECT_EQ(again.cached, 256);
+}
+
 INSTANTIATE_TEST_SUITE_P(All, Hybrid, testing::Values("qwen3_next", "qwen3_5", "minimax", "bailing"));
 // Windows and chunks keep only what their masks still see, and are found again nevertheless.
 INSTANTIATE_TEST_SUITE_P(Stateless, Hybrid, testing::Values("gpt_oss", "rnj1", "gemma4_text"));

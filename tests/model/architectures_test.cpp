@@ -40,6 +40,8 @@ TEST(Architectures, wrong_fields_are_named) {
       {"bailing", "rope_interleave", false, "rope_interleave"},
       {"deepseek_v3", "kv_lora_rank", nullptr, "kv_lora_rank"},
       {"deepseek_v3", "topk_group", 99, "topk_group"},
+      {"deepseek_v3", "num_nextn_predict_layers", INT32_MAX, "num_nextn_predict_layers"},
+      {"bailing", "num_nextn_predict_layers", INT32_MAX, "num_nextn_predict_layers"},
       {"gemma4_text", "num_kv_shared_layers", 8, "num_kv_shared_layers"},
       {"gemma4_text", "vocab_size_per_layer_input", 10, "vocab_size_per_layer_input"},
       {"gemma4_text", "use_bidirectional_attention", "all", "use_bidirectional_attention"},
