@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "api/chat_messages.h"
 #include "api/chat_turns.h"
 #include "api/messages_content.h"
 

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "api/chat_messages.h"
 #include "api/chat_request.h"
 #include "api/responses_input.h"
 
