@@ -86,7 +86,7 @@ void WeightList::norm(int number, std::string_view key, int64_t size) {
        .parts = {place(number, {size}, nullptr)}});
 }
 
-void WeightList::vector(int number, std::string_view key, std::vector<int64_t> shape) {
+void WeightList::vector(int number, std::string_view key, const std::vector<int64_t>& shape) {
   add({.name = name(key),
        .shape = shape,
        .kind = TensorNeed::kVector,

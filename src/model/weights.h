@@ -91,7 +91,7 @@ class WeightList {
   void matrix(int number, std::string_view key, int64_t out, int64_t in, int expert = -1);
   void bias(int number, std::string_view key, int64_t size);  // "<key's name>.bias"
   void norm(int number, std::string_view key, int64_t size);
-  void vector(int number, std::string_view key, std::vector<int64_t> shape);
+  void vector(int number, std::string_view key, const std::vector<int64_t>& shape);
   // A stored tensor of which parts are made, added by part().
   void stored(std::string_view key, std::vector<int64_t> shape, TensorNeed::Kind kind,
               std::string_view scales = "");
