@@ -145,12 +145,13 @@ struct ExpertProblem {
 
 // Some experts for each token, all different.
 inline std::vector<int32_t> random_choice(Random& random, int64_t tokens, int top_k, int experts) {
+  std::vector<int32_t> ids(static_cast<size_t>(experts));
+  for (int e = 0; e < experts; ++e) ids[static_cast<size_t>(e)] = e;
   std::vector<int32_t> all;
   for (int64_t t = 0; t < tokens; ++t) {
-    std::vector<int32_t> ids(static_cast<size_t>(experts));
-    for (int e = 0; e < experts; ++e) ids[static_cast<size_t>(e)] = e;
-    for (int i = 0; i < top_k; ++i) {
-      std::swap(ids[static_cast<size_t>(i)], ids[static_cast<size_t>(i + random.below(experts - i))]);
+    for (int i = 0; i < top_k; ++i) {  // the first top_k of a shuffle
+      const int other = i + random.below(experts - i);
+      std::swap(ids[static_cast<size_t>(i)], ids[static_cast<size_t>(other)]);
       all.push_back(ids[static_cast<size_t>(i)]);
     }
   }

@@ -25,7 +25,7 @@ inline std::string name_of_isa(const testing::TestParamInfo<std::string_view>& i
   return name;
 }
 
-inline std::string suffixed(std::string op, DType dtype) {
+inline std::string suffixed(const std::string& op, DType dtype) {
   return dtype == DType::kBF16 ? op + " bfloat16" : op;
 }
 
