@@ -78,7 +78,7 @@ void ResponsesRenderer::settle(const Usage& usage, Interruption interruption, in
   response_["error"] = {{"code", "server_error"}, {"message", "the server stopped this request"}};
 }
 
-void ResponsesRenderer::emit(const char* type, OrderedJson fields, std::string& out) {
+void ResponsesRenderer::emit(const char* type, const OrderedJson& fields, std::string& out) {
   OrderedJson event = {{"type", type}, {"sequence_number", sequence_++}};
   event.update(fields);
   out += sse_event(type, event);

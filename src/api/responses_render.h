@@ -44,7 +44,7 @@ class ResponsesRenderer {
   const std::string& id() const { return id_; }
 
  private:
-  void emit(const char* type, OrderedJson fields, std::string& out);
+  void emit(const char* type, const OrderedJson& fields, std::string& out);
   void emit_response(const char* type, std::string& out);
   void show(const AnswerStep& step, std::string& out);
   void open(int part, std::string& out);
