@@ -93,7 +93,7 @@ void Outbox::fail() {
   changed(std::move(lock));
 }
 
-void Outbox::attach(std::shared_ptr<Exchange> exchange) {
+void Outbox::attach(const std::shared_ptr<Exchange>& exchange) {
   std::unique_lock lock(mutex_);
   if (!detached_) exchange_ = exchange;
   const bool cancel_now = cancelled_;

@@ -67,7 +67,7 @@ class Outbox : public std::enable_shared_from_this<Outbox> {
   void fail();  // no answer will come: a 500, or a stream that breaks off; nothing where it has ended
 
   // The worker's side: what handle() returned. Cancelled on the spot if the client has left meanwhile.
-  void attach(std::shared_ptr<Exchange> exchange);
+  void attach(const std::shared_ptr<Exchange>& exchange);
   bool is_unwanted() const;  // the connection is closed: not worth handling
 
   // The connection's side, IO thread.
