@@ -37,8 +37,8 @@ void run_handler(const Hub& hub, ApiRequest request, const std::shared_ptr<Outbo
   if (outbox->is_unwanted()) return outbox->fail();
   try {
     const std::shared_ptr<Responder> responder = make_responder(outbox);
-    std::shared_ptr<Exchange> exchange = hub.handler.handle(std::move(request), responder);
-    if (exchange) outbox->attach(std::move(exchange));
+    const std::shared_ptr<Exchange> exchange = hub.handler.handle(std::move(request), responder);
+    if (exchange) outbox->attach(exchange);
     return;
   } catch (const std::exception& error) {
     hub.log("error: a handler threw: " + escaped_for_log(error.what()));
