@@ -127,16 +127,16 @@ void ResponsesRenderer::more(const AnswerStep& step, std::string& out) {
   switch (parts_.parts()[step.part].kind) {
     case Kind::kToolCall:
       fields["delta"] = step.piece;
-      return emit("response.function_call_arguments.delta", std::move(fields), out);
+      return emit("response.function_call_arguments.delta", fields, out);
     case Kind::kReasoning:
       fields["content_index"] = 0;
       fields["delta"] = step.piece;
-      return emit("response.reasoning_text.delta", std::move(fields), out);
+      return emit("response.reasoning_text.delta", fields, out);
     case Kind::kText:
       fields["content_index"] = 0;
       fields["delta"] = step.piece;
       fields["logprobs"] = logprobs_of(step.logprobs);
-      return emit("response.output_text.delta", std::move(fields), out);
+      return emit("response.output_text.delta", fields, out);
   }
 }
 
@@ -148,16 +148,16 @@ void ResponsesRenderer::close(int part, const char* status, std::string& out) {
     if (content.kind == Kind::kToolCall) {
       fields["name"] = content.name;
       fields["arguments"] = content.text;
-      emit("response.function_call_arguments.done", std::move(fields), out);
+      emit("response.function_call_arguments.done", fields, out);
     } else {
       fields["content_index"] = 0;
       OrderedJson with_part = fields;
       with_part["part"] = content_of(content);
       fields["text"] = content.text;
       if (content.kind == Kind::kText) fields["logprobs"] = logprobs_of(content.logprobs);
-      emit(content.kind == Kind::kText ? "response.output_text.done" : "response.reasoning_text.done",
-           std::move(fields), out);
-      emit("response.content_part.done", std::move(with_part), out);
+      emit(content.kind == Kind::kText ? "response.output_text.done" : "response.reasoning_text.done", fields,
+           out);
+      emit("response.content_part.done", with_part, out);
     }
     emit("response.output_item.done", {{"output_index", part}, {"item", closed}}, out);
   }
