@@ -56,6 +56,9 @@ bool Outbox::write(std::string bytes) {
   if (std::ssize(pending_) + in_flight_ >= unsent_limit_) {
     too_slow_ = true;
     std::string().swap(pending_);
+    // The connection may have heard the ring for what waits here, and be sending: it takes nothing before
+    // that ends, which is what this has to end.
+    rung_ = false;
     changed(std::move(lock));
     return false;
   }

@@ -194,24 +194,23 @@ TEST_F(server_limits, connections_beyond_the_limit_are_told_to_return) {
   EXPECT_TRUE(eventually([this] { return ask(get("/")).status == 200; }));
 }
 
-TEST_F(server_limits, a_stream_that_nobody_reads_is_cut_off_and_others_are_not) {
-  ServerLimits limits;
-  limits.unsent_bytes = 100000;
-  start(limits);
-  Client slow(port(), 4096);
-  Client good(port());
+// Two streams, of which nobody reads one. The other is written and read after every `stride` events: with 1
+// the server has dealt with each event before the next is written.
+void cut_off_one_of_two(FakeApi& api, int port, size_t event_bytes, int stride) {
+  Client slow(port, 4096);
+  Client good(port);
   slow.send(get("/hold"));
-  const auto slow_held = api_.held();
+  const auto slow_held = api.held();
   good.send(get("/hold"));
-  const auto good_held = api_.held();
+  const auto good_held = api.held();
   ASSERT_TRUE(slow_held && good_held);
   slow_held->start();
   good_held->start();
   EXPECT_TRUE(good.read_until("\r\n\r\n").ends_with("\r\n\r\n"));
-  const std::string event = "data: " + std::string(1000, 'x') + "\n\n";
+  const std::string event = "data: " + std::string(event_bytes, 'x') + "\n\n";
   int written = 0;
   while (written < 100000 && slow_held->write(event)) {
-    if (written++ % 100 > 0) continue;
+    if (written++ % stride > 0) continue;
     EXPECT_TRUE(good_held->write(event));
     good.read_until(event);
   }
@@ -221,7 +220,15 @@ TEST_F(server_limits, a_stream_that_nobody_reads_is_cut_off_and_others_are_not) 
   EXPECT_TRUE(good_held->write("data: last\n\n"));
   good_held->end();
   EXPECT_NE(good.read_until("0\r\n\r\n").find("data: last"), std::string::npos);
-  EXPECT_TRUE(eventually([this] { return server_->connections() == 1; }));
+}
+
+TEST_F(server_limits, a_stream_that_nobody_reads_is_cut_off_and_others_are_not) {
+  ServerLimits limits;
+  limits.unsent_bytes = 100000;
+  start(limits);
+  cut_off_one_of_two(api_, port(), 1000, 100);
+  cut_off_one_of_two(api_, port(), 20000, 1);
+  EXPECT_TRUE(eventually([this] { return server_->connections() == 0; }));
 }
 
 TEST_F(server_limits, a_whole_answer_that_nobody_reads_is_given_up) {
