@@ -8,7 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "attention/mask.h"
 #include "engine/sampler.h"
+#include "media/image_prep.h"
 
 namespace heed {
 
@@ -43,8 +45,15 @@ struct Event {
   double prefill_seconds = 0;  // from then to the first token (or to the end)
 };
 
+// A picture in a prompt: which of its tokens stand for it (soft tokens only, not the marks around them).
+struct RequestImage {
+  Span tokens;
+  std::shared_ptr<const ImagePatches> patches;  // as many soft tokens
+};
+
 struct Request {
-  std::vector<int> prompt;  // at least one token, all within the vocabulary
+  std::vector<int> prompt;           // at least one token, all within the vocabulary
+  std::vector<RequestImage> images;  // in the prompt's order
   Sampling sampling;
   int max_tokens = 16;        // cut to what the context holds
   int min_tokens = 0;         // stop tokens are not sampled before

@@ -16,6 +16,7 @@
 #include "attention/spec.h"
 #include "kernels/kernels.h"
 #include "model/config.h"
+#include "model/vision_spec.h"
 
 namespace heed {
 
@@ -101,6 +102,7 @@ struct ModelSpec {
   int layer_input_vocab = 0;
   Act layer_input_act = Act::kGeluTanh;
   std::vector<LayerSpec> layers;
+  std::optional<VisionSpec> vision = std::nullopt;  // prompts may hold pictures
 
   // Where this model's tensors are named otherwise than tensor_names() says, by the same keys.
   std::map<std::string, std::string, std::less<>> names;
