@@ -97,12 +97,13 @@ Shapes check(const AttentionArgs& args) {
 Shapes check(const GatedActArgs& args) {
   check_f32("gated_act", {args.gate, args.up});
   check_output("gated_act", args.out);
+  CHECK(args.gate.defined() && args.out.defined(), "gated_act");
   Shapes shapes("gated_act");
   for (const auto& [tensor, name] : {std::pair{args.gate, "gate"}, {args.up, "up"}, {args.out, "out"}}) {
     if (args.gate.rank == 2) {
-      shapes.match(tensor, name, {"tokens", "inner"});
+      shapes.match_if(tensor, name, {"tokens", "inner"});
     } else {
-      shapes.match(tensor, name, {"tokens", "heads", "inner"});
+      shapes.match_if(tensor, name, {"tokens", "heads", "inner"});
     }
   }
   return shapes;

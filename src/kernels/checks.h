@@ -38,6 +38,11 @@ Shapes check(const LinearAttentionArgs& args);
 Shapes check(const GatedDeltaArgs& args);
 Shapes check(const DeltaGatesArgs& args);
 
+Shapes check(const LayerNormArgs& args);
+Shapes check(const ClampArgs& args);
+Shapes check(const StandardiseArgs& args);
+Shapes check(const AveragePatchesArgs& args);
+
 // Of these, all that can be checked without reading what their pointers point to: that may be device memory.
 Shapes check_shapes(const ExpertLinearArgs& args);
 Shapes check_shapes(const ShortConvArgs& args);

@@ -116,7 +116,8 @@ struct AttentionArgs {
 // g * sigmoid(1.702 g) * (u + 1).
 enum class Act : uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kSigmoid, kClampedSwiglu };
 
-// out = act(gate) * up. Rank 2 or 3, all of the same; any stride but the innermost.
+// out = act(gate) * up, or act(gate) alone where up is undefined. Rank 2 or 3, all of the same; any stride
+// but the innermost.
 struct GatedActArgs {
   Act act = Act::kSilu;
   Tensor gate, up;  // [tokens, inner] or [tokens, heads, inner] f32
@@ -291,6 +292,36 @@ struct DeltaGatesArgs {
   Tensor b;               // [tokens, heads] f32; becomes beta
 };
 
+// ---- Vision towers ----
+
+// out = (x - mean(x)) * rsqrt(variance(x) + eps) * weight + bias over the innermost dimension.
+struct LayerNormArgs {
+  Tensor x;             // [rows, dim] f32
+  Tensor weight, bias;  // [dim] f32
+  float eps = 0;
+  Tensor out;  // [rows, dim] f32 or bf16; may be x itself
+};
+
+struct ClampArgs {  // x = min(max(x, lowest), highest), in place
+  float lowest = 0, highest = 0;
+  Tensor x;  // [rows, dim] f32 or bf16
+};
+
+struct StandardiseArgs {  // x = (x - shift) * scale, in place
+  Tensor shift, scale;    // [dim] f32
+  Tensor x;               // [rows, dim] f32
+};
+
+// The average of every pool x pool patches of a grid, times scale. Patches lie in row-major order, and so do
+// the results.
+struct AveragePatchesArgs {
+  Tensor x;         // [rows * columns, dim] f32; both multiples of pool
+  int columns = 0;  // patches in a row of the grid
+  int pool = 1;
+  float scale = 1;
+  Tensor out;  // [rows / pool * columns / pool, dim] f32
+};
+
 // What a layer asks of an attention kernel.
 struct AttentionNeeds {
   int heads = 0, kv_heads = 0, head_dim = 0, v_dim = 0;
@@ -348,6 +379,10 @@ struct Kernels {
   void (*linear_attention)(Stream&, const LinearAttentionArgs&);
   void (*gated_delta)(Stream&, const GatedDeltaArgs&);
   void (*delta_gates)(Stream&, const DeltaGatesArgs&);
+  void (*layer_norm)(Stream&, const LayerNormArgs&);
+  void (*clamp)(Stream&, const ClampArgs&);
+  void (*standardise)(Stream&, const StandardiseArgs&);
+  void (*average_patches)(Stream&, const AveragePatchesArgs&);
 
   int64_t (*scratch_bytes)(const StepSize& size);  // what a call of any of these takes for itself at most
 };

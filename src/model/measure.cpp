@@ -37,7 +37,11 @@ const Kernels& null_kernels() {
                                   .short_conv = nothing<ShortConvArgs>,
                                   .linear_attention = nothing<LinearAttentionArgs>,
                                   .gated_delta = nothing<GatedDeltaArgs>,
-                                  .delta_gates = nothing<DeltaGatesArgs>};
+                                  .delta_gates = nothing<DeltaGatesArgs>,
+                                  .layer_norm = nothing<LayerNormArgs>,
+                                  .clamp = nothing<ClampArgs>,
+                                  .standardise = nothing<StandardiseArgs>,
+                                  .average_patches = nothing<AveragePatchesArgs>};
   return kernels;
 }
 

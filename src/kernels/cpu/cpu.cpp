@@ -85,6 +85,10 @@ const Kernels& kernels_of() {
           [](Stream& s, const LinearAttentionArgs& a) { cpu::linear_attention(recurrent_of(*kIsa), s, a); },
       .gated_delta = [](Stream& s, const GatedDeltaArgs& a) { cpu::gated_delta(recurrent_of(*kIsa), s, a); },
       .delta_gates = [](Stream& s, const DeltaGatesArgs& a) { cpu::delta_gates(*kIsa->recurrent, s, a); },
+      .layer_norm = [](Stream& s, const LayerNormArgs& a) { cpu::layer_norm(*kIsa->rows, s, a); },
+      .clamp = cpu::clamp,
+      .standardise = cpu::standardise,
+      .average_patches = cpu::average_patches,
       .scratch_bytes =
           [](const StepSize& size) {
             return std::max({cpu::linear_scratch_bytes(*kIsa->linear, size), cpu::moe_scratch_bytes(size),

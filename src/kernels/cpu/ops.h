@@ -39,6 +39,11 @@ void linear_attention(const RecurrentIsa& isa, Stream& stream, const LinearAtten
 void gated_delta(const RecurrentIsa& isa, Stream& stream, const GatedDeltaArgs& args);
 void delta_gates(const RecurrentTable& isa, Stream& stream, const DeltaGatesArgs& args);
 
+void layer_norm(const RowTable& isa, Stream& stream, const LayerNormArgs& args);
+void clamp(Stream& stream, const ClampArgs& args);
+void standardise(Stream& stream, const StandardiseArgs& args);
+void average_patches(Stream& stream, const AveragePatchesArgs& args);
+
 void flash(const AttentionTable& isa, Stream& stream, const AttentionArgs& args);
 std::string flash_why_not(const AttentionNeeds& needs);
 

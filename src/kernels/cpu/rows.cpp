@@ -1,6 +1,7 @@
 // Ops that run row by row: rows are split over threads, a kernel does each.
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "kernels/checks.h"
 #include "kernels/cpu/ops.h"
@@ -114,9 +115,13 @@ void gated_act(const RowTable& isa, Stream& stream, const GatedActArgs& args) {
   const Rows gate(args.gate);
   const Rows up(args.up);
   const Rows out(args.out);
+  std::vector<float> ones;
+  if (!args.up.defined()) ones.assign(static_cast<size_t>(inner), 1);
   stream.pool->parallel_for(n["tokens"] * gate.heads, grain(4 * inner), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
-      isa.gated_act(args.act, gate.f32(i), up.f32(i), out[i], args.out.dtype, inner);
+    for (int64_t i = begin; i < end; ++i) {
+      const float* factors = ones.empty() ? up.f32(i) : ones.data();
+      isa.gated_act(args.act, gate.f32(i), factors, out[i], args.out.dtype, inner);
+    }
   });
 }
 

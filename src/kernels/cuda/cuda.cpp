@@ -31,6 +31,8 @@ const Kernels& cuda_kernels() {
       .add = cuda::add,
       .gather_rows = cuda::gather_rows,
       .softcap = cuda::softcap,
+      .copy = cuda::copy,
+      .temper = cuda::temper,
       .scale = cuda::scale,
       .scale_rows = cuda::scale_rows,
       .head_linear = cuda::head_linear,
@@ -42,6 +44,10 @@ const Kernels& cuda_kernels() {
       .linear_attention = cuda::linear_attention,
       .gated_delta = cuda::gated_delta,
       .delta_gates = cuda::delta_gates,
+      .layer_norm = cuda::layer_norm,
+      .clamp = cuda::clamp,
+      .standardise = cuda::standardise,
+      .average_patches = cuda::average_patches,
       .scratch_bytes = cuda::linear_scratch_bytes,
   };
   return kernels;

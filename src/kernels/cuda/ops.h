@@ -14,6 +14,8 @@ void gated_act(Stream& stream, const GatedActArgs& args);
 void add(Stream& stream, const AddArgs& args);
 void gather_rows(Stream& stream, const GatherRowsArgs& args);
 void softcap(Stream& stream, const SoftcapArgs& args);
+void copy(Stream& stream, const CopyArgs& args);
+void temper(Stream& stream, const TemperArgs& args);
 void scale(Stream& stream, const ScaleArgs& args);
 void scale_rows(Stream& stream, const ScaleRowsArgs& args);
 void head_linear(Stream& stream, const HeadLinearArgs& args);
@@ -25,6 +27,10 @@ void short_conv(Stream& stream, const ShortConvArgs& args);
 void linear_attention(Stream& stream, const LinearAttentionArgs& args);
 void gated_delta(Stream& stream, const GatedDeltaArgs& args);
 void delta_gates(Stream& stream, const DeltaGatesArgs& args);
+void layer_norm(Stream& stream, const LayerNormArgs& args);
+void clamp(Stream& stream, const ClampArgs& args);
+void standardise(Stream& stream, const StandardiseArgs& args);
+void average_patches(Stream& stream, const AveragePatchesArgs& args);
 
 int64_t linear_scratch_bytes(const StepSize& size);
 

@@ -135,14 +135,43 @@ __device__ float activated(float gate, float up) {
 
 template <Act kAct, class Out>
 struct GatedAct {
-  Rows<const float> gate, up;
+  Rows<const float> gate, up;  // up's data null: ones
   Rows<Out> out;
   template <int kCount>
   __device__ void run(int64_t row, int64_t column) const {
     auto g = load<kCount>(gate.at(row) + column);
-    const auto u = load<kCount>(up.at(row) + column);
-    for (int i = 0; i < kCount; ++i) g.x[i] = activated<kAct>(g.x[i], u.x[i]);
+    if (up.data == nullptr) {
+      for (int i = 0; i < kCount; ++i) g.x[i] = activated<kAct>(g.x[i], 1);
+    } else {
+      const auto u = load<kCount>(up.at(row) + column);
+      for (int i = 0; i < kCount; ++i) g.x[i] = activated<kAct>(g.x[i], u.x[i]);
+    }
     store(out.at(row) + column, g);
+  }
+};
+
+template <class In, class Out>
+struct Copy {
+  Rows<const In> x;
+  Rows<Out> out;
+  template <int kCount>
+  __device__ void run(int64_t row, int64_t column) const {
+    store(out.at(row) + column, load<kCount>(x.at(row) + column));
+  }
+};
+
+struct Temper {
+  const int32_t* positions;
+  float temperature, floor_scale;
+  int64_t heads;
+  Rows<float> x;
+  template <int kCount>
+  __device__ void run(int64_t row, int64_t column) const {
+    const float far = floorf((static_cast<float>(positions[row / heads]) + 1) / floor_scale);
+    const float factor = log1pf(far) * temperature + 1;
+    auto v = load<kCount>(x.at(row) + column);
+    for (int i = 0; i < kCount; ++i) v.x[i] *= factor;
+    store(x.at(row) + column, v);
   }
 };
 
@@ -220,6 +249,25 @@ void add(Stream& stream, const AddArgs& args) {
   const Shapes n = check(args);
   run_each(stream, Add{Rows<const float>(args.x), args.scale, args.keep, Rows<float>(args.out)}, n["tokens"],
            n["dim"], in_fours(args.x) && in_fours(args.out));
+}
+
+void copy(Stream& stream, const CopyArgs& args) {
+  const Shapes n = check(args);
+  const bool fours = in_fours(args.x) && in_fours(args.out);
+  with_type(args.x.dtype, [&]<class In>(const In*) {
+    with_type(args.out.dtype, [&]<class Out>(const Out*) {
+      if constexpr (!std::is_same_v<In, __half> && !std::is_same_v<Out, __half>) {
+        const Copy<In, Out> op = {Rows<const In>(args.x), Rows<Out>(args.out)};
+        run_each(stream, op, rows_of(args.x), n["dim"], fours);
+      }
+    });
+  });
+}
+
+void temper(Stream& stream, const TemperArgs& args) {
+  const Shapes n = check(args);
+  const Temper op = {args.positions, args.temperature, args.floor_scale, n["heads"], Rows<float>(args.x)};
+  run_each(stream, op, rows_of(args.x), n["head_dim"], in_fours(args.x));
 }
 
 void softcap(Stream& stream, const SoftcapArgs& args) {

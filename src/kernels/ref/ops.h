@@ -14,4 +14,9 @@ void linear_attention(Stream& stream, const LinearAttentionArgs& args);
 void gated_delta(Stream& stream, const GatedDeltaArgs& args);
 void delta_gates(Stream& stream, const DeltaGatesArgs& args);
 
+void layer_norm(Stream& stream, const LayerNormArgs& args);
+void clamp(Stream& stream, const ClampArgs& args);
+void standardise(Stream& stream, const StandardiseArgs& args);
+void average_patches(Stream& stream, const AveragePatchesArgs& args);
+
 }  // namespace heed::ref

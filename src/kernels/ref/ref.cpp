@@ -185,7 +185,7 @@ void gated_act(Stream& /*stream*/, const GatedActArgs& args) {
     for (int64_t h = 0; h < (three ? n["heads"] : 1); ++h) {
       const auto row = [&](const Tensor& tensor) { return three ? at(tensor, t, h) : at(tensor, t); };
       for (int64_t i = 0; i < n["inner"]; ++i) {
-        const float up = load(args.up, row(args.up) + i);
+        const float up = args.up.defined() ? load(args.up, row(args.up) + i) : 1;
         store(args.out, row(args.out) + i, gated(args.act, load(args.gate, row(args.gate) + i), up));
       }
     }
@@ -319,6 +319,10 @@ const Kernels& ref_kernels() {
       .linear_attention = ref::linear_attention,
       .gated_delta = ref::gated_delta,
       .delta_gates = ref::delta_gates,
+      .layer_norm = ref::layer_norm,
+      .clamp = ref::clamp,
+      .standardise = ref::standardise,
+      .average_patches = ref::average_patches,
       .scratch_bytes = [](const StepSize& /*size*/) { return int64_t{0}; },
   };
   return kernels;
