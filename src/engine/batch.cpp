@@ -1,5 +1,6 @@
 #include "engine/batch.h"
 
+#include <algorithm>
 #include <numeric>
 
 namespace heed {
@@ -25,10 +26,27 @@ void resize(Batch& batch, const Cache& cache, std::span<const Scheduled> schedul
   }
 }
 
+// Puts the pictures' rows in place of tokens [computed, computed + count), which begin at `row`.
+void place_images(const Sequence& sequence, int count, int row, int pad, Batch& batch) {
+  const Span run = {sequence.computed, sequence.computed + count};
+  for (size_t i = 0; i < sequence.media.size(); ++i) {
+    const Span image = sequence.media[i];
+    const Span part = meet(run, image);
+    if (part.lo >= part.hi) continue;
+    CHECK(sequence.images[i].encoded != nullptr, i, image.lo, image.hi);
+    const int at = row + part.lo - run.lo;
+    std::fill_n(batch.tokens.begin() + at, part.hi - part.lo, pad);
+    batch.images.push_back(
+        {.row = at,
+         .embeddings = sequence.images[i].encoded->rows.slice(part.lo - image.lo, part.hi - image.lo)});
+  }
+}
+
 }  // namespace
 
-void build_batch(const Cache& cache, std::span<const Scheduled> scheduled, Batch& batch) {
+void build_batch(const Cache& cache, std::span<const Scheduled> scheduled, Batch& batch, int pad) {
   resize(batch, cache, scheduled);
+  batch.images.clear();
   int32_t row = 0;
   auto logit_row = batch.logit_rows.begin();
   batch.seq_start[0] = 0;
@@ -36,6 +54,7 @@ void build_batch(const Cache& cache, std::span<const Scheduled> scheduled, Batch
     const Scheduled& item = scheduled[i];
     const Sequence& sequence = *item.sequence;
     std::copy_n(sequence.tokens.begin() + sequence.computed, item.count, batch.tokens.begin() + row);
+    if (!sequence.media.empty()) place_images(sequence, item.count, row, pad, batch);
     std::iota(batch.positions.begin() + row, batch.positions.begin() + row + item.count, sequence.computed);
     cache.place(sequence, item.count, row, batch.groups);
     row += item.count;

@@ -15,7 +15,8 @@ struct Scheduled {
 };
 
 // Fills `batch`, whatever it held before; its memory is used again. The cache must have been extended for
-// every sequence, and the batch is good until the cache is extended again.
-void build_batch(const Cache& cache, std::span<const Scheduled> scheduled, Batch& batch);
+// every sequence, every picture of these tokens must have been encoded, and the batch is good until the cache
+// is extended again. `pad`: the token that is looked up in place of those of pictures.
+void build_batch(const Cache& cache, std::span<const Scheduled> scheduled, Batch& batch, int pad = 0);
 
 }  // namespace heed

@@ -1,6 +1,7 @@
 #include "engine/cache.h"
 
 #include <algorithm>
+#include <array>
 #include <climits>
 #include <numeric>
 
@@ -28,6 +29,23 @@ int64_t table_stride(const CacheLayout& layout, int max_len) {
     stride = std::max(stride, round_up(max_len, group.block_tokens) / layout.kernel_block);
   }
   return stride;
+}
+
+// What stands for the pictures that tokens [begin, end) belong to: content, and where it lies. Their token
+// ids are all alike, and say nothing.
+std::vector<int> picture_words(const Sequence& sequence, int begin, int end) {
+  std::vector<int> words;
+  for (size_t i = 0; i < sequence.media.size(); ++i) {
+    const Span span = sequence.media[i];
+    if (span.hi <= begin || span.lo >= end) continue;
+    for (const uint64_t half : {sequence.images[i].content.low, sequence.images[i].content.high}) {
+      words.push_back(static_cast<int>(half >> 32));
+      words.push_back(static_cast<int>(half & 0xffffffffU));
+    }
+    words.push_back(span.lo - begin);
+    words.push_back(span.hi - begin);
+  }
+  return words;
 }
 
 int sink_blocks(const CacheGroup& group) {
@@ -60,6 +78,13 @@ Hash128 Cache::salt_of(std::string_view text) const {
   return siphash(secret_, std::as_bytes(std::span(text)));
 }
 
+Hash128 Cache::content_of(const ImagePatches& patches) const {
+  const Hash128 pixels = siphash(secret_, std::as_bytes(std::span(patches.bytes)));
+  const std::array<uint64_t, 4> words = {pixels.low, pixels.high, static_cast<uint64_t>(patches.grid.columns),
+                                         static_cast<uint64_t>(patches.grid.rows)};
+  return siphash(secret_, std::as_bytes(std::span(words)));
+}
+
 void Cache::hash_up_to(Sequence& sequence, int blocks) const {
   static_assert(sizeof(int) == 4);
   while (static_cast<int>(sequence.prefixes.size()) < blocks) {
@@ -68,7 +93,14 @@ void Cache::hash_up_to(Sequence& sequence, int blocks) const {
     const std::span<const int> tokens(sequence.tokens.data() + int64_t{done} * hash_block_, hash_block_);
     // The hash so far is part of the key: a chain, so that equal blocks after unequal prefixes differ.
     const Hash128 key{secret_.low ^ before.low, secret_.high ^ before.high};
-    sequence.prefixes.push_back(siphash(key, std::as_bytes(tokens)));
+    const std::vector<int> pictures = picture_words(sequence, done * hash_block_, (done + 1) * hash_block_);
+    if (pictures.empty()) {
+      sequence.prefixes.push_back(siphash(key, std::as_bytes(tokens)));
+      continue;
+    }
+    std::vector<int> words(tokens.begin(), tokens.end());
+    words.insert(words.end(), pictures.begin(), pictures.end());
+    sequence.prefixes.push_back(siphash(key, std::as_bytes(std::span<const int>(words))));
   }
 }
 
@@ -284,6 +316,10 @@ bool Cache::rewind(Sequence& sequence, int length) {
   sequence.prefixes.resize(std::min<size_t>(sequence.prefixes.size(), length / hash_block_));
   sequence.computed = length;
   sequence.tokens.resize(length);
+  while (!sequence.media.empty() && sequence.media.back().hi > length) {
+    sequence.media.pop_back();
+    sequence.images.pop_back();
+  }
   return true;
 }
 

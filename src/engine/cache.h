@@ -77,6 +77,8 @@ class Cache {
   const BlockPool& pool() const { return pool_; }
   const StatePool& states() const { return states_; }
   Hash128 salt_of(std::string_view text) const;
+  // A picture's pixels and shape.
+  Hash128 content_of(const ImagePatches& patches) const;
   // Every page has as many holders as the sequences say, and their block tables name these pages. `sequences`
   // are all that hold any. Aborts if not.
   void check(const std::vector<const Sequence*>& sequences) const;

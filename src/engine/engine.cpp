@@ -44,7 +44,11 @@ void describe(const LiveRequest& live, Clock::time_point now, Event& event) {
 Engine::Engine(EnginePlan plan, std::unique_ptr<Runner> runner, const EngineOptions& options)
     : plan_(std::move(plan)),
       runner_(std::move(runner)),
-      scheduler_(runner_->cache(), {.step_tokens = plan_.run.step_tokens, .sequences = plan_.sequences}),
+      scheduler_(runner_->cache(), {.step_tokens = plan_.run.step_tokens,
+                                    .most_step_tokens = most_step_tokens(plan_.run, plan_.sequences),
+                                    .sequences = plan_.sequences,
+                                    .prompt_logit_tokens = prompt_logit_tokens(plan_.run)}),
+      images_(spec().vision ? std::make_unique<ImageEncoder>(*runner_, plan_.needs.image_bytes) : nullptr),
       max_queue_(options.max_queue),
       max_logprobs_(options.max_logprobs),
       on_step_(options.on_step),
@@ -89,6 +93,7 @@ Result<std::unique_ptr<Engine>> Engine::start(Checkpoint checkpoint, const Engin
 Status Engine::check(const Request& request) const {
   if (request.prompt.empty()) return invalid("the prompt has no tokens; at least one is needed");
   TRY(runner_->check_tokens(request.prompt));
+  if (!request.images.empty()) TRY(check_images(request));
   TRY(heed::check(request.sampling));
   if (request.max_tokens < 1)
     return invalid("max_tokens is " + std::to_string(request.max_tokens) + "; 1 or more is expected");
@@ -109,12 +114,14 @@ Status Engine::check(const Request& request) const {
 
 int64_t Engine::bytes_of(const Request& request) const {
   const auto prompt = static_cast<int>(request.prompt.size());
-  return request_bytes({.prompt = prompt,
-                        .tokens = prompt + std::min(request.max_tokens, plan_.run.max_len - prompt),
-                        .prompt_logprobs = request.prompt_logprobs,
-                        .penalises = request.sampling.penalises(),
-                        .masks = request.constraint != nullptr || request.min_tokens > 0,
-                        .vocab = spec().vocab});
+  int64_t images = 0;
+  for (const RequestImage& image : request.images) images += std::ssize(image.patches->bytes);
+  return images + request_bytes({.prompt = prompt,
+                                 .tokens = prompt + std::min(request.max_tokens, plan_.run.max_len - prompt),
+                                 .prompt_logprobs = request.prompt_logprobs,
+                                 .penalises = request.sampling.penalises(),
+                                 .masks = request.constraint != nullptr || request.min_tokens > 0,
+                                 .vocab = spec().vocab});
 }
 
 Result<uint64_t> Engine::submit(Request request) {
@@ -133,6 +140,11 @@ Result<uint64_t> Engine::submit(Request request) {
   live->job.prompt = static_cast<int>(r.prompt.size());
   live->job.priority = r.priority;
   live->job.sequence.tokens = std::move(r.prompt);
+  for (const RequestImage& image : r.images) {
+    live->job.sequence.media.push_back(image.tokens);
+    live->job.sequence.images.push_back(
+        {.content = runner_->cache().content_of(*image.patches), .patches = image.patches});
+  }
   live->job.sequence.salt = runner_->cache().salt_of(r.cache_salt);
   if (r.prompt_logprobs >= 0) live->job.prompt_logits_done = 0;
   r.max_tokens = std::min(r.max_tokens, plan_.run.max_len - live->job.prompt);
@@ -214,12 +226,25 @@ void Engine::run() {
   while (take_in()) {
     const std::vector<Scheduler::Item>& items = scheduler_.next();
     if (!items.empty()) step(items);
+    if (images_) encode_images();
 #ifndef NDEBUG
     scheduler_.check();
 #endif
     publish_stats();
   }
   publish_stats();
+}
+
+// With what the step has left of its tokens; with all of them where nothing could run.
+void Engine::encode_images() {
+  seeing_.clear();
+  for (Job* job : scheduler_.running_jobs()) {
+    if (!job->sequence.images.empty()) seeing_.push_back(&job->sequence);
+  }
+  if (seeing_.empty()) return;
+  images_->work(seeing_, plan_.run.step_tokens - scheduler_.planned());
+  counters_.images_encoded = images_->encoded();
+  counters_.images_found = images_->found();
 }
 
 void Engine::publish_stats() {

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/image_encoder.h"
 #include "engine/memory_plan.h"
 #include "engine/request.h"
 #include "engine/runner.h"
@@ -33,6 +34,7 @@ struct EngineOptions {
   int64_t memory_bytes = 0;  // to plan for; 0: what there is
   int64_t snapshot_bytes = -1;  // --state-snapshot-memory, of recurrent layers; -1: see plan_engine
   int64_t request_bytes = 0;    // what all requests together may hold besides pages; 0: see plan_engine
+  int64_t image_bytes = -1;     // --image-cache-memory, of encoded pictures; -1: see plan_engine
   int max_logprobs = 20;        // most that a request may ask for
   // Takes the planned memory from the start on, in a thread of its own, as a server should: see
   // wait_for_memory(). Else it is taken when it is first used.
@@ -63,6 +65,8 @@ struct RequestSize {
   int vocab = 0;
 };
 int64_t request_bytes(const RequestSize& size);
+// Most tokens of a step whose prompt logits are wanted.
+int prompt_logit_tokens(const RunPlan& run);
 
 struct EngineStats {
   int running = 0, waiting = 0;
@@ -70,6 +74,7 @@ struct EngineStats {
   int held_states = 0, snapshots = 0;  // of recurrent layers
   uint64_t steps = 0, preemptions = 0;
   uint64_t prompt_tokens = 0, generated_tokens = 0;  // computed; sampled
+  uint64_t images_encoded = 0, images_found = 0;     // by the vision tower; encoded before
   uint64_t prefix_queries = 0, prefix_hits = 0;      // prompt tokens looked up; found
 };
 
@@ -110,17 +115,21 @@ class Engine {
   bool take_in();
   void admit(std::unique_ptr<LiveRequest> live);
   void step(const std::vector<Scheduler::Item>& items);
+  void encode_images();
   void take_prompt_logits(LiveRequest& live, const Tensor& logits, int64_t row, int count) const;
   void sample_rows(const Tensor& logits);
   void take_sampled(LiveRequest& live);
   void finish(LiveRequest& live, Finish reason, Event event);
   void publish_stats();
   Status check(const Request& request) const;
+  Status check_images(const Request& request) const;
   int64_t bytes_of(const Request& request) const;
 
   EnginePlan plan_;
   std::unique_ptr<Runner> runner_;
   Scheduler scheduler_;
+  std::unique_ptr<ImageEncoder> images_;  // where the model sees
+  std::vector<Sequence*> seeing_;         // running; kept for its memory
   int max_queue_;
   int max_logprobs_;
   std::function<void(int64_t tokens)> on_step_;

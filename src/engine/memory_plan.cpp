@@ -49,6 +49,11 @@ int64_t largest_head_state(const StateLayout& states) {
   return most;
 }
 
+// Of one call of the vision tower, with what is empty in the last blocks of pictures.
+int64_t tower_patches(const ModelSpec& spec, const RunPlan& run) {
+  return round_up(most_patches(*spec.vision), run.layout.kernel_block);
+}
+
 int64_t scratch_bytes(const RunPlan& run, const StepSize& size) {
   int64_t most = run.choice.kernels->scratch_bytes(size);
   for (size_t i = 0; i < run.attention.size(); ++i) {
@@ -56,6 +61,21 @@ int64_t scratch_bytes(const RunPlan& run, const StepSize& size) {
     most = std::max(most, run.choice.attention[i]->scratch_bytes(run.attention[i], size));
   }
   return most;
+}
+
+int64_t tower_scratch_bytes(const ModelSpec& spec, const RunPlan& run, StepSize size) {
+  size.tokens = size.length = tower_patches(spec, run);
+  const AttentionNeeds needs = vision_attention_needs(*spec.vision, run.compute, run.layout.kernel_block);
+  return std::max(run.choice.kernels->scratch_bytes(size), run.vision_attention->scratch_bytes(needs, size));
+}
+
+// Results kept by content, as much held by sequences, and one call of the tower.
+int64_t image_bytes(const ModelSpec& spec, const RunPlan& run, const MemoryNeeds& needs) {
+  const VisionSpec& v = *spec.vision;
+  const int64_t patches = tower_patches(spec, run);
+  const int64_t call = patches * v.hidden + int64_t{v.prep.max_soft_tokens} * spec.hidden;
+  constexpr int64_t kPatchBytes = 64;  // positions, slots, rows
+  return 2 * needs.image_bytes + call * size_of(DType::kF32) + patches * kPatchBytes;
 }
 
 }  // namespace
@@ -66,6 +86,7 @@ std::vector<MemoryPlan::Part> MemoryPlan::parts() const {
           {"cache", cache, "pages of keys and values"},
           {"states", states, "of recurrent layers: a slot a sequence, and snapshots"},
           {"sequences", sequences, "tokens, hashes and block tables of those running"},
+          {"images", images, "encoded pictures, and those in the vision tower"},
           {"requests", requests, "prompts, counts and log-probabilities of all"},
           {"step", step, "activations and logits of the largest step"},
           {"scratch", scratch, "within kernels"},
@@ -80,14 +101,17 @@ int64_t MemoryPlan::total() const {
 }
 
 int64_t step_arena_bytes(const ModelSpec& spec, const RunPlan& run, const MemoryNeeds& needs) {
-  const int64_t rows = std::min<int64_t>(run.step_tokens, needs.sequences + needs.prompt_logit_rows);
-  return arena_bytes(spec, run.compute, run.step_tokens, rows);
+  const int tokens = most_step_tokens(run, needs.sequences);
+  const int64_t rows = std::min<int64_t>(tokens, needs.sequences + needs.prompt_logit_rows);
+  const int64_t step = arena_bytes(spec, run.compute, tokens, rows);
+  return spec.vision ? std::max(step, vision_arena_bytes(spec, run.compute, tower_patches(spec, run))) : step;
 }
 
 MemoryPlan plan_memory(const ModelSpec& spec, const RunPlan& run, const MemoryNeeds& needs,
                        const MemoryLimit& limit) {
   const int64_t groups = std::ssize(run.layout.groups);
-  const StepSize size = {.tokens = run.step_tokens,
+  const int tokens = most_step_tokens(run, needs.sequences);
+  const StepSize size = {.tokens = tokens,
                          .sequences = needs.sequences,
                          .length = run.max_len,
                          .width = widest_row(spec),
@@ -103,10 +127,12 @@ MemoryPlan plan_memory(const ModelSpec& spec, const RunPlan& run, const MemoryNe
   plan.states = (int64_t{needs.sequences} + needs.snapshots) * run.states.slot_bytes() +
                 StatePool::index_bytes(needs.snapshots);
   plan.sequences = needs.sequences * sequence_bytes(run) + BlockPool::state_bytes(run.pages);
+  plan.images = spec.vision ? image_bytes(spec, run, needs) : 0;
   plan.requests = needs.request_bytes;
   plan.step = step_arena_bytes(spec, run, needs) +
-              run.step_tokens * (kTokenBytes + groups * int64_t{sizeof(int64_t) + sizeof(RowMask)});
+              tokens * (kTokenBytes + groups * int64_t{sizeof(int64_t) + sizeof(RowMask)});
   plan.scratch = scratch_bytes(run, size);
+  if (spec.vision) plan.scratch = std::max(plan.scratch, tower_scratch_bytes(spec, run, size));
   plan.sampling = needs.threads * int64_t{spec.vocab} * kCandidateBytes;
   plan.reserve = kReserve;
   plan.limit = limit;

@@ -48,20 +48,37 @@ class Planner {
     plan.full_sequences = std::min<int64_t>(run.pages / one, plan.sequences);
     plan.cache_tokens =
         static_cast<int64_t>(static_cast<double>(run.pages) / static_cast<double>(one) * run.max_len);
-    const int64_t most = request_bytes({.prompt = run.max_len,
-                                        .tokens = run.max_len,
-                                        .prompt_logprobs = options_.max_logprobs,
-                                        .penalises = true,
-                                        .masks = true,
-                                        .vocab = spec_.vocab});
+    const int64_t most = pictures_bytes() + request_bytes({.prompt = run.max_len,
+                                                           .tokens = run.max_len,
+                                                           .prompt_logprobs = options_.max_logprobs,
+                                                           .penalises = true,
+                                                           .masks = true,
+                                                           .vocab = spec_.vocab});
     plan.needs = {.sequences = plan.sequences,
                   .snapshots = plan.snapshots,
-                  .prompt_logit_rows = SchedulerLimits{}.prompt_logit_tokens,
+                  .prompt_logit_rows = prompt_logit_tokens(run),
                   .threads = options_.runner.threads > 0 ? options_.runner.threads : available_processors(),
                   .request_bytes = options_.request_bytes > 0 ? options_.request_bytes
-                                                              : std::max(kLeastRequestBytes, 2 * most)};
+                                                              : std::max(kLeastRequestBytes, 2 * most),
+                  .image_bytes = spec_.vision ? image_bytes() : 0};
     plan.memory = plan_memory(spec_, run, plan.needs, limit_);
     return plan;
+  }
+
+  // Of the pixels that a request with many pictures brings.
+  int64_t pictures_bytes() const {
+    if (!spec_.vision) return 0;
+    constexpr int64_t kMany = 16;
+    const int64_t patch = int64_t{3} * spec_.vision->prep.patch * spec_.vision->prep.patch;
+    return kMany * most_patches(*spec_.vision) * patch;
+  }
+
+  // Of encoded pictures that are kept: a few dozen, but at most a thirty-second of the memory.
+  int64_t image_bytes() const {
+    if (options_.image_bytes >= 0) return options_.image_bytes;
+    constexpr int64_t kPictures = 32;
+    const int64_t one = int64_t{spec_.vision->prep.max_soft_tokens} * spec_.hidden * size_of(DType::kF32);
+    return std::min(kPictures * one, limit_.bytes / 32);
   }
 
   // Of recurrent layers: states of running sequences take at most an eighth of the memory, snapshots a
@@ -140,6 +157,10 @@ class Planner {
 };
 
 }  // namespace
+
+int prompt_logit_tokens(const RunPlan& run) {
+  return std::max(SchedulerLimits{}.prompt_logit_tokens, run.image_tokens);
+}
 
 int64_t request_bytes(const RequestSize& size) {
   constexpr int64_t kOfEach = 4096;

@@ -1,6 +1,7 @@
 #include "engine/runner.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "base/checked.h"
@@ -98,6 +99,32 @@ Status count_weights(const Checkpoint& checkpoint, RunPlan& plan) {
   return {};
 }
 
+Status plan_vision(const ModelSpec& spec, const RunnerOptions& options, int block, RunPlan& plan) {
+  const Choice tower = TRY(choose({vision_attention_needs(*spec.vision, plan.compute, block)},
+                                  options.backend, options.attention));
+  plan.vision_attention = tower.attention.front();
+  for (const CacheGroup& group : plan.layout.groups) {
+    if (!group.kv.mask.has(Term::kMedia)) continue;
+    plan.image_tokens = spec.vision->prep.max_soft_tokens;
+  }
+  return {};
+}
+
+// Multiplications and additions of a token's linear layers.
+double token_flops(const Model& model) {
+  double elements = 0;
+  for (size_t i = 0; i < model.spec.layers.size(); ++i) {
+    const LayerSpec& layer = model.spec.layers[i];
+    const LayerWeights& w = model.weights.layers[i];
+    const auto add = [&](const Tensors& list, double share) {
+      for (const Tensor& t : list) elements += t.rank > 1 ? share * static_cast<double>(t.elements()) : 0;
+    };
+    for (const Tensors* list : {&w.own, &w.mixer, &w.mlp}) add(*list, 1);
+    if (layer.moe) add(w.moe, static_cast<double>(layer.moe->top_k) / layer.moe->experts);
+  }
+  return std::max(2 * elements, 1.0);
+}
+
 }  // namespace
 
 std::string attention_name(const RunPlan& plan) {
@@ -127,6 +154,7 @@ Result<RunPlan> plan_run(const Checkpoint& checkpoint, const RunnerOptions& opti
   plan.states = plan_states(layers, TRY(state_dtype(options.state_dtype)));
   plan.snapshot_stride = options.snapshot_stride;
 
+  if (spec.vision) TRY(plan_vision(spec, options, kernel_block, plan));
   plan.wanted_step_tokens = std::max(options.step_tokens, 1);
   const int length = options.max_len > 0 ? options.max_len : spec.max_positions;
   if (!set_length(plan, length))
@@ -139,7 +167,7 @@ Result<RunPlan> plan_run(const Checkpoint& checkpoint, const RunnerOptions& opti
 bool set_length(RunPlan& plan, int max_len) {
   plan.max_len = max_len;
   plan.step_tokens = std::min(plan.wanted_step_tokens, max_len);
-  plan.pages = most_pages(plan.layout, max_len, plan.step_tokens);
+  plan.pages = most_pages(plan.layout, max_len, most_step_tokens(plan, 0));
   const auto bytes = checked_mul(plan.pages, plan.layout.page_bytes);
   plan.cache_bytes = bytes.value_or(INT64_MAX);
   return bytes.has_value();
@@ -159,7 +187,8 @@ Runner::Runner(Checkpoint checkpoint, RunPlan plan, Weights weights, const Resou
       layer_cache_(cache_.layers()),
       states_(cache_.states().layers()),
       pool_(resources.threads),
-      arena_(resources.arena_bytes) {}
+      arena_(resources.arena_bytes),
+      token_flops_(token_flops(model_)) {}
 
 void Runner::populate(const std::atomic<bool>& stop) const {
   const auto touch = [&](char* memory, int64_t bytes) {
@@ -193,7 +222,7 @@ Tensor Runner::step(std::span<const Scheduled> scheduled) {
     cache_.begin_snapshots(*item.sequence, item.count, row, batch_.state_saves);
     row += item.count;
   }
-  build_batch(cache_, scheduled, batch_);
+  build_batch(cache_, scheduled, batch_, spec().vision ? spec().vision->tokens.pad : 0);
   arena_.release({});
   Stream stream{.pool = &pool_};
   const Tensor logits = forward(model_, batch_,
@@ -206,8 +235,41 @@ Tensor Runner::step(std::span<const Scheduled> scheduled) {
   for (const Scheduled& item : scheduled) {
     item.sequence->computed += item.count;
     cache_.finish_snapshots(*item.sequence);
+    item.sequence->drop_encoded();
   }
   return logits;
+}
+
+ImageEncoding Runner::begin_encoding(std::vector<std::shared_ptr<const ImagePatches>> pictures) const {
+  CHECK(plan_.vision_attention != nullptr);
+  return {model_, std::move(pictures), plan_.layout.kernel_block};
+}
+
+void Runner::encode(ImageEncoding& encoding, int layers) {
+  arena_.release({});
+  Stream stream{.pool = &pool_};
+  encoding.run(model_,
+               {.kernels = *plan_.choice.kernels,
+                .attention = *plan_.vision_attention,
+                .stream = stream,
+                .arena = arena_},
+               layers);
+}
+
+void Runner::encode_all(Sequence& sequence) {
+  for (size_t i = 0; i < sequence.images.size(); ++i) {
+    SequenceImage& image = sequence.images[i];
+    if (sequence.media[i].hi <= sequence.computed || image.encoded != nullptr) continue;
+    ImageEncoding encoding = begin_encoding({image.patches});
+    encode(encoding, encoding.layers_left());
+    image.encoded = encoding.take_results().front();
+  }
+}
+
+int Runner::layer_cost(const ImageEncoding& encoding) const {
+  const auto patches = static_cast<double>(encoding.patches());
+  const double flops = patches * vision_layer_flops(*spec().vision, encoding.patches());
+  return static_cast<int>(std::clamp(std::ceil(flops / token_flops_), 1.0, 1e6));
 }
 
 Status Runner::check_tokens(std::span<const int> tokens) const {
@@ -244,6 +306,7 @@ Result<Tensor> Runner::prefill(Sequence& sequence, int logit_count) {
     return limit_reached(std::to_string(end) + " tokens exceed the longest context of " +
                          std::to_string(plan_.max_len) + " tokens");
   }
+  encode_all(sequence);
   Tensor logits;
   while (sequence.computed < end) {
     const int cut = next_cut(sequence, plan_.step_tokens);

@@ -3,6 +3,7 @@
 //
 // Not thread-safe: one caller at a time.
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <span>
@@ -42,12 +43,19 @@ struct RunPlan {
   int max_len = 0;
   int step_tokens = 0;
   int wanted_step_tokens = 0;  // before it was cut to max_len
-  int64_t pages = 0;           // for one sequence of max_len
-  int64_t cache_bytes = 0;     // of those pages
-  int64_t weight_bytes = 0;    // in the checkpoint's files
-  int64_t owned_bytes = 0;     // converted ones, in memory
-  int64_t mapped_bytes = 0;    // those used where their file is mapped
+  int image_tokens = 0;        // most that run together since a picture cannot be cut; 0: all can
+  const AttentionKernel* vision_attention = nullptr;  // of the tower, where there is one
+  int64_t pages = 0;                                  // for one sequence of max_len
+  int64_t cache_bytes = 0;                            // of those pages
+  int64_t weight_bytes = 0;                           // in the checkpoint's files
+  int64_t owned_bytes = 0;                            // converted ones, in memory
+  int64_t mapped_bytes = 0;                           // those used where their file is mapped
 };
+// Most tokens of a step beside which `others` have one each: a picture may be longer than the usual step.
+inline int most_step_tokens(const RunPlan& plan, int others) {
+  const int longest = std::min(plan.image_tokens, plan.max_len);
+  return longest > 0 ? std::max(plan.step_tokens, longest + others) : plan.step_tokens;
+}
 // The attention kernel that the layers have, for people; "none" where no layer needs one.
 std::string attention_name(const RunPlan& plan);
 Result<RunPlan> plan_run(const Checkpoint& checkpoint, const RunnerOptions& options);
@@ -87,6 +95,14 @@ class Runner {
   // run meanwhile. Ends early when `stop` is set.
   void populate(const std::atomic<bool>& stop) const;
 
+  // Pictures on their way through the tower; encode() goes on by so many layers.
+  ImageEncoding begin_encoding(std::vector<std::shared_ptr<const ImagePatches>> pictures) const;
+  void encode(ImageEncoding& encoding, int layers);
+  // Those that the sequence needs and has not, at once.
+  void encode_all(Sequence& sequence);
+  // What one layer of the tower costs for these pictures, as tokens of the text model.
+  int layer_cost(const ImageEncoding& encoding) const;
+
   // Token ids that the vocabulary holds; an error names the first that it does not.
   Status check_tokens(std::span<const int> tokens) const;
 
@@ -107,7 +123,8 @@ class Runner {
   std::vector<Tensors> states_;
   ThreadPool pool_;
   Arena arena_;
-  Batch batch_;  // of the last step; kept for its memory
+  Batch batch_;             // of the last step; kept for its memory
+  double token_flops_ = 1;  // of the text model, about
 };
 
 }  // namespace heed

@@ -21,9 +21,14 @@ void Scheduler::add(Job* job) {
   waiting_.insert(place, job);
 }
 
+void Scheduler::drop_from_plan(const Job* job) {
+  for (const Item& item : plan_) planned_ -= item.job == job ? item.count : 0;
+  std::erase_if(plan_, [&](const Item& item) { return item.job == job; });
+}
+
 void Scheduler::remove(Job* job) {
   std::erase(job->running ? running_ : waiting_, job);
-  std::erase_if(plan_, [&](const Item& item) { return item.job == job; });
+  drop_from_plan(job);
   cache_.release(job->sequence);
   job->running = false;
 }
@@ -32,7 +37,7 @@ void Scheduler::preempt(Job* job) {
   ++preemptions_;
   ++job->preemptions;
   std::erase(running_, job);
-  std::erase_if(plan_, [&](const Item& item) { return item.job == job; });
+  drop_from_plan(job);
   cache_.release(job->sequence);
   add(job);
 }
@@ -51,15 +56,19 @@ int Scheduler::cut(const Job& job, int budget) const {
              return can_cut(group.kv.mask, sequence.facts(), position);
            });
   };
-  const int furthest = std::min(sequence.computed + budget, end);
+  // A picture that is not encoded yet is waited for.
+  const int ready = std::min(sequence.ready(), end);
+  const int furthest = std::min(sequence.computed + budget, ready);
   for (int position = furthest; position > sequence.computed; --position) {
     if (legal(position)) return position;
   }
-  // An image longer than any step runs whole, once it is first in a step.
-  if (!plan_.empty()) return sequence.computed;
+  if (furthest == ready) return sequence.computed;
+  // A picture longer than what is left of the step runs whole, where all the step then takes has room.
   int position = furthest + 1;
-  while (position < end && !legal(position)) ++position;
-  return std::min(position, end);
+  while (position < ready && !legal(position)) ++position;
+  const bool fits =
+      planned_ + position - sequence.computed <= std::max(limits_.most_step_tokens, limits_.step_tokens);
+  return fits && legal(position) ? position : sequence.computed;
 }
 
 // Takes pages for up to `budget` tokens of a running job, from those after it in order if there are none
@@ -84,12 +93,14 @@ void Scheduler::schedule(Job* job, int upto) {
     item.logit_count = upto - std::max(job->prompt_logits_done, sequence.computed);
     prompt_logits_ += item.logit_count;
   }
+  planned_ += item.count;
   plan_.push_back(item);
 }
 
 const std::vector<Scheduler::Item>& Scheduler::next() {
   plan_.clear();
   prompt_logits_ = 0;
+  planned_ = 0;
   const uint64_t preemptions = preemptions_;
   // One token is set aside for each running sequence that comes later.
   int budget = limits_.step_tokens;
@@ -112,7 +123,8 @@ void Scheduler::admit(int budget) {
       if (job->preemptions == 0) job->cached_tokens = found;
     }
     const int upto = cut(*job, std::min(budget, left(*job)));
-    if (upto == sequence.computed || !cache_.extend(sequence, upto)) {
+    const bool waits = upto == sequence.computed && sequence.ready() == upto;  // for a picture
+    if ((upto == sequence.computed && !waits) || !cache_.extend(sequence, upto)) {
       cache_.release(sequence);
       return;
     }
@@ -120,6 +132,7 @@ void Scheduler::admit(int budget) {
     waiting_.pop_back();
     job->running = true;
     running_.insert(std::upper_bound(running_.begin(), running_.end(), job, before), job);
+    if (waits) continue;
     schedule(job, upto);
     budget -= plan_.back().count;
   }

@@ -32,6 +32,7 @@ struct Job {
 
 struct SchedulerLimits {
   int step_tokens = 2048;         // --max-num-batched-tokens
+  int most_step_tokens = 0;       // where a picture is longer than that; 0: as step_tokens
   int sequences = 256;            // --max-num-seqs; at most step_tokens
   int prompt_logit_tokens = 128;  // most tokens of a step whose prompt logits are wanted, of all jobs
 };
@@ -52,6 +53,10 @@ class Scheduler {
   // The next step, with pages taken for it; empty if nothing can run.
   const std::vector<Item>& next();
 
+  // Tokens of the last plan.
+  int planned() const { return planned_; }
+  // In order of priority and arrival.
+  const std::vector<Job*>& running_jobs() const { return running_; }
   bool idle() const { return running_.empty() && waiting_.empty(); }
   int running() const { return static_cast<int>(running_.size()); }
   int waiting() const { return static_cast<int>(waiting_.size()); }
@@ -65,6 +70,7 @@ class Scheduler {
   }
   bool place(Job* job, int budget);
   void preempt(Job* job);
+  void drop_from_plan(const Job* job);
   void admit(int budget);
   void schedule(Job* job, int upto);
   int cut(const Job& job, int budget) const;
@@ -74,7 +80,8 @@ class Scheduler {
   std::vector<Job*> running_;  // in order of admission rank: (priority, arrival)
   std::vector<Job*> waiting_;  // sorted by (priority, arrival), the first at the back
   std::vector<Item> plan_;
-  int prompt_logits_ = 0;  // in the plan
+  int prompt_logits_ = 0;  // in the plan, as all its tokens
+  int planned_ = 0;
   uint64_t preemptions_ = 0;
 };
 

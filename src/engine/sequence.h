@@ -1,9 +1,13 @@
 // One sequence being generated: its tokens and the pages that hold its keys and values.
 #pragma once
+#include <climits>
+#include <memory>
 #include <vector>
 
 #include "attention/mask.h"
 #include "base/siphash.h"
+#include "media/image_prep.h"
+#include "model/vision.h"
 
 namespace heed {
 
@@ -20,8 +24,18 @@ struct PendingSnapshot {
   int slot = -1;
 };
 
+// A picture in a sequence.
+struct SequenceImage {
+  Hash128 content;  // of its pixels and shape
+  std::shared_ptr<const ImagePatches> patches;
+  std::shared_ptr<const EncodedImage> encoded =
+      nullptr;  // from when it is there until its tokens are computed
+};
+
 struct Sequence {
   std::vector<int> tokens;
+  std::vector<Span> media;            // the tokens of each picture, ascending
+  std::vector<SequenceImage> images;  // as many
   int computed = 0;  // tokens whose keys and values are in the cache, and that its state has seen
 
   // ---- Kept by Cache. ----
@@ -40,7 +54,22 @@ struct Sequence {
   // Keeps prefixes of different tenants apart; the empty salt is the common one.
   Hash128 salt;
 
-  SeqFacts facts() const { return {.length = static_cast<int>(tokens.size())}; }
+  SeqFacts facts() const {
+    return {.length = static_cast<int>(tokens.size()),
+            .media = media.data(),
+            .num_media = static_cast<int>(media.size())};
+  }
+  // Tokens below this one can be run: there the first picture begins that is needed and not encoded.
+  int ready() const {
+    for (size_t i = 0; i < images.size(); ++i) {
+      if (media[i].hi > computed && images[i].encoded == nullptr) return larger(media[i].lo, computed);
+    }
+    return INT_MAX;
+  }
+  // Encoded pictures are held no longer than they are needed.
+  void drop_encoded() {
+    for (size_t i = 0; i < images.size() && media[i].hi <= computed; ++i) images[i].encoded.reset();
+  }
 };
 
 }  // namespace heed

@@ -2,6 +2,8 @@
 
 #include <set>
 
+#include "model/vision_config.h"
+
 namespace heed {
 namespace {
 
@@ -92,6 +94,21 @@ Result<GenerationConfig> read_generation(const std::string& folder, const Config
   return g;
 }
 
+// How pictures are prepared stands beside the configuration; what it does not say, the model file has.
+Status read_preparation(const std::string& folder, ImagePrep& prep) {
+  const std::string own = folder + "/preprocessor_config.json";
+  if (file_exists(own)) {
+    const Json document = TRY(read_json(own));
+    return read_image_prep(document, own, prep);
+  }
+  const std::string processor = folder + "/processor_config.json";
+  if (!file_exists(processor)) return {};
+  const Json document = TRY(read_json(processor));
+  const auto part = document.is_object() ? document.find("image_processor") : document.end();
+  if (part == document.end() || part->is_null()) return {};
+  return read_image_prep(*part, processor + ": image_processor", prep);
+}
+
 // Multimodal configurations may name it with the text model's.
 std::string dtype_of(const Config& c) {
   const Config text = c.is_object("text_config") ? c.at("text_config") : c;
@@ -110,6 +127,7 @@ Result<Checkpoint> open_checkpoint(const std::string& folder, TensorFiles files)
   const Config config(document, path);
   checkpoint.dtype = dtype_of(config);
   checkpoint.generation = TRY(read_generation(folder, config, checkpoint.spec.vocab));
+  if (checkpoint.spec.vision) TRY(read_preparation(folder, checkpoint.spec.vision->prep));
   TRY(open_tensors(checkpoint, files));
   return checkpoint;
 }

@@ -35,7 +35,11 @@ Config::Config(const Json* object, std::string what, std::string path,
 
 const Json* Config::find(std::string_view key) const {
   const auto found = object_->find(key);
-  return found == object_->end() || found->is_null() ? nullptr : &*found;
+  if (found != object_->end() && !found->is_null()) return &*found;
+  // A null says that there is none, whatever the defaults are.
+  if (found != object_->end() || defaults_ == nullptr) return nullptr;
+  const auto fallback = defaults_->find(key);
+  return fallback == defaults_->end() || fallback->is_null() ? nullptr : &*fallback;
 }
 
 void Config::fail(const std::string& message) const {
@@ -70,6 +74,12 @@ Config Config::at(std::string_view key) const {
   if (value != nullptr && !value->is_object()) wrong(key, value, "an object");
   const bool usable = value != nullptr && value->is_object();
   return {usable ? value : &empty_object(), what_, path_ + std::string(key) + ".", error_};
+}
+
+Config Config::with_defaults(const Json& defaults) const {
+  Config config = *this;
+  config.defaults_ = &defaults;
+  return config;
 }
 
 std::optional<int64_t> Config::integer(std::string_view key, int64_t lowest, int64_t highest,

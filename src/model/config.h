@@ -21,12 +21,16 @@ class Config {
   Config(const Json& root, std::string what);
 
   bool has(std::string_view key) const { return find(key) != nullptr; }
-  bool mentions(std::string_view key) const { return object_->contains(key); }  // even as null
+  bool mentions(std::string_view key) const {  // even as null
+    return object_->contains(key) || (defaults_ != nullptr && defaults_->contains(key));
+  }
   bool is_object(std::string_view key) const;
   bool is_list(std::string_view key) const;
   bool has_objects() const;  // some field is an object
   // The object under `key`; an empty one if absent (then its fields are absent too).
   Config at(std::string_view key) const;
+  // The same configuration with fields of `defaults`, an object that outlives it, where it has none.
+  Config with_defaults(const Json& defaults) const;
 
   int size(std::string_view key) const;                 // 1 to 2^24; required
   int size(std::string_view key, int fallback) const;   // the same, or the fallback where absent
@@ -51,6 +55,7 @@ class Config {
                                  const char* accepted) const;
 
   const Json* object_;                           // never null
+  const Json* defaults_ = nullptr;               // for fields that are absent, or none
   std::string what_;                             // names the file
   std::string path_;                             // "rope_parameters."
   std::shared_ptr<std::optional<Error>> error_;  // one for a configuration and the parts of it

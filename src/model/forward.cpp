@@ -20,6 +20,10 @@ class Forward {
     pass_.kernels().embed(
         pass_.stream(),
         {.table = m_.weights.own[kEmbed], .ids = b_.tokens.data(), .scale = m_.embed_scale, .out = x});
+    for (const BatchImage& image : b_.images) {
+      const int64_t end = image.row + image.embeddings.size[0];
+      pass_.kernels().copy(pass_.stream(), {.x = image.embeddings, .out = x.slice(image.row, end)});
+    }
     if (m_.spec.layer_input > 0) make_layer_inputs(x);
     for (int i = 0; i < static_cast<int>(m_.spec.layers.size()); ++i) run_layer(i, x);
     return logits(x);
@@ -150,6 +154,7 @@ Model make_model(ModelSpec spec, Weights weights, DType compute) {
   Model model{.spec = std::move(spec), .weights = std::move(weights), .compute = compute};
   model.embed_scale =
       compute == DType::kBF16 ? rounded_to_bf16(model.spec.embed_scale) : model.spec.embed_scale;
+  if (model.spec.vision) model.vision = make_vision(*model.spec.vision, model.weights.vision);
   for (const LayerSpec& layer : model.spec.layers) {
     const std::optional<RopeSpec> rope = mixer_of(layer.mixer).needs(layer.mixer).rope;
     if (!rope) {

@@ -6,6 +6,7 @@
 #include "kernels/kernels.h"
 #include "model/batch.h"
 #include "model/spec.h"
+#include "model/vision.h"
 #include "model/weights.h"
 #include "tensor/arena.h"
 
@@ -25,6 +26,7 @@ struct Model {
   std::vector<RopeSpec> ropes;                  // distinct ones
   std::vector<std::vector<float>> frequencies;  // of each
   std::vector<int> rope_of_layer;               // -1: none
+  Vision vision;                                // where the spec has a tower
   float embed_scale = 1;                        // rounded to the model's dtype, as transformers does
 };
 

@@ -1,7 +1,9 @@
 #include "model/measure.h"
 
 #include <algorithm>
+#include <memory>
 
+#include "base/checked.h"
 #include "model/forward.h"
 #include "model/mixer.h"
 
@@ -65,12 +67,33 @@ int64_t arena_bytes(const ModelSpec& spec, DType compute, int64_t tokens, int64_
   return arena.peak();
 }
 
+int64_t vision_arena_bytes(const ModelSpec& spec, DType compute, int64_t patches) {
+  constexpr AttentionKernel kAttention = {.name = "null", .run = [](Stream&, const AttentionArgs&) {}};
+  Weights weights;
+  needed_tensors(spec, weights);
+  const Model model = make_model(spec, std::move(weights), compute);
+  const int pool = spec.vision->prep.pool;
+  auto picture = std::make_shared<ImagePatches>();
+  const auto across = static_cast<int>(div_up(patches, pool * pool));
+  picture->grid = {.columns = across * pool, .rows = pool, .soft_tokens = across};
+  Stream stream;
+  Arena arena = Arena::measuring();
+  ImageEncoding encoding(model, {picture}, 1);
+  encoding.run(model, {null_kernels(), kAttention, stream, arena}, encoding.layers_left());
+  return arena.peak();
+}
+
 int64_t widest_row(const ModelSpec& spec) {
   int64_t widest = spec.hidden;
   for (const LayerSpec& layer : spec.layers) {
     widest = std::max(widest, mixer_of(layer.mixer).needs(layer.mixer).widest);
     if (layer.mlp) widest = std::max(widest, int64_t{layer.mlp->inner});
     if (layer.moe) widest = std::max({widest, int64_t{layer.moe->inner}, int64_t{layer.moe->shared_inner}});
+  }
+  if (spec.vision) {
+    const VisionSpec& v = *spec.vision;
+    const int64_t patch = int64_t{3} * v.prep.patch * v.prep.patch;
+    widest = std::max({widest, int64_t{v.hidden}, int64_t{v.inner}, int64_t{v.heads} * v.head_dim, patch});
   }
   return widest;
 }

@@ -106,8 +106,9 @@ struct ModelSpec {
 
   // Where this model's tensors are named otherwise than tensor_names() says, by the same keys.
   std::map<std::string, std::string, std::less<>> names;
-  // Stands in every name where tensor_names() says "model.".
+  // Stands in every name where tensor_names() says "model."; the older one where the checkpoint has that.
   std::string prefix = "model.";
+  std::string old_prefix = {};
   // Tensors that may be in the checkpoint and are not used; '*' stands for any text.
   std::vector<std::string> ignored;
 };
@@ -155,6 +156,10 @@ void ignore_draft_layers(const Config& c, int fallback, ModelSpec& m);
 // number of heads is no power of two, the rest takes every second one of twice as many. Source: arXiv
 // 2108.12409.
 std::vector<float> head_slopes(int heads);
+
+// vision_config of a tower: hidden_size, num_hidden_layers, num_attention_heads, intermediate_size,
+// patch_size.
+VisionSpec vision_tower(const Config& c);
 
 using Describe = ModelSpec (*)(const Config& config);
 

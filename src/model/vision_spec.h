@@ -12,6 +12,7 @@ namespace heed {
 struct ImageTokens {
   int placeholder = -1;  // may be `image`
   int image = -1, begin = -1, end = -1;
+  int pad = 0;  // what is looked up in embedding tables in place of `image`
   std::string
       around;  // text that belongs on both sides of a placeholder, put there before the text is tokenized
   bool operator==(const ImageTokens&) const = default;
@@ -32,6 +33,7 @@ struct VisionSpec {
   float rope_theta = 100;    // kGemma4
   bool clipped = false;      // kGemma4: linear layers have bounds of their in- and outputs
   bool standardise = false;  // kGemma4: (v - std_bias) * std_scale behind the pool
+  // Of tensors' names. Of kSiglip, older checkpoints have no "model." in front.
   std::string prefix = "model.vision_tower.";
   std::string projector = "model.embed_vision.";
   bool operator==(const VisionSpec&) const = default;

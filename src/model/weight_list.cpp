@@ -54,8 +54,14 @@ std::string WeightList::name(std::string_view key, int expert) const {
   replace_first(text, "{}", std::to_string(layer_));
   if (expert >= 0) replace_first(text, "{}", std::to_string(expert));
   constexpr std::string_view kModel = "model.";
-  if (text.starts_with(kModel)) text.replace(0, kModel.size(), spec_.prefix);
+  if (text.starts_with(kModel)) text.replace(0, kModel.size(), prefix());
   return text;
+}
+
+const std::string& WeightList::prefix() const {
+  const bool old = !spec_.old_prefix.empty() && !has_(spec_.prefix + "embed_tokens.weight") &&
+                   has_(spec_.old_prefix + "embed_tokens.weight");
+  return old ? spec_.old_prefix : spec_.prefix;
 }
 
 TensorNeed::Part WeightList::place(int number, std::vector<int64_t> shape, View view) {
@@ -121,6 +127,7 @@ std::vector<TensorNeed> needed_tensors(const ModelSpec& spec, Weights& weights,
   for (int i = 0; i < static_cast<int>(layers); ++i) {
     need_layer(spec, spec.layers[i], i, weights.layers[i], all, asked);
   }
+  if (spec.vision) add_vision_needs(spec, weights.vision, all, asked);
   own.norm(kFinalNorm, "final_norm", spec.hidden);
   if (!spec.tied_embeddings) own.matrix(kHead, "head", spec.vocab, spec.hidden);
   return all;

@@ -50,9 +50,55 @@ struct LayerWeights {
   Tensors own, mixer, mlp, moe;
 };
 
+// Of a vision tower as a whole.
+enum VisionWeight : uint8_t {
+  kPatch,      // [hidden, patch * patch * 3]
+  kPatchBias,  // [hidden] f32
+  kColumnEmbed,
+  kRowEmbed,    // [positions, hidden]: kGemma4
+  kPatchEmbed,  // [patches, hidden]: kSiglip
+  kTowerNorm,
+  kTowerNormBias,  // [hidden] f32: kSiglip
+  kTowerShift,
+  kTowerScale,     // [hidden] f32: standardise
+  kProjectorNorm,  // [hidden] f32, or none
+  kProjector,      // [the text model's hidden, hidden]
+};
+// Its linear layers, by number in Tensors of a layer; kSiglip has kUp and kDown, and biases.
+enum VisionLinear : uint8_t {
+  kVisionQ,
+  kVisionK,
+  kVisionV,
+  kVisionO,
+  kVisionGate,
+  kVisionUp,
+  kVisionDown,
+  kVisionLinears
+};
+enum VisionLayerWeight : uint8_t {
+  kVisionBias = kVisionLinears,  // + VisionLinear: [out] f32
+  kVisionClip =
+      kVisionBias + kVisionLinears,  // + 4 * VisionLinear: bounds in the order of ClipBounds, [1] f32
+  kVisionMixerNorm = kVisionClip + 4 * kVisionLinears,  // [hidden] f32, as those to come
+  kVisionMixerNormBias,
+  kVisionMixerPostNorm,
+  kVisionFfnNorm,
+  kVisionFfnNormBias,
+  kVisionFfnPostNorm,
+  kVisionQNorm,  // [head_dim] f32
+  kVisionKNorm,
+};
+constexpr int vision_bias(int linear) { return kVisionBias + linear; }
+constexpr int vision_clip(int linear) { return kVisionClip + 4 * linear; }
+struct VisionWeights {
+  Tensors own;
+  std::vector<Tensors> layers;
+};
+
 struct Weights {
   Tensors own;
   std::vector<LayerWeights> layers;
+  VisionWeights vision;
   std::vector<Buffer> owned;  // converted tensors
   int64_t mapped_bytes = 0;   // used in place
   int64_t owned_bytes = 0;
@@ -101,6 +147,7 @@ class WeightList {
   std::string name(std::string_view key, int expert = -1) const;
 
  private:
+  const std::string& prefix() const;
   void add(TensorNeed need) { needs_.push_back(std::move(need)); }
   TensorNeed::Part place(int number, std::vector<int64_t> shape, View view);
   const ModelSpec& spec_;
@@ -114,6 +161,10 @@ class WeightList {
 // of this name, asked where there is a choice; without it the first form is taken. Targets lie in `weights`.
 std::vector<TensorNeed> needed_tensors(const ModelSpec& spec, Weights& weights,
                                        const std::function<bool(std::string_view)>& has = nullptr);
+
+// Those of the vision tower, for needed_tensors().
+void add_vision_needs(const ModelSpec& spec, VisionWeights& weights, std::vector<TensorNeed>& all,
+                      const std::function<bool(std::string_view)>& has);
 
 // Bytes of a need's parts, used where their file is mapped and converted into memory of our own.
 struct Footprint {

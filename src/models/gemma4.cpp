@@ -1,6 +1,7 @@
-// Gemma 4 (text): sliding and full layers with head sizes of their own, per-layer embeddings, later layers
+// Gemma 4: sliding and full layers with head sizes of their own, per-layer embeddings, later layers
 // that read the keys and values of earlier ones, values made of keys, experts beside an MLP, a factor on each
-// layer. Source: transformers models/gemma4/modeling_gemma4.py, configuration_gemma4.py.
+// layer. Larger ones see the whole of an image from each of its tokens, on sliding layers and within the
+// window's past. Source: transformers models/gemma4/modeling_gemma4.py, configuration_gemma4.py.
 #include <cmath>
 
 #include "model/spec.h"
@@ -21,7 +22,7 @@ std::vector<std::string> types(const Config& c) {
 
 // Full layers have another head size, and may have another number of key heads: named for each layer, or
 // once.
-AttentionSpec attention(const Config& c, int layer, const std::string& type) {
+AttentionSpec attention(const Config& c, int layer, const std::string& type, bool sees_images) {
   AttentionSpec a = gqa(c);
   const bool full = type == kFull;
   if (c.has("per_layer_config")) {
@@ -43,7 +44,8 @@ AttentionSpec attention(const Config& c, int layer, const std::string& type) {
   a.qk_norm = a.v_norm = true;
   a.v_is_k = full && c.flag("attention_k_eq_v", false);
   a.qkv_bias = a.output_bias = c.flag("attention_bias", false);
-  if (!full) a.mask = causal() & window(c.size("sliding_window", 512));
+  const Mask order = sees_images ? causal() | media() : causal();
+  if (!full) a.mask = order & window(c.size("sliding_window", 512));
   if (c.has("rope_parameters")) {
     a.rope = rope(c, a, type);
   } else if (full) {
@@ -92,12 +94,12 @@ int source_of(const std::vector<std::string>& all, int first_shared, const std::
   return source;
 }
 
-void add_layers(const Config& c, ModelSpec& m) {
+void add_layers(const Config& c, bool sees_images, ModelSpec& m) {
   const std::vector<std::string> all = types(c);
   const auto count = static_cast<int>(all.size());
   const int first_shared = count - std::min(c.count("num_kv_shared_layers", 0), count);
   for (int i = 0; i < count; ++i) {
-    AttentionSpec a = attention(c, i, all[i]);
+    AttentionSpec a = attention(c, i, all[i], sees_images);
     MlpSpec mlp = gated_mlp(c, "hidden_activation");
     if (i >= first_shared) {
       a.kv_source = source_of(all, first_shared, all[i]);
@@ -113,7 +115,7 @@ void add_layers(const Config& c, ModelSpec& m) {
   }
 }
 
-ModelSpec gemma4_text(const Config& c, const std::string& prefix) {
+ModelSpec gemma4_text(const Config& c, const std::string& prefix, bool has_tower) {
   ModelSpec m = decoder(c, /*tied_by_default=*/true);
   m.prefix = prefix;
   m.embed_scale = std::sqrt(static_cast<float>(m.hidden));
@@ -122,16 +124,52 @@ ModelSpec gemma4_text(const Config& c, const std::string& prefix) {
   m.layer_input_vocab = c.size("vocab_size_per_layer_input", 262144);
   if (m.layer_input > 0 && m.layer_input_vocab < m.vocab)
     c.fail("vocab_size_per_layer_input is smaller than vocab_size");
-  if (c.text("use_bidirectional_attention", "") == "all")
-    c.fail("use_bidirectional_attention all: encoders are not supported");
+  const std::string both_ways = c.text("use_bidirectional_attention", "");
+  if (both_ways == "all") c.fail("use_bidirectional_attention all: encoders are not supported");
   name_tensors(m);
-  add_layers(c, m);
+  add_layers(c, has_tower && both_ways == "vision", m);
   return m;
 }
 
-ModelSpec gemma4(const Config& c) { return gemma4_text(c, "model."); }
+VisionSpec tower(const Config& all) {
+  const Config c = all.at("vision_config");
+  VisionSpec v = vision_tower(c);
+  v.head_dim = c.size("head_dim", 64);
+  if (v.head_dim % 4 != 0) c.fail("vision_config.head_dim must be a multiple of 4: two axes of pairs");
+  if (c.size("num_key_value_heads", v.heads) != v.heads)
+    c.fail("vision_config.num_key_value_heads differs from num_attention_heads");
+  v.norm_eps = c.positive("rms_norm_eps", 1e-6F);
+  v.act = activation(c, "hidden_activation");
+  v.positions = c.size("position_embedding_size", 10240);
+  v.clipped = c.flag("use_clipped_linears", false);
+  v.standardise = c.flag("standardize", false);
+  const Config rope = c.at("rope_parameters");
+  v.rope_theta = rope.positive("rope_theta", 100);
+  if (rope.text("rope_type", "axial") != "axial") c.fail("vision_config: only axial rope is known");
+  v.prep.pool = c.size("pooling_kernel_size", 3);
+  if (v.prep.pool > 64) c.fail("vision_config.pooling_kernel_size is above 64");
+  v.tokens.placeholder = v.tokens.image = all.count("image_token_id", 258880);
+  v.tokens.begin = all.count("boi_token_id", 255999);
+  v.tokens.end = all.count("eoi_token_id", 258882);
+  v.tokens.pad = all.at("text_config").count("pad_token_id", 0);
+  return v;
+}
 
-const Registration registration({"Gemma4ForCausalLM"}, gemma4);
+ModelSpec gemma4_text_only(const Config& c) { return gemma4_text(c, "model.", /*has_tower=*/false); }
+
+ModelSpec gemma4(const Config& c) {
+  const bool has_tower = c.is_object("vision_config");
+  ModelSpec m = gemma4_text(c.at("text_config"), "model.language_model.", has_tower);
+  m.tied_embeddings = c.flag("tie_word_embeddings", m.tied_embeddings);
+  m.ignored.insert(m.ignored.end(),
+                   {"model.audio_tower.*", "model.embed_audio.*", "model.embed_vision.embedding.*"});
+  if (has_tower) m.vision = tower(c);
+  if (!has_tower) m.ignored.insert(m.ignored.end(), {"model.vision_tower.*", "model.embed_vision.*"});
+  return m;
+}
+
+const Registration text_registration({"Gemma4ForCausalLM"}, gemma4_text_only);
+const Registration registration({"Gemma4ForConditionalGeneration"}, gemma4);
 
 }  // namespace
 }  // namespace heed

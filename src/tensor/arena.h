@@ -28,6 +28,7 @@ class Arena {
   Tensor take(DType dtype, std::initializer_list<int64_t> sizes);
   Mark mark() const { return at_; }
   void release(Mark mark) { at_ = mark; }
+  bool measures() const { return measures_; }
   int64_t capacity() const;               // bytes held
   int64_t peak() const { return peak_; }  // of a measuring arena: most bytes taken at a time
   const std::vector<Buffer>& chunks() const { return chunks_; }

@@ -104,13 +104,21 @@ TEST(JinjaLimits, steps_are_counted_in_loops_and_builtins) {
   }
 }
 
-// With the limits that a server has, on the machine's own clock. Instrumented and unoptimized builds are
-// several times slower.
+double thread_seconds() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
+// With the limits that a server has. Instrumented and unoptimized builds, which are many times slower, run a
+// part of it and are not timed.
 TEST(JinjaLimits, the_worst_take_less_than_two_seconds) {
 #if defined(NDEBUG) && !defined(HEED_SANITIZED)
   constexpr double kSeconds = 2;
+  const TemplateLimits limits;
 #else
-  constexpr double kSeconds = 20;
+  constexpr double kSeconds = 1e9;
+  const TemplateLimits limits{.max_steps = 200'000};
 #endif
   for (const char* source :
        {"{% for i in range(100000) %}{% for j in range(100000) %}x{% endfor %}{% endfor %}",
@@ -123,10 +131,9 @@ TEST(JinjaLimits, the_worst_take_less_than_two_seconds) {
         "{% set s = 'ab' * 5000000 %}{% for i in range(100000) %}{% set x = s[::-1] %}{% endfor %}",
         "{% set s = 'ß' * 1000000 %}{% for i in range(100000) %}{% set x = s|upper %}{% endfor %}",
         "{% for i in range(100000) %}{{ range(100000)|unique|list|length }}{% endfor %}"}) {
-    const auto start = std::chrono::steady_clock::now();
-    expect_error(source, "more than");
-    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
-    EXPECT_LT(taken.count(), kSeconds) << source;
+    const double start = thread_seconds();
+    expect_error(source, "more than", limits);
+    EXPECT_LT(thread_seconds() - start, kSeconds) << source;
   }
 }
 
