@@ -39,6 +39,7 @@ struct Ask {
   int max_tokens = 16;
   float temperature = 0;
   uint64_t seed = 0;
+  std::vector<RequestImage> images = {};
 };
 
 inline std::vector<std::vector<int>> run_all(Engine& engine, const std::vector<Ask>& asks,
@@ -47,6 +48,7 @@ inline std::vector<std::vector<int>> run_all(Engine& engine, const std::vector<A
   for (size_t n = 0; n < asks.size(); ++n) {
     const size_t i = reversed ? asks.size() - 1 - n : n;
     Request r{.prompt = asks[i].prompt,
+              .images = asks[i].images,
               .sampling = {.temperature = asks[i].temperature, .seed = asks[i].seed},
               .max_tokens = asks[i].max_tokens,
               .on_event = listeners[i].callback()};

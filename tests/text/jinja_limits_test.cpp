@@ -1,7 +1,7 @@
 // Hostile chat templates end in an error, soon and within the memory allowed.
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 #include <string>
 
 #include "text/chat_template.h"
