@@ -103,9 +103,10 @@ Status plan_vision(const ModelSpec& spec, const RunnerOptions& options, int bloc
   const Choice tower = TRY(choose({vision_attention_needs(*spec.vision, plan.compute, block)},
                                   options.backend, options.attention));
   plan.vision_attention = tower.attention.front();
+  static constexpr Span kPicture = {0, 2};
+  static constexpr SeqFacts kFacts = {.length = 2, .media = &kPicture, .num_media = 1};
   for (const CacheGroup& group : plan.layout.groups) {
-    if (!group.kv.mask.has(Term::kMedia)) continue;
-    plan.image_tokens = spec.vision->prep.max_soft_tokens;
+    if (!can_cut(group.kv.mask, kFacts, 1)) plan.image_tokens = spec.vision->prep.max_soft_tokens;
   }
   return {};
 }

@@ -124,7 +124,7 @@ TEST(VisionMutation, a_guard_against_pictures_longer_than_the_window_breaks_the_
 TEST(VisionMutation, a_picture_before_the_window_breaks_the_golden) {
   const auto older = [](const Mask& mask) {
     const int window_size = window_of(mask);
-    return window_size > 0 ? causal() & window(window_size) | media() : mask;
+    return window_size > 0 ? (causal() & window(window_size)) | media() : mask;
   };
   EXPECT_GT(difference_with_masks("gemma4_vision_small_window", older), 0.01);
 }
