@@ -33,7 +33,7 @@ struct VisionSpec {
   float rope_theta = 100;    // kGemma4
   bool clipped = false;      // kGemma4: linear layers have bounds of their in- and outputs
   bool standardise = false;  // kGemma4: (v - std_bias) * std_scale behind the pool
-  // Of tensors' names. Of kSiglip, older checkpoints have no "model." in front.
+  // Of tensors' names; those of kSiglip come in several forms, of which this is the longest.
   std::string prefix = "model.vision_tower.";
   std::string projector = "model.embed_vision.";
   bool operator==(const VisionSpec&) const = default;

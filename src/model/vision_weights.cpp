@@ -11,6 +11,7 @@ class VisionList {
 
   void add(int number, const std::string& name, std::vector<int64_t> shape, TensorNeed::Kind kind) {
     needs_.push_back({.name = prefix_ + name, .shape = shape, .kind = kind});
+    if (shape.empty()) shape = {1};  // a scalar is stored without dimensions
     part(number, std::move(shape), nullptr);
   }
   void matrix(int number, const std::string& name, int64_t out, int64_t in) {
@@ -121,6 +122,19 @@ void need_gemma4_tower(const VisionSpec& v, const ModelSpec& spec, const std::st
   behind.matrix(kProjector, "embedding_projection", spec.hidden, v.hidden);
 }
 
+// Checkpoints differ in what stands in front: "model." or nothing, "vision_model." behind the tower or not.
+// `tensor` is one that they all have.
+std::string named_as(const std::string& prefix, const char* tensor,
+                     const std::function<bool(std::string_view)>& has) {
+  const std::string short_prefix = prefix.substr(0, prefix.rfind("vision_model."));
+  for (const std::string& text : {prefix, short_prefix}) {
+    for (const std::string& name : {text, text.substr(std::string_view("model.").size())}) {
+      if (has(name + tensor)) return name;
+    }
+  }
+  return prefix;
+}
+
 void need_siglip_tower(const VisionSpec& v, const ModelSpec& spec, const std::string& prefix,
                        const std::string& projector, VisionWeights& w, std::vector<TensorNeed>& all) {
   VisionList own(prefix, w.own, all);
@@ -149,10 +163,8 @@ void add_vision_needs(const ModelSpec& spec, VisionWeights& weights, std::vector
   weights.layers.resize(v.layers);
   if (v.kind == VisionSpec::Kind::kGemma4)
     return need_gemma4_tower(v, spec, v.prefix, v.projector, weights, all);
-  // Older checkpoints have no "model." in front.
-  const bool old = !has(v.prefix + "post_layernorm.weight") && v.prefix.starts_with("model.");
-  const auto name = [&](const std::string& prefix) { return old ? prefix.substr(6) : prefix; };
-  need_siglip_tower(v, spec, name(v.prefix), name(v.projector), weights, all);
+  need_siglip_tower(v, spec, named_as(v.prefix, "post_layernorm.weight", has),
+                    named_as(v.projector, "mm_soft_emb_norm.weight", has), weights, all);
 }
 
 }  // namespace heed

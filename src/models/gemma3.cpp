@@ -125,7 +125,8 @@ ModelSpec gemma3_seeing(const Config& c) {
   m.old_prefix = "language_model.model.";
   if (m.tied_embeddings) m.ignored.emplace_back("language_model.lm_head.weight");
   m.vision = siglip(c);
-  m.ignored.insert(m.ignored.end(), {"*vision_model.embeddings.position_ids", "*vision_model.head.*"});
+  m.ignored.insert(m.ignored.end(),
+                   {"*vision_model.embeddings.position_ids", "*vision_tower.head.*", "*vision_model.head.*"});
   return m;
 }
 
