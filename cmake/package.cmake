@@ -3,8 +3,8 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-set(HEED_PACKAGE options base tensor formats attention kernels kernels_ref kernels_cpu backends text grammar model
-  models engine metrics dialects serving)
+set(HEED_PACKAGE options base tensor formats attention kernels kernels_ref kernels_cpu backends text grammar media
+  model models engine client fetch metrics dialects serving)
 set(directory ${CMAKE_INSTALL_LIBDIR}/cmake/heed)
 foreach(name IN LISTS HEED_PACKAGE)
   set_target_properties(heed_${name} PROPERTIES EXPORT_NAME ${name})
@@ -18,6 +18,7 @@ install(DIRECTORY src/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/heed FILES_MATCHI
 file(WRITE ${CMAKE_BINARY_DIR}/heedConfig.cmake "include(CMakeFindDependencyMacro)
 find_dependency(Threads)
 find_dependency(nlohmann_json 3.11)
+find_dependency(Boost 1.81)
 include(\${CMAKE_CURRENT_LIST_DIR}/heed.cmake)
 ")
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/heedConfigVersion.cmake COMPATIBILITY SameMinorVersion)
