@@ -15,6 +15,7 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <boost/beast/ssl.hpp>
+#include <charconv>
 #include <chrono>
 #include <map>
 #include <optional>
@@ -59,7 +60,9 @@ struct Exchange {
   HttpRequest request;
   std::unique_ptr<HttpListener> listener;
   std::unique_ptr<Connection> connection;
+  std::optional<asio::steady_timer> end;  // of the time that it has in all
   bool hung_up = false;
+  bool is_late = false;
   bool answered = false;  // something of the answer has come
 };
 
@@ -112,6 +115,8 @@ struct HttpClient::Parts {
   asio::awaitable<void> carry_out(Exchange& exchange);
   asio::awaitable<Status> attempt(Exchange& exchange);
   asio::awaitable<Status> connect(Connection& connection);
+  Status find_endpoints();
+  void end_in_time(uint64_t number);
   template <class Stream>
   asio::awaitable<Status> converse(Stream& stream, Exchange& exchange);
   template <class Stream>
@@ -146,7 +151,8 @@ asio::awaitable<Status> HttpClient::Parts::connect(Connection& connection) {
   const Exchange nobody;
   if (tls) {
     connection.tls.emplace(io, *tls);
-    SSL_set_tlsext_host_name(connection.tls->native_handle(), url.host.c_str());
+    // Not for addresses (RFC 6066).
+    if (!is_address(url.host)) SSL_set_tlsext_host_name(connection.tls->native_handle(), url.host.c_str());
     if (options.verify) connection.tls->set_verify_callback(asio::ssl::host_name_verification(url.host));
   } else {
     connection.plain.emplace(io);
@@ -169,23 +175,24 @@ asio::awaitable<void> HttpClient::Parts::carry_out(Exchange& exchange) {
     status = co_await attempt(exchange);
     // The server may have closed an idle connection just as it was to be used again.
     const bool stale = exchange.connection && exchange.connection->used && !exchange.answered;
-    if (!status.ok() && stale && !exchange.hung_up) {
+    if (!status.ok() && stale && !exchange.hung_up && !exchange.is_late) {
       idle.clear();
       status = co_await attempt(exchange);
     }
   }
   if (exchange.hung_up) status = stopped("hung up");
+  if (exchange.is_late && !status.ok()) status = limit_reached(authority(url) + ": timed out");
   exchange.connection.reset();
   exchange.listener->on_end(std::move(status));
 }
 
 asio::awaitable<Status> HttpClient::Parts::attempt(Exchange& exchange) {
-  if (exchange.hung_up) co_return stopped("hung up");
+  if (exchange.hung_up || exchange.is_late) co_return stopped("hung up");
   if (idle.empty()) {
     exchange.connection = std::make_unique<Connection>(options);
     Status connected = co_await connect(*exchange.connection);
     if (!connected.ok()) co_return connected;
-    if (exchange.hung_up) co_return stopped("hung up");
+    if (exchange.hung_up || exchange.is_late) co_return stopped("hung up");
   } else {
     exchange.connection = std::move(idle.back());
     idle.pop_back();
@@ -260,14 +267,29 @@ asio::awaitable<Status> HttpClient::Parts::read_body(Stream& stream, Exchange& e
 HttpClient::HttpClient(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 HttpClient::~HttpClient() = default;
 
+Status HttpClient::Parts::find_endpoints() {
+  beast::error_code error;
+  if (options.addresses.empty()) {
+    tcp::resolver resolver(io);
+    for (const auto& entry : resolver.resolve(url.host, url.port, error)) {
+      endpoints.push_back(entry.endpoint());
+    }
+  }
+  int port = 0;
+  std::from_chars(url.port.data(), url.port.data() + url.port.size(), port);
+  for (const std::string& text : options.addresses) {
+    const auto address = asio::ip::make_address(text, error);
+    if (error) return invalid(text + ": an address is expected");
+    endpoints.emplace_back(address, static_cast<asio::ip::port_type>(port));
+  }
+  if (error || endpoints.empty()) return not_found(url.host + ": " + error.message());
+  return {};
+}
+
 Result<std::unique_ptr<HttpClient>> HttpClient::open(const Url& url, const HttpClientOptions& options) {
   auto parts = std::make_unique<Parts>(url, options);
+  TRY(parts->find_endpoints());
   beast::error_code error;
-  tcp::resolver resolver(parts->io);
-  for (const auto& entry : resolver.resolve(url.host, url.port, error)) {
-    parts->endpoints.push_back(entry.endpoint());
-  }
-  if (error || parts->endpoints.empty()) return not_found(url.host + ": " + error.message());
   if (url.tls) {
     asio::ssl::context& tls = parts->tls.emplace(asio::ssl::context::tls_client);
     tls.set_verify_mode(options.verify ? asio::ssl::verify_peer : asio::ssl::verify_none);
@@ -281,12 +303,23 @@ Result<std::unique_ptr<HttpClient>> HttpClient::open(const Url& url, const HttpC
   return std::unique_ptr<HttpClient>(new HttpClient(std::move(parts)));
 }
 
+void HttpClient::Parts::end_in_time(uint64_t number) {
+  asio::steady_timer& timer = under_way[number].end.emplace(io, seconds_of(options.total_seconds));
+  timer.async_wait([this, number](beast::error_code error) {
+    const auto found = under_way.find(number);
+    if (error || found == under_way.end()) return;
+    found->second.is_late = true;
+    if (found->second.connection) found->second.connection->close();
+  });
+}
+
 uint64_t HttpClient::send(HttpRequest request, std::unique_ptr<HttpListener> listener) {
   Parts& parts = *parts_;
   const uint64_t number = parts.next++;
   Exchange& exchange = parts.under_way[number];
   exchange.request = std::move(request);
   exchange.listener = std::move(listener);
+  if (parts.options.total_seconds > 0) parts.end_in_time(number);
   asio::co_spawn(parts.io, parts.carry_out(exchange), [&parts, number](const std::exception_ptr& thrown) {
     // Only what a library could throw, such as bad_alloc: it ends this exchange alone.
     if (thrown) parts.under_way[number].listener->on_end(invalid("the request failed inside the client"));

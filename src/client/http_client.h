@@ -28,8 +28,12 @@ struct HttpClientOptions {
   double idle_seconds = 600;  // longest silence of the server
   int64_t max_header_bytes = 64 << 10;
   int64_t max_body_bytes = int64_t{64} << 20;
-  bool verify = true;   // the server's certificate, with the system's authorities or:
-  std::string ca_file;  // PEM
+  double total_seconds = 0;  // longest life of a request, from connecting to the answer's last byte; 0: any
+  bool verify = true;        // the server's certificate, with the system's authorities or:
+  std::string ca_file;       // PEM
+  // Not empty: one of these is connected to, as "192.0.2.1" or "2001:db8::1", and nothing is looked up. The
+  // URL's host is still what is told to the server and what its certificate is held to.
+  std::vector<std::string> addresses;
 };
 
 struct HttpRequest {

@@ -277,20 +277,39 @@ TEST(HttpClient, a_client_destroyed_in_the_middle_lets_go_of_everything) {
   EXPECT_FALSE(heard.ended);
 }
 
-TEST(Url, parts_are_found_and_nonsense_is_refused) {
-  const auto plain = *parse_url("http://example.org");
-  EXPECT_EQ(plain.host + " " + plain.port + " " + plain.prefix, "example.org 80 ");
-  EXPECT_EQ(authority(plain), "example.org");
-  const auto v6 = *parse_url("https://[::1]:8443/api/");
-  EXPECT_TRUE(v6.tls);
-  EXPECT_EQ(v6.host + " " + v6.port + " " + v6.prefix, "::1 8443 /api");
-  EXPECT_EQ(authority(v6), "[::1]:8443");
-  EXPECT_EQ(parse_url("https://[::1]")->port, "443");
-  for (const char* wrong : {"", "localhost:8000", "ftp://x", "http://", "http://:80", "http://x:0",
-                            "http://x:99999", "http://x:", "http://x:8a", "http://u@x", "http://x y",
-                            "http://[::1", "http://[::1]x", "http://x/?q", "http://x\n"}) {
-    EXPECT_FALSE(parse_url(wrong).ok()) << wrong;
-  }
+TEST(HttpClient, connects_to_given_addresses_and_looks_nothing_up) {
+  std::string seen;
+  FakeServer server([&](FakeConnection& connection) {
+    seen = connection.read_request();
+    connection.reply(200, "x");
+  });
+  Url url = *parse_url(server.url());
+  url.host = "nowhere.invalid";
+  EXPECT_FALSE(HttpClient::open(url, {}).ok());
+  const auto client = HttpClient::open(url, {.addresses = {"127.0.0.1"}}).value();
+  const auto response = fetch(*client, {});
+  ASSERT_TRUE(response.ok()) << response.error().message;
+  EXPECT_NE(seen.find("Host: nowhere.invalid:" + url.port + "\r\n"), std::string::npos) << seen;
+  EXPECT_FALSE(HttpClient::open(url, {.addresses = {"nowhere.invalid"}}).ok());
+}
+
+TEST(HttpClient, a_request_has_an_end_however_busy_its_server_is) {
+  FakeServer server([](FakeConnection& connection) {
+    connection.read_request();
+    connection.send("HTTP/1.1 200 OK\r\n\r\n");
+    while (connection.send("x")) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  });
+  const auto response = fetch_from(server, {}, {.total_seconds = 0.1});
+  ASSERT_FALSE(response.ok());
+  EXPECT_EQ(response.error().code, ErrorCode::kLimit);
+  EXPECT_NE(response.error().message.find("timed out"), std::string::npos) << response.error().message;
+
+  // One that is done in time does not wait for the end.
+  FakeServer quick([](FakeConnection& connection) {
+    connection.read_request();
+    connection.reply(200, "x");
+  });
+  EXPECT_TRUE(fetch_from(quick, {}, {.total_seconds = 3600}).ok());
 }
 
 }  // namespace
