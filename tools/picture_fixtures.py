@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Writes tests/media/pictures/: small picture files of every kind, each with the pixels that Pillow reads from it (.ppm).
 
-    .venv/bin/python tools/picture_fixtures.py
+    .venv/bin/python tools/picture_fixtures.py            writes them
+    .venv/bin/python tools/picture_fixtures.py --check    whether Pillow reads the committed files so
 
 The pixels are Image.open(file), ImageOps.exif_transpose, convert("RGB"). What Pillow cannot write (interlaced PNG, odd
 GIF) is put together here. For 16-bit grey, where Pillow cuts off above 255, the expected pixels are the upper bytes.
@@ -9,10 +10,16 @@ GIF) is put together here. For 16-bit grey, where Pillow cuts off above 255, the
 import io
 import pathlib
 import struct
+import sys
+import warnings
 import zlib
 
-import numpy as np
-from PIL import Image, ImageOps
+try:
+    import numpy as np
+    from PIL import Image, ImageOps
+except ImportError as missing:
+    print(f"skipped: {missing}; run ./setup.sh --test")
+    sys.exit(77)
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "tests" / "media" / "pictures"
 
@@ -233,7 +240,20 @@ def expected(name, data):
         return picture.convert("RGB")
 
 
+def check():
+    names = sorted(path.name for path in FOLDER.iterdir() if path.suffix != ".ppm")
+    for name in names:
+        pixels = np.asarray(expected(name, (FOLDER / name).read_bytes())).astype(int)
+        written = np.asarray(Image.open(FOLDER / (name + ".ppm"))).astype(int)
+        tolerance = 1 if name.endswith(".jpg") else 0
+        assert pixels.shape == written.shape and abs(pixels - written).max() <= tolerance, name
+    print(f"{len(names)} pictures are as Pillow {Image.__version__} reads them")
+
+
 def main():
+    warnings.simplefilter("ignore")
+    if sys.argv[1:] == ["--check"]:
+        return check()
     FOLDER.mkdir(parents=True, exist_ok=True)
     total = 0
     for files in (jpeg_files(), png_files(), webp_files(), gif_files()):

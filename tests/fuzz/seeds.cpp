@@ -8,6 +8,7 @@
 #include "formats/safetensors.h"
 #include "tests/formats/gguf_bytes.h"
 #include "tests/formats/sentencepiece_bytes.h"
+#include "tests/media/pictures.h"
 #include "text/vocabulary_files.h"
 
 namespace heed {
@@ -178,6 +179,24 @@ void write_dialect_seeds(const std::filesystem::path& folder) {
   }
 }
 
+void write_picture_seeds(const std::filesystem::path& folder) {
+  for (const std::string& name : picture_names()) write(folder / name, picture(name));
+}
+
+void write_media_url_seeds(const std::filesystem::path& folder) {
+  const std::vector<std::string> references = {"data:image/png;base64,iVBORw0KGgo=",
+                                               "data:,%41b",
+                                               "http://good.example/a%20b.png?x=1",
+                                               "https://a.sub.example:443/",
+                                               "http://[::ffff:127.0.0.1]:80/x",
+                                               "http://127.0.0.1/",
+                                               "http://0x7f.1",
+                                               "http://localhost:8080?x",
+                                               "file:///nowhere/%2e%2e/a.png",
+                                               "file://localhost/nowhere/x"};
+  for (size_t i = 0; i < references.size(); ++i) write(folder / std::to_string(i), references[i]);
+}
+
 }  // namespace
 }  // namespace heed
 
@@ -194,5 +213,7 @@ int main(int argc, char** argv) {
   heed::write_multipart_seeds(heed::folder_of(root, "fuzz_multipart"));
   heed::write_http_seeds(heed::folder_of(root, "fuzz_http"));
   heed::write_dialect_seeds(heed::folder_of(root, "fuzz_dialects"));
+  heed::write_picture_seeds(heed::folder_of(root, "fuzz_pictures"));
+  heed::write_media_url_seeds(heed::folder_of(root, "fuzz_media_url"));
   return 0;
 }
