@@ -131,6 +131,7 @@ def jpeg_files():
     yield "cmyk.jpg", inks
     adobe = inks.index(b"Adobe")
     yield "ycck.jpg", inks[: adobe + 11] + b"\2" + inks[adobe + 12:]  # the transform that the marker tells
+    yield "cmyk_plain.jpg", inks[: adobe - 4] + inks[adobe + 12:]  # without the marker
     yield "cmyk_progressive.jpg", encoded(Image.fromarray(scene(19, 13, 4), "CMYK"), "JPEG", progressive=True)
     held = Image.fromarray(scene(13, 8))
     for orientation in range(1, 9):

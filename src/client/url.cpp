@@ -12,6 +12,7 @@ namespace heed {
 namespace {
 
 constexpr size_t kMaxName = 253, kMaxLabel = 63;  // letters (RFC 1035)
+constexpr size_t kMaxUrl = 8000;                  // letters that servers take (RFC 9110, 4.1)
 constexpr size_t kMaxShown = 100;                 // of a URL in an error
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -103,6 +104,7 @@ bool read_place(std::string_view place, Url& url) {
 
 // The parts of a URL, with the path and query not yet looked into.
 std::optional<ResourceUrl> split_url(std::string_view text) {
+  if (text.size() > kMaxUrl) return std::nullopt;
   ResourceUrl parts;
   parts.server.tls = take(text, "https://");
   if (!parts.server.tls && !take(text, "http://")) return std::nullopt;
@@ -132,7 +134,7 @@ Result<ResourceUrl> parse_resource_url(std::string_view text) {
   if (!parts) {
     return invalid(
         "a URL such as https://example.com/a.jpg is expected: a plain host name or address, no user and no "
-        "fragment, and other letters than ASCII percent-encoded");
+        "fragment, other letters than ASCII percent-encoded, and at most 8000 in all");
   }
   if (!parts->target.starts_with('/')) parts->target.insert(0, 1, '/');
   return *std::move(parts);

@@ -142,6 +142,9 @@ bool limit_memory(int64_t more) {
   return mapped >= 0 && limit(RLIMIT_AS, static_cast<rlim_t>(mapped + more));
 }
 
+// Where memory runs out after all, this process is to go and not the server.
+void offer_to_be_killed() { std::ofstream("/proc/self/oom_score_adj") << 1000; }
+
 }  // namespace
 
 Status enter_sandbox(const SandboxLimits& limits) {
@@ -149,6 +152,7 @@ Status enter_sandbox(const SandboxLimits& limits) {
     return unsupported(std::string("the decoder's sandbox cannot be set up: ") + what + ": " +
                        std::strerror(errno));
   };
+  offer_to_be_killed();
   if (!limit_memory(limits.memory)) return failed("memory");
   const auto seconds = static_cast<rlim_t>(limits.seconds);
   const bool limited = limit(RLIMIT_CPU, seconds) && limit(RLIMIT_CORE, 0) && limit(RLIMIT_FSIZE, 0) &&

@@ -75,6 +75,8 @@ TEST(Url, nonsense_is_refused) {
   EXPECT_FALSE(parse_url("http://x/?q").ok());
   EXPECT_FALSE(parse_url("http://x?q").ok());
   EXPECT_FALSE(parse_url("http://x/a@b").ok());
+  EXPECT_TRUE(parse_resource_url("http://x/" + std::string(7991, 'y')).ok());
+  EXPECT_FALSE(parse_resource_url("http://x/" + std::string(7992, 'y')).ok());
   EXPECT_FALSE(parse_url("http://" + std::string(64, 'x')).ok());
   EXPECT_FALSE(parse_url("http://" + std::string(253, 'x') + ".x").ok());
 }
