@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "media/image.h"
+#include "media/resize.h"
 
 namespace heed {
 
@@ -15,7 +16,7 @@ struct ImagePrep {
   // kBudget: keeps the aspect as far as multiples of patch * pool allow, as large as max_soft_tokens allow.
   // kSquare: size x size, whatever the aspect was.
   enum class Fit : uint8_t { kBudget, kSquare };
-  enum class Filter : uint8_t { kBilinear, kBicubic };
+  using Filter = ResizeFilter;
   Fit fit = Fit::kBudget;
   Filter filter = Filter::kBicubic;
   int patch = 16;             // pixels, each way
