@@ -12,6 +12,7 @@ struct Scheduled {
   Sequence* sequence = nullptr;
   int count = 0;        // tokens [computed, computed + count) run
   int logit_count = 0;  // logits are wanted for the last so many of them
+  int guesses = 0;      // the last so many of them may turn out to be wrong
 };
 
 // Fills `batch`, whatever it held before; its memory is used again. The cache must have been extended for

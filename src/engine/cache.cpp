@@ -335,6 +335,7 @@ void Cache::drop_pages(Sequence& sequence, int group, int keep) {
 }
 
 void Cache::release(Sequence& sequence) {
+  drop_drafts(sequence);
   for (int g = 0; g < static_cast<int>(sequence.held.size()); ++g) drop_pages(sequence, g, 0);
   if (sequence.table_row >= 0) tables_.give_back(sequence.table_row);
   for (const PendingSnapshot& snapshot : sequence.snapshots) states_.drop_snapshot(snapshot.slot);
@@ -405,6 +406,7 @@ void Cache::check(const std::vector<const Sequence*>& sequences) const {
   for (const Sequence* sequence : sequences) {
     rows += sequence->table_row >= 0 ? 1 : 0;
     if (sequence->state_slot >= 0) slots.push_back(sequence->state_slot);
+    slots.insert(slots.end(), sequence->draft_slots.begin(), sequence->draft_slots.end());
     for (const PendingSnapshot& snapshot : sequence->snapshots) under_way.push_back(snapshot.slot);
     for (int g = 0; g < static_cast<int>(sequence->held.size()); ++g) {
       const CacheGroup& group = layout_.groups[g];

@@ -62,6 +62,15 @@ class Cache {
   // slots for them, in `saves`. finish_snapshots() when they have.
   void begin_snapshots(Sequence& sequence, int count, int row, std::vector<StateSave>& saves);
   void finish_snapshots(Sequence& sequence);
+
+  // Guesses at the end of a sequence. hold_drafts: takes what is needed to undo `count` of them (a slot each
+  // for recurrent state); how many can be undone. begin_drafts: has the state before each of those that run
+  // saved, the first at `row`. settle_drafts: of `run` guesses the first `kept` were right; `computed` and
+  // the tokens are the caller's to set. drop_drafts: forgets guesses that have not run.
+  int hold_drafts(Sequence& sequence, int count);
+  void begin_drafts(const Sequence& sequence, int guesses, int row, std::vector<StateSave>& saves) const;
+  void settle_drafts(Sequence& sequence, int run, int kept);
+  void drop_drafts(Sequence& sequence);
   int snapshot_grid() const { return snapshot_grid_; }
 
   // The groups' part of a batch for tokens [computed, computed + count) of a sequence: slots and rows from

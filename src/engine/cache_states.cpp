@@ -45,4 +45,38 @@ void Cache::finish_snapshots(Sequence& sequence) {
   sequence.snapshots.clear();
 }
 
+int Cache::hold_drafts(Sequence& sequence, int count) {
+  CHECK(sequence.draft_slots.empty());
+  if (states_.layout().empty()) return count;
+  // A step may not run past a length at which a snapshot of the answer is made.
+  if (prefix_caching_) {
+    const auto length = static_cast<int>(sequence.tokens.size());
+    count = std::min(count, snapshot_grid_ - 1 - length % snapshot_grid_);
+  }
+  while (static_cast<int>(sequence.draft_slots.size()) < count) {
+    const int slot = states_.take(/*zeroed=*/false);
+    if (slot < 0) break;
+    sequence.draft_slots.push_back(slot);
+  }
+  return static_cast<int>(sequence.draft_slots.size());
+}
+
+void Cache::begin_drafts(const Sequence& sequence, int guesses, int row,
+                         std::vector<StateSave>& saves) const {
+  if (states_.layout().empty()) return;
+  for (int i = 0; i < guesses; ++i) saves.push_back({.token = row + i - 1, .slot = sequence.draft_slots[i]});
+}
+
+void Cache::settle_drafts(Sequence& sequence, int run, int kept) {
+  if (!states_.layout().empty() && kept < run) std::swap(sequence.state_slot, sequence.draft_slots[kept]);
+  for (const int slot : sequence.draft_slots) states_.give_back(slot);
+  sequence.draft_slots.clear();
+  sequence.drafted = 0;
+}
+
+void Cache::drop_drafts(Sequence& sequence) {
+  sequence.tokens.resize(sequence.tokens.size() - sequence.drafted);
+  settle_drafts(sequence, 0, 0);
+}
+
 }  // namespace heed

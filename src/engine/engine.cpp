@@ -18,9 +18,15 @@ struct LiveRequest {
   TokenCounts counts;
   std::vector<uint32_t> allowed;
   std::vector<std::vector<Logprob>> prompt_logprobs;
-  bool reported = false;                                // an event has been sent
-  int sampled = -1;                                     // of this step
-  Event event;                                          // of this step
+  bool reported = false;  // an event has been sent
+  // Of this step: guesses that ran, and what was sampled in their places and behind them; an id of -1 where
+  // nothing may come.
+  int guesses_run = 0;
+  std::vector<int> guesses;
+  std::vector<Event> picked;
+  int made = 0;          // tokens of the answer told so far
+  int draft_length = 0;  // guesses worth making, as the last ones turned out; 0: not known yet
+  int draft_tokens = 0, accepted_tokens = 0;
   Clock::time_point submitted, scheduled, first_token;  // the epoch: not yet
 };
 
@@ -35,6 +41,8 @@ void describe(const LiveRequest& live, Clock::time_point now, Event& event) {
   const auto or_now = [&](Clock::time_point time) { return time == Clock::time_point() ? now : time; };
   event.request = live.id;
   event.cached_tokens = live.job.cached_tokens;
+  event.draft_tokens = live.draft_tokens;
+  event.accepted_tokens = live.accepted_tokens;
   event.queue_seconds = seconds_between(live.submitted, or_now(live.scheduled));
   event.prefill_seconds = seconds_between(or_now(live.scheduled), or_now(live.first_token));
 }
@@ -49,6 +57,8 @@ Engine::Engine(EnginePlan plan, std::unique_ptr<Runner> runner, const EngineOpti
                                     .sequences = plan_.sequences,
                                     .prompt_logit_tokens = prompt_logit_tokens(plan_.run)}),
       images_(spec().vision ? std::make_unique<ImageEncoder>(*runner_, plan_.needs.image_bytes) : nullptr),
+      proposer_(options.make_proposer ? options.make_proposer() : make_proposer(options.speculative)),
+      most_drafts_(options.speculative.tokens),
       max_queue_(options.max_queue),
       max_logprobs_(options.max_logprobs),
       on_step_(options.on_step),
@@ -283,7 +293,10 @@ void Engine::step(const std::vector<Scheduler::Item>& items) {
   for (const Scheduler::Item& item : items) {
     Job& job = *item.job;
     const int computed = job.sequence.computed;
-    scheduled_.push_back({.sequence = &job.sequence, .count = item.count, .logit_count = item.logit_count});
+    scheduled_.push_back({.sequence = &job.sequence,
+                          .count = item.count,
+                          .logit_count = item.logit_count,
+                          .guesses = item.guesses});
     if (job.request->scheduled == Clock::time_point()) job.request->scheduled = now;
     if (computed < job.prompt) {
       counters_.prompt_tokens += static_cast<uint64_t>(std::min(item.count, job.prompt - computed));
@@ -297,14 +310,15 @@ void Engine::step(const std::vector<Scheduler::Item>& items) {
   int64_t row = 0;
   for (const Scheduler::Item& item : items) {
     Sequence& sequence = item.job->sequence;
-    runner_->cache().commit(sequence);
+    if (item.guesses == 0) runner_->cache().commit(sequence);
     if (item.logit_count == 0) continue;
     LiveRequest& live = *item.job->request;
     if (live.request.prompt_logprobs >= 0) take_prompt_logits(live, logits, row, item.logit_count);
     row += item.logit_count;
-    if (sequence.computed < static_cast<int>(sequence.tokens.size())) continue;
+    if (sequence.computed < static_cast<int>(sequence.tokens.size()) - sequence.drafted) continue;
+    live.guesses_run = item.guesses;
     sampling_.push_back(&live);
-    sampling_rows_.push_back(row - 1);
+    sampling_rows_.push_back(row - 1 - item.guesses);
   }
   const uint64_t generated_before = counters_.generated_tokens;
   sample_rows(logits);
@@ -327,40 +341,94 @@ void Engine::take_prompt_logits(LiveRequest& live, const Tensor& logits, int64_t
 }
 
 void Engine::sample_rows(const Tensor& logits) {
-  runner_->pool().parallel_tasks(static_cast<int64_t>(sampling_.size()), [&](int64_t i) {
-    LiveRequest& live = *sampling_[i];
-    live.event = {};
-    live.sampled = pick(live.request, live.job, live.counts, live.allowed,
-                        logits_row(logits, sampling_rows_[i]), live.event);
-  });
-  for (LiveRequest* live : sampling_) take_sampled(*live);
+  runner_->pool().parallel_tasks(static_cast<int64_t>(sampling_.size()),
+                                 [&](int64_t i) { pick_rows(*sampling_[i], logits, sampling_rows_[i]); });
+  for (LiveRequest* live : sampling_) take_picked(*live);
 }
 
-void Engine::take_sampled(LiveRequest& live) {
-  Event event = std::move(live.event);
+// Samples row by row for as long as what comes is what was guessed: each row's token is the one that would
+// have come without guesses.
+void Engine::pick_rows(LiveRequest& live, const Tensor& logits, int64_t first_row) {
+  std::vector<int>& tokens = live.job.sequence.tokens;
+  const Request& r = live.request;
+  live.guesses.assign(tokens.end() - live.job.sequence.drafted, tokens.end());
+  tokens.resize(tokens.size() - live.guesses.size());
+  live.picked.clear();
+  for (int row = 0; row <= live.guesses_run; ++row) {
+    Event& event = live.picked.emplace_back();
+    event.id = pick(r, live.job, live.counts, live.allowed, logits_row(logits, first_row + row), event);
+    if (event.id < 0) return;
+    event.is_stop = std::find(r.stop_ids.begin(), r.stop_ids.end(), event.id) != r.stop_ids.end();
+    tokens.push_back(event.id);
+    if (r.constraint && !event.is_stop) r.constraint->accept(event.id);
+    const bool is_last = event.is_stop || static_cast<int>(tokens.size()) >= live.job.most_tokens;
+    if (is_last || row == live.guesses_run || event.id != live.guesses[row]) return;
+  }
+}
+
+// Counts as computed what was confirmed, and forgets the rest.
+void Engine::settle(LiveRequest& live) {
   Sequence& sequence = live.job.sequence;
-  if (live.sampled < 0)
-    return finish(live, Finish::kStop, std::move(event));  // the constraint leaves nothing
+  if (live.guesses.empty()) return;
+  const bool is_cut_short = live.picked.back().id < 0;
+  const int kept = static_cast<int>(live.picked.size()) - 1;
+  sequence.computed = static_cast<int>(sequence.tokens.size()) - (is_cut_short ? 0 : 1);
+  runner_->cache().settle_drafts(sequence, live.guesses_run, kept);
+  runner_->cache().commit(sequence);
+  if (live.guesses_run == 0) return;
+  ++counters_.drafts;
+  counters_.draft_tokens += static_cast<uint64_t>(live.guesses_run);
+  counters_.accepted_tokens += static_cast<uint64_t>(kept);
+  for (int i = 0; i < kept; ++i) ++counters_.accepted_at[i];
+  live.draft_tokens += live.guesses_run;
+  live.accepted_tokens += kept;
+  // Twice as many where all were right, else about as many as were.
+  live.draft_length = kept == live.guesses_run ? std::min(2 * kept, most_drafts_) : kept + 1;
+}
+
+void Engine::take_picked(LiveRequest& live) {
+  settle(live);
+  std::vector<Event> picked = std::move(live.picked);
+  const uint64_t id = live.id;
+  for (Event& event : picked) {
+    take_sampled(live, std::move(event));
+    if (!live_.contains(id)) return;
+  }
+  if (proposer_) guess(live);
+}
+
+void Engine::take_sampled(LiveRequest& live, Event event) {
+  if (event.id < 0) return finish(live, Finish::kStop, std::move(event));  // the constraint leaves nothing
   const Request& r = live.request;
   const Clock::time_point now = Clock::now();
-  event.id = live.sampled;
-  event.is_stop = std::find(r.stop_ids.begin(), r.stop_ids.end(), event.id) != r.stop_ids.end();
-  sequence.tokens.push_back(event.id);
   ++counters_.generated_tokens;
-  if (r.constraint && !event.is_stop) r.constraint->accept(event.id);
-  const auto made = static_cast<int>(sequence.tokens.size()) - live.job.prompt;
+  ++live.made;
   if (!live.reported) {
     live.first_token = now;
     counters_.prefix_queries += static_cast<uint64_t>(live.job.prompt);
     counters_.prefix_hits += static_cast<uint64_t>(live.job.cached_tokens);
   }
-  if (event.is_stop || made >= r.max_tokens) {
+  if (event.is_stop || live.made >= r.max_tokens) {
     return finish(live, event.is_stop ? Finish::kStop : Finish::kLength, std::move(event));
   }
   describe(live, now, event);
   if (!live.reported) event.prompt_logprobs = std::move(live.prompt_logprobs);
   live.reported = true;
   if (r.on_event) r.on_event(event);
+}
+
+// What the next step may confirm besides the token that it makes anyway.
+void Engine::guess(LiveRequest& live) {
+  Job& job = live.job;
+  Sequence& sequence = job.sequence;
+  const int room = job.most_tokens - static_cast<int>(sequence.tokens.size()) - 1;
+  const int wanted = live.draft_length > 0 ? live.draft_length : most_drafts_;
+  if (!live.request.speculate || std::min(room, wanted) <= 0) return;
+  guesses_.clear();
+  proposer_->propose(sequence.tokens, std::min(room, wanted), guesses_);
+  guesses_.resize(runner_->cache().hold_drafts(sequence, static_cast<int>(guesses_.size())));
+  sequence.tokens.insert(sequence.tokens.end(), guesses_.begin(), guesses_.end());
+  sequence.drafted = static_cast<int>(guesses_.size());
 }
 
 }  // namespace heed

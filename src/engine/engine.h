@@ -6,6 +6,7 @@
 // request, on how its prompt is cut, or on whether it was preempted: kernels sum in a fixed order, and a draw
 // depends on (seed, position) only.
 #pragma once
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <functional>
@@ -19,6 +20,7 @@
 #include "base/result.h"
 #include "engine/image_encoder.h"
 #include "engine/memory_plan.h"
+#include "engine/proposer.h"
 #include "engine/request.h"
 #include "engine/runner.h"
 #include "engine/scheduler.h"
@@ -32,10 +34,13 @@ struct EngineOptions {
   bool prefix_caching = true;
   int64_t cache_bytes = 0;   // --kv-cache-memory; 0: what all sequences could hold, up to a quarter of memory
   int64_t memory_bytes = 0;  // to plan for; 0: what there is
-  int64_t snapshot_bytes = -1;  // --state-snapshot-memory, of recurrent layers; -1: see plan_engine
-  int64_t request_bytes = 0;    // what all requests together may hold besides pages; 0: see plan_engine
-  int64_t image_bytes = -1;     // --image-cache-memory, of encoded pictures; -1: see plan_engine
-  int max_logprobs = 20;        // most that a request may ask for
+  int64_t snapshot_bytes = -1;     // --state-snapshot-memory, of recurrent layers; -1: see plan_engine
+  int64_t request_bytes = 0;       // what all requests together may hold besides pages; 0: see plan_engine
+  SpeculativeOptions speculative;  // --speculative-config
+  // A proposer of somebody else's in place of the method's own; speculative.tokens still holds.
+  std::function<std::unique_ptr<Proposer>()> make_proposer = nullptr;
+  int64_t image_bytes = -1;  // --image-cache-memory, of encoded pictures; -1: see plan_engine
+  int max_logprobs = 20;     // most that a request may ask for
   // Takes the planned memory from the start on, in a thread of its own, as a server should: see
   // wait_for_memory(). Else it is taken when it is first used.
   bool touch_memory = false;
@@ -75,7 +80,10 @@ struct EngineStats {
   uint64_t steps = 0, preemptions = 0;
   uint64_t prompt_tokens = 0, generated_tokens = 0;  // computed; sampled
   uint64_t images_encoded = 0, images_found = 0;     // by the vision tower; encoded before
-  uint64_t prefix_queries = 0, prefix_hits = 0;      // prompt tokens looked up; found
+  uint64_t drafts = 0, draft_tokens = 0,
+           accepted_tokens = 0;                  // times that tokens were guessed; how many; right
+  std::array<uint64_t, 64> accepted_at = {};     // by place within the guesses
+  uint64_t prefix_queries = 0, prefix_hits = 0;  // prompt tokens looked up; found
 };
 
 class Engine {
@@ -118,7 +126,11 @@ class Engine {
   void encode_images();
   void take_prompt_logits(LiveRequest& live, const Tensor& logits, int64_t row, int count) const;
   void sample_rows(const Tensor& logits);
-  void take_sampled(LiveRequest& live);
+  void pick_rows(LiveRequest& live, const Tensor& logits, int64_t first_row);
+  void settle(LiveRequest& live);
+  void take_picked(LiveRequest& live);
+  void take_sampled(LiveRequest& live, Event event);
+  void guess(LiveRequest& live);
   void finish(LiveRequest& live, Finish reason, Event event);
   void publish_stats();
   Status check(const Request& request) const;
@@ -129,7 +141,10 @@ class Engine {
   std::unique_ptr<Runner> runner_;
   Scheduler scheduler_;
   std::unique_ptr<ImageEncoder> images_;  // where the model sees
-  std::vector<Sequence*> seeing_;         // running; kept for its memory
+  std::unique_ptr<Proposer> proposer_;    // or none
+  int most_drafts_ = 0;
+  std::vector<int> guesses_;       // kept for its memory
+  std::vector<Sequence*> seeing_;  // running; kept for its memory
   int max_queue_;
   int max_logprobs_;
   std::function<void(int64_t tokens)> on_step_;
@@ -139,7 +154,7 @@ class Engine {
   // Of the step under way; kept for their memory.
   std::vector<Scheduled> scheduled_;
   std::vector<LiveRequest*> sampling_;
-  std::vector<int64_t> sampling_rows_;  // of the logits, for each of sampling_
+  std::vector<int64_t> sampling_rows_;  // of the logits, for each of sampling_: the first
 
   mutable std::mutex mutex_;
   std::condition_variable wake_, idle_;

@@ -9,6 +9,10 @@ namespace {
 
 constexpr int64_t kLeastRequestBytes = int64_t{128} << 20;
 
+bool speculates(const EngineOptions& options) {
+  return options.make_proposer || !options.speculative.method.empty();
+}
+
 class Planner {
  public:
   Planner(const Checkpoint& checkpoint, const EngineOptions& options, RunPlan run)
@@ -56,7 +60,7 @@ class Planner {
                                                            .vocab = spec_.vocab});
     plan.needs = {.sequences = plan.sequences,
                   .snapshots = plan.snapshots,
-                  .prompt_logit_rows = prompt_logit_tokens(run),
+                  .prompt_logit_rows = prompt_logit_tokens(run) + plan.sequences * most_drafts(),
                   .threads = options_.runner.threads > 0 ? options_.runner.threads : available_processors(),
                   .request_bytes = options_.request_bytes > 0 ? options_.request_bytes
                                                               : std::max(kLeastRequestBytes, 2 * most),
@@ -64,6 +68,8 @@ class Planner {
     plan.memory = plan_memory(spec_, run, plan.needs, limit_);
     return plan;
   }
+
+  int most_drafts() const { return speculates(options_) ? options_.speculative.tokens : 0; }
 
   // Of the pixels that a request with many pictures brings.
   int64_t pictures_bytes() const {
@@ -178,6 +184,11 @@ int64_t request_bytes(const RequestSize& size) {
 
 Result<EnginePlan> plan_engine(const Checkpoint& checkpoint, const EngineOptions& options) {
   RunPlan run = TRY(plan_run(checkpoint, options.runner));
+  if (speculates(options) && !run.states.empty() && run.states.dtype != DType::kF32) {
+    return unsupported(
+        "speculation needs recurrent states of float32: rounded ones depend on how many tokens a step "
+        "has; leave --state-dtype or --speculative-config away");
+  }
   return Planner(checkpoint, options, std::move(run)).plan();
 }
 

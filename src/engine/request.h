@@ -41,6 +41,7 @@ struct Event {
                                                       // from the second on, itself and then the likeliest
   std::optional<Finish> finish;                       // set on the last event
   int cached_tokens = 0;                              // of the prompt, found in the prefix cache
+  int draft_tokens = 0, accepted_tokens = 0;          // guessed so far, and among them right
   double queue_seconds = 0;    // from submit() to the first step that ran a part of it (or to its end)
   double prefill_seconds = 0;  // from then to the first token (or to the end)
 };
@@ -63,6 +64,7 @@ struct Request {
   int priority = 0;           // smaller first
   std::string cache_salt;     // prompts share cached prefixes only under equal salts
   std::unique_ptr<TokenConstraint> constraint;
+  bool speculate = true;  // where the engine has a proposer; answers do not depend on it
 
   // Hears every event, on the engine's thread: must not block and must not call the engine except cancel().
   std::function<void(const Event&)> on_event;

@@ -220,7 +220,9 @@ Tensor Runner::step(std::span<const Scheduled> scheduled) {
   batch_.state_saves.clear();
   int row = 0;
   for (const Scheduled& item : scheduled) {
-    cache_.begin_snapshots(*item.sequence, item.count, row, batch_.state_saves);
+    const int sure = item.count - item.guesses;
+    cache_.begin_snapshots(*item.sequence, sure, row, batch_.state_saves);
+    cache_.begin_drafts(*item.sequence, item.guesses, row + sure, batch_.state_saves);
     row += item.count;
   }
   build_batch(cache_, scheduled, batch_, spec().vision ? spec().vision->tokens.pad : 0);

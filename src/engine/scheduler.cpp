@@ -85,10 +85,11 @@ bool Scheduler::place(Job* job, int budget) {
   return true;
 }
 
-// Logits are wanted of every prompt position not read yet, or of the last token alone.
+// Logits are wanted of every prompt position not read yet, or of the last token and the guesses behind it.
 void Scheduler::schedule(Job* job, int upto) {
   const Sequence& sequence = job->sequence;
-  Item item = {job, upto - sequence.computed, upto == static_cast<int>(sequence.tokens.size()) ? 1 : 0};
+  const int sure = static_cast<int>(sequence.tokens.size()) - sequence.drafted;
+  Item item = {job, upto - sequence.computed, std::max(upto - sure + 1, 0), std::max(upto - sure, 0)};
   if (wants_prompt_logits(*job) && upto > job->prompt_logits_done) {
     item.logit_count = upto - std::max(job->prompt_logits_done, sequence.computed);
     prompt_logits_ += item.logit_count;

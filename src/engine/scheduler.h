@@ -49,6 +49,7 @@ class Scheduler {
     Job* job;
     int count;        // tokens
     int logit_count;  // of the last so many of them the logits are wanted
+    int guesses;      // among them, at the end
   };
   // The next step, with pages taken for it; empty if nothing can run.
   const std::vector<Item>& next();

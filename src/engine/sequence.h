@@ -36,6 +36,7 @@ struct Sequence {
   std::vector<int> tokens;
   std::vector<Span> media;            // the tokens of each picture, ascending
   std::vector<SequenceImage> images;  // as many
+  int drafted = 0;   // the last so many tokens are guesses, which the next step confirms or drops
   int computed = 0;  // tokens whose keys and values are in the cache, and that its state has seen
 
   // ---- Kept by Cache. ----
@@ -47,6 +48,7 @@ struct Sequence {
   std::vector<Hash128> prefixes;  // of the first 1, 2, ... hash blocks of tokens
   int state_slot = -1;  // of its recurrent state, where the model has any; -1 while it holds nothing
   std::vector<PendingSnapshot> snapshots;  // under way
+  std::vector<int> draft_slots;            // for its state before each guess
   std::vector<int> wanted_snapshots;       // lengths worth one: where its prompt ends or leaves another's
   int answer_from = 0;                     // tokens when it was last admitted
   int last_snapshot = 0;  // length of the newest one of its answer, which the next one replaces

@@ -14,11 +14,11 @@ StatePool::StatePool(StateLayout layout, int live, int snapshots)
   index_.reserve(snapshots);
 }
 
-int StatePool::take() {
+int StatePool::take(bool zeroed) {
   if (free_.empty()) return -1;
   const int slot = free_.back();
   free_.pop_back();
-  std::memset(address(slot), 0, layout_.slot_bytes());
+  if (zeroed) std::memset(address(slot), 0, layout_.slot_bytes());
   return slot;
 }
 

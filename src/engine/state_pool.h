@@ -21,8 +21,8 @@ class StatePool {
   // `live` slots for sequences and `snapshots` for snapshots.
   StatePool(StateLayout layout, int live, int snapshots);
 
-  // A slot of zeros for the caller's sequence, or -1 if all are taken.
-  int take();
+  // A slot of zeros for the caller's sequence, or of anything; -1 if all are taken.
+  int take(bool zeroed = true);
   void give_back(int slot);
 
   // A slot for a snapshot under way, forgetting the one longest unused if need be; -1 if every one is under
