@@ -84,6 +84,14 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
 }
 
 void add_engine_options(CLI::App& app, EngineOptions& options) {
+  const auto speculation = [&options](const std::string& text) {
+    const auto read = read_speculative_config(text);
+    if (!read.ok()) throw CLI::ValidationError(read.error().message);
+    options.speculative = *read;
+  };
+  app.add_option_function<std::string>(
+      "--speculative-config", speculation,
+      R"(Guess tokens ahead, as JSON: {"method": "ngram", "num_speculative_tokens": 5, "prompt_lookup_max": 4})");
   app.add_option("--max-num-seqs", options.max_sequences, "Most sequences that run at a time")
       ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();

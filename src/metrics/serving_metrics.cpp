@@ -48,6 +48,20 @@ Counter& success_counter(Registry& registry, const Labels& labels, const std::st
                           with(labels, {{"finished_reason", reason}}));
 }
 
+ServingMetrics::Speculation speculation_counters(Registry& registry, const Labels& labels, int most) {
+  ServingMetrics::Speculation all = {
+      &registry.counter("heed:spec_decode_num_drafts_total", "Times that tokens were guessed.", labels),
+      &registry.counter("heed:spec_decode_num_draft_tokens_total", "Tokens guessed.", labels),
+      &registry.counter("heed:spec_decode_num_accepted_tokens_total", "Tokens guessed rightly.", labels),
+      {}};
+  for (int i = 0; i < most; ++i) {
+    all.accepted_at.push_back(&registry.counter("heed:spec_decode_num_accepted_tokens_per_pos_total",
+                                                "Tokens guessed rightly, by their place in the draft.",
+                                                with(labels, {{"position", std::to_string(i)}})));
+  }
+  return all;
+}
+
 void bring_up_to(Counter& counter, uint64_t total) {
   counter.add(std::max(0.0, static_cast<double>(total) - counter.value()));
 }
@@ -115,6 +129,7 @@ ServingMetrics::ServingMetrics(Registry& registry, const Model& model, const Lab
                                                      "Time from a request's first token to its last.",
                                                      request_latency_bounds(), labels)) {
   cache_config_info.set(1);
+  if (model.draft_tokens > 0) speculation = speculation_counters(registry, labels, model.draft_tokens);
 }
 
 void ServingMetrics::update(const EngineReading& reading) {
@@ -128,6 +143,12 @@ void ServingMetrics::update(const EngineReading& reading) {
   bring_up_to(generation_tokens, reading.generation_tokens);
   bring_up_to(prefix_cache_queries, reading.prefix_queries);
   bring_up_to(prefix_cache_hits, reading.prefix_hits);
+  if (!speculation) return;
+  bring_up_to(*speculation->drafts, reading.drafts);
+  bring_up_to(*speculation->draft_tokens, reading.draft_tokens);
+  bring_up_to(*speculation->accepted_tokens, reading.accepted_tokens);
+  for (size_t i = 0; i < std::min(speculation->accepted_at.size(), reading.accepted_at.size()); ++i)
+    bring_up_to(*speculation->accepted_at[i], reading.accepted_at[i]);
 }
 
 void ServingMetrics::observe_iteration(int64_t tokens) {

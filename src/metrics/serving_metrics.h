@@ -8,7 +8,9 @@
 #include <cstdint>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "metrics/metrics.h"
 
@@ -37,6 +39,8 @@ struct EngineReading {
   uint64_t preemptions = 0;
   uint64_t prompt_tokens = 0, generation_tokens = 0;  // computed; sampled
   uint64_t prefix_queries = 0, prefix_hits = 0;       // tokens looked up; found
+  uint64_t drafts = 0, draft_tokens = 0, accepted_tokens = 0;
+  std::span<const uint64_t> accepted_at;  // by place within a draft
 };
 
 struct ServingMetrics {
@@ -45,6 +49,7 @@ struct ServingMetrics {
     int max_len = 0;  // bounds the buckets of token counts
     int block_size = 0;
     int64_t num_blocks = 0;
+    int draft_tokens = 0;  // most in a draft; 0: there is no speculation, nor are its metrics
   };
 
   // The registry must have no common labels of these names.
@@ -70,6 +75,11 @@ struct ServingMetrics {
   Counter& prompt_tokens;
   Counter& generation_tokens;
   std::array<Counter*, 3> request_success;  // by FinishedReason
+  struct Speculation {
+    Counter *drafts, *draft_tokens, *accepted_tokens;
+    std::vector<Counter*> accepted_at;
+  };
+  std::optional<Speculation> speculation;
 
   Histogram& request_prompt_tokens;
   Histogram& request_generation_tokens;

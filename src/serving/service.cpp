@@ -79,10 +79,12 @@ Result<std::unique_ptr<Service>> Service::open(Checkpoint checkpoint, const Serv
   engine.on_step = [&parts = *parts](int64_t tokens) { parts.metrics->observe_iteration(tokens); };
   parts->engine = TRY(Engine::start(std::move(checkpoint), engine, progress));
   const RunPlan& run = parts->engine->plan().run;
-  const ServingMetrics::Model model{.name = parts->model_name,
-                                    .max_len = run.max_len,
-                                    .block_size = run.layout.groups.front().block_tokens,
-                                    .num_blocks = run.pages};
+  const ServingMetrics::Model model{
+      .name = parts->model_name,
+      .max_len = run.max_len,
+      .block_size = run.layout.groups.front().block_tokens,
+      .num_blocks = run.pages,
+      .draft_tokens = options.engine.speculative.method.empty() ? 0 : options.engine.speculative.tokens};
   parts->metrics = std::make_unique<ServingMetrics>(*parts->registry, model);
   return std::unique_ptr<Service>(new Service(std::move(parts)));
 }
@@ -185,7 +187,11 @@ std::string Service::expose_metrics() {
                            .prompt_tokens = stats.prompt_tokens,
                            .generation_tokens = stats.generated_tokens,
                            .prefix_queries = stats.prefix_queries,
-                           .prefix_hits = stats.prefix_hits});
+                           .prefix_hits = stats.prefix_hits,
+                           .drafts = stats.drafts,
+                           .draft_tokens = stats.draft_tokens,
+                           .accepted_tokens = stats.accepted_tokens,
+                           .accepted_at = stats.accepted_at});
   parts_->process_metrics->update();
   return parts_->registry->expose();
 }

@@ -52,7 +52,9 @@ inline std::vector<std::vector<int>> run_all(Engine& engine, const std::vector<A
               .sampling = {.temperature = asks[i].temperature, .seed = asks[i].seed},
               .max_tokens = asks[i].max_tokens,
               .on_event = listeners[i].callback()};
-    EXPECT_TRUE(engine.submit(std::move(r)).ok());
+    const Result<uint64_t> id = engine.submit(std::move(r));
+    EXPECT_TRUE(id.ok()) << id.error().message;
+    if (!id.ok()) listeners[i].promise.set_value(Finish::kCancelled);
   }
   std::vector<std::vector<int>> all;
   for (Listener& listener : listeners) {

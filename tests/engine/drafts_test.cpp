@@ -103,7 +103,7 @@ TEST(DraftsEngine, neither_blocks_nor_budgets_nor_preemption_matter) {
       EngineOptions options = with_oracle(texts, 0.8, 8);
       options.runner.block_size = v.block;
       options.runner.step_tokens = v.step_tokens;
-      options.runner.max_len = 260;
+      options.runner.max_len = 420;
       options.max_sequences = v.sequences;
       options.prefix_caching = v.prefix_caching;
       if (v.tight) {
@@ -112,7 +112,7 @@ TEST(DraftsEngine, neither_blocks_nor_budgets_nor_preemption_matter) {
       }
       const auto engine = start(golden_folder(model), options);
       EXPECT_EQ(run_all(*engine, asks), want);
-      if (v.tight) EXPECT_GT(engine->stats().preemptions, 0U);
+      EXPECT_TRUE(!v.tight || engine->stats().preemptions > 0);
     }
   }
 }
@@ -255,9 +255,8 @@ TEST(SpeculativeConfig, is_read_as_vllm_writes_it) {
                             R"({"method": "ngram", "prompt_lookup_max": 2, "prompt_lookup_min": 3})",
                             R"({"method": "ngram", "model": "x"})"}) {
     const auto result = read_speculative_config(wrong);
-    EXPECT_FALSE(result.ok()) << wrong;
-    if (!result.ok())
-      EXPECT_TRUE(result.error().message.starts_with("--speculative-config")) << result.error().message;
+    const std::string message = result.ok() ? "" : result.error().message;
+    EXPECT_TRUE(message.starts_with("--speculative-config")) << wrong << ": " << message;
   }
 }
 

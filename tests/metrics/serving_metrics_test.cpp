@@ -61,6 +61,26 @@ TEST(ServingMetrics, counters_follow_the_engines_totals) {
   metrics.update(reading);
   EXPECT_EQ(metrics.generation_tokens.value(), 12);
   EXPECT_EQ(metrics.prompt_tokens.value(), 70);
+  EXPECT_FALSE(metrics.speculation);
+  EXPECT_EQ(registry.expose().find("spec_decode"), std::string::npos);
+}
+
+TEST(ServingMetrics, speculation_is_counted_where_there_is_any) {
+  Registry registry;
+  ServingMetrics::Model model = kBard;
+  model.draft_tokens = 2;
+  ServingMetrics metrics(registry, model);
+  const uint64_t accepted_at[] = {5, 3, 9};
+  metrics.update({.drafts = 6, .draft_tokens = 12, .accepted_tokens = 8, .accepted_at = accepted_at});
+  const std::string text = registry.expose();
+  for (const char* line :
+       {"heed:spec_decode_num_drafts_total{model_name=\"bard\",engine=\"0\"} 6",
+        "heed:spec_decode_num_draft_tokens_total{model_name=\"bard\",engine=\"0\"} 12",
+        "heed:spec_decode_num_accepted_tokens_total{model_name=\"bard\",engine=\"0\"} 8"}) {
+    EXPECT_NE(text.find(line), std::string::npos) << text;
+  }
+  EXPECT_EQ(metrics.speculation->accepted_at.size(), 2U);
+  EXPECT_EQ(metrics.speculation->accepted_at[1]->value(), 3);
 }
 
 TEST(ServingMetrics, a_finished_request_is_divided_into_its_times) {
