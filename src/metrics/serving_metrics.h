@@ -37,6 +37,7 @@ struct EngineReading {
   uint64_t preemptions = 0;
   uint64_t prompt_tokens = 0, generation_tokens = 0;  // computed; sampled
   uint64_t prefix_queries = 0, prefix_hits = 0;       // tokens looked up; found
+  uint64_t image_queries = 0, image_hits = 0;         // pictures looked up among those prepared; found
 };
 
 struct ServingMetrics {
@@ -66,6 +67,8 @@ struct ServingMetrics {
 
   Counter& prefix_cache_queries;  // tokens
   Counter& prefix_cache_hits;     // tokens
+  Counter& mm_cache_queries;      // pictures
+  Counter& mm_cache_hits;         // pictures
   Counter& num_preemptions;
   Counter& prompt_tokens;
   Counter& generation_tokens;
