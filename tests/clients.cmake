@@ -1,6 +1,6 @@
 # The real client packages against a running `heed serve`; each file starts its own server. Skipped without the packages
 # (setup.sh --test).
-foreach(module completions chat tools structured errors cancel prefix_cache responses messages batches)
+foreach(module completions chat tools structured errors cancel prefix_cache responses messages batches images)
   add_test(NAME clients.${module}
     COMMAND ${CMAKE_SOURCE_DIR}/tools/run_oracle.sh ${CMAKE_SOURCE_DIR}/tests/clients/${module}_test.py)
   set_tests_properties(clients.${module} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 900

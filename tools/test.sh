@@ -33,7 +33,7 @@ step "asan: build" build asan -DHEED_BENCH=OFF
 asan_filter='-*same_bits*:*/baseline:*/avx512:Ref.*oracle*:Ref.*in_double_precision:*_that_explode'
 asan_filter+=':JinjaLimits.the_worst*:MessageParser.hostile_text_costs*:*answers_keep_to_their_format_at_any*'
 asan_filter+=':*.a_recurrence_equals_its_closed_form*'
-GTEST_FILTER=$asan_filter step "asan: tests" run_tests asan -LE slow -E '^(clients|web\.the|package|metrics\.(the|what)|text\.tokenizer|grammar\.answers)'
+GTEST_FILTER=$asan_filter step "asan: tests" run_tests asan -LE slow -E '^(clients|web\.the|package|media\.the|metrics\.(the|what)|text\.tokenizer|grammar\.answers)'
 step "tsan: build" build tsan -DHEED_BENCH=OFF -- base_tests kernels_tests engine_tests
 # What runs threads; the rest has nothing for this sanitizer to see, and is slow under it.
 step "tsan: tests" env GTEST_FILTER='ThreadPool.*:Engine.*:Bard.*:Metamorphic.a_prefill*:Metamorphic.neighbours*:*same_bits*/avx512' \

@@ -56,29 +56,51 @@ ChatForm form_of(const ChatFields& fields, const ApiRequest& http, const Service
           .continuous_usage = sampling.include_usage && sampling.continuous_usage};
 }
 
-std::shared_ptr<Exchange> answer(Service& service, const FieldTable<ChatFields>& table, const Call& call) {
-  std::optional<ApiError> error;
-  ChatCompletionRequest request = read_chat(call.body, table, service, error);
-  if (error) return reply_error(*call.responder, *error), nullptr;
-  ChatForm form = form_of(request.fields, call.request, service);
-  if (form.return_token_ids || form.continuous_usage) {
-    Result<std::vector<int>> ids = service.chat_tokens(request.chat);
-    if (!ids.ok()) return reply_error(*call.responder, api_error(ids.error())), nullptr;
-    form.prompt_ids = *std::move(ids);
+// A request that has been read, and may have to wait for its pictures.
+struct ChatAsked {
+  Service& service;
+  std::shared_ptr<Responder> responder;
+  ChatRequest chat;
+  ChatForm form;
+  bool streams = false;
+};
+
+std::shared_ptr<Exchange> submit(ChatAsked& asked) {
+  if (asked.form.return_token_ids || asked.form.continuous_usage) {
+    Result<std::vector<int>> ids = asked.service.chat_tokens(asked.chat);
+    if (!ids.ok()) return reply_error(*asked.responder, api_error(ids.error())), nullptr;
+    asked.form.prompt_ids = *std::move(ids);
   }
-  const bool streams = request.fields.sampling.stream;
-  auto ongoing = std::make_shared<Ongoing>(service, call.responder, streams);
+  auto ongoing = std::make_shared<Ongoing>(asked.service, asked.responder, asked.streams);
   std::unique_ptr<ChatListener> listener;
-  if (streams) {
-    listener = std::make_unique<ChatStreaming>(std::move(form), ongoing);
+  if (asked.streams) {
+    listener = std::make_unique<ChatStreaming>(std::move(asked.form), ongoing);
   } else {
-    listener = std::make_unique<ChatCollecting>(std::move(form), ongoing);
+    listener = std::make_unique<ChatCollecting>(std::move(asked.form), ongoing);
   }
-  Result<Ticket> ticket = service.chat(std::move(request.chat), std::move(listener));
+  Result<Ticket> ticket = asked.service.chat(std::move(asked.chat), std::move(listener));
   if (!ticket.ok()) return ongoing->fail(api_error(ticket.error())), nullptr;
   ongoing->add(*ticket);
   ongoing->submitted();
   return ongoing;
+}
+
+std::shared_ptr<Exchange> answer(Service& service, const FieldTable<ChatFields>& table, const Call& call) {
+  std::optional<ApiError> error;
+  ChatCompletionRequest request = read_chat(call.body, table, service, error);
+  if (error) return reply_error(*call.responder, *error), nullptr;
+  const auto asked =
+      std::make_shared<ChatAsked>(ChatAsked{.service = service,
+                                            .responder = call.responder,
+                                            .chat = std::move(request.chat),
+                                            .form = form_of(request.fields, call.request, service),
+                                            .streams = request.fields.sampling.stream});
+  return with_images(service, std::move(request.images),
+                     [asked](LoadedParts loaded) -> std::shared_ptr<Exchange> {
+                       if (loaded.error) return reply_error(*asked->responder, *loaded.error), nullptr;
+                       loaded.give_to(asked->chat.generate);
+                       return submit(*asked);
+                     });
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "api/body.h"
+#include "api/message_parts.h"
 
 namespace heed {
 namespace {
@@ -40,50 +41,66 @@ const FieldTable<ChatMessage>& chat_message_table() {
 struct ChatPart {
   std::string type;
   std::optional<std::string> text, refusal;
+  const OrderedJson* image_url = nullptr;
 };
 
-std::string read_part(const OrderedJson& value, const Place& place) {
+const FieldTable<ChatPart>& chat_part_table() {
   static const FieldTable<ChatPart> table({
       field("type", text(kMaxNameBytes), &ChatPart::type),
       field("text", text(kMaxTextBytes), &ChatPart::text),
       field("refusal", text(kMaxTextBytes), &ChatPart::refusal),
+      field("image_url", other(), &ChatPart::image_url),
       harmless("annotations"),
       harmless("cache_control"),
       harmless("prompt_cache_breakpoint"),
   });
-  if (!value.is_object()) return place.expected(value, "an object"), "";
+  return table;
+}
+
+// `images`: null where the role shows none.
+MessagePart read_part(const OrderedJson& value, ImageParts* images, const Place& place) {
+  if (!value.is_object()) return place.expected(value, "an object"), MessagePart();
+  const bool sees = images != nullptr && images->rules().accepted;
   const auto type = value.find("type");
   if (type == value.end() || !type->is_string()) {
-    place.at("type").fail("'" + place.path() + ".type' is required: \"text\"");
-    return "";
+    place.at("type").fail("'" + place.path() + ".type' is required: \"text\"" +
+                          (sees ? " or \"image_url\"" : ""));
+    return {};
   }
   const auto& kind = type->get_ref<const std::string&>();
   const bool is_text = kind == "text" || kind == "input_text" || kind == "output_text";
-  if (!is_text && kind != "refusal") {
-    place.at("type").fail("'" + place.path() + "' is of type " + in_words(*type) +
-                              "; this model reads text, and parts of type \"text\" are accepted",
+  const bool is_image = sees && kind == "image_url";
+  if (!is_text && !is_image && kind != "refusal") {
+    const char* accepted = sees ? R"(parts of type "text" and "image_url" are accepted)"
+                           : images != nullptr
+                               ? R"(this model reads text, and parts of type "text" are accepted)"
+                               : R"(in messages of this role parts of type "text" are accepted)";
+    place.at("type").fail("'" + place.path() + "' is of type " + in_words(*type) + "; " + accepted,
                           "unsupported_content");
-    return "";
+    return {};
   }
   ChatPart part;
-  read_fields(value, table, part, place);
+  read_fields(value, chat_part_table(), part, place);
+  if (place.failed()) return {};
+  if (is_image) {
+    if (part.image_url == nullptr) return place.missing("image_url"), MessagePart();
+    return {.image = read_image_url(*part.image_url, "", *images, place.at("image_url"))};
+  }
   const std::optional<std::string>& said = is_text ? part.text : part.refusal;
-  if (!said) place.fail("'" + place.path() + "." + (is_text ? "text" : "refusal") + "' is required");
-  return said.value_or("");
+  if (!said) place.missing(is_text ? "text" : "refusal");
+  return {.text = said.value_or("")};
 }
 
-std::string read_content(const OrderedJson& value, const Place& place) {
-  if (value.is_string()) return value.get<std::string>();
-  if (!value.is_array()) return place.expected(value, "a string or a list of text parts"), "";
-  if (!check_shape(list(kMaxChatParts), value, place)) return "";
-  std::string all;
-  int64_t index = 0;
+OrderedJson read_content(const OrderedJson& value, ImageParts* images, const Place& place) {
+  if (value.is_string()) return value;
+  if (!value.is_array()) return place.expected(value, "a string or a list of parts"), nullptr;
+  if (!check_shape(list(kMaxChatParts), value, place)) return nullptr;
+  std::vector<MessagePart> parts;
   for (const OrderedJson& part : value) {
-    if (index > 0) all += '\n';
-    all += read_part(part, place.at(index++));
-    if (place.failed()) return "";
+    parts.push_back(read_part(part, images, place.at(std::ssize(parts))));
+    if (place.failed()) return nullptr;
   }
-  return all;
+  return content_of(std::move(parts), "\n");
 }
 
 struct CalledFunction {
@@ -154,7 +171,7 @@ void check_role(const ChatMessage& message, const Place& place) {
 }
 
 OrderedJson read_chat_message(const OrderedJson& value, bool knows_developer, BodyLimits& limits,
-                              const Place& place) {
+                              ImageParts& images, const Place& place) {
   ChatMessage message;
   read_fields(value, chat_message_table(), message, place);
   if (place.failed()) return nullptr;
@@ -162,7 +179,10 @@ OrderedJson read_chat_message(const OrderedJson& value, bool knows_developer, Bo
   if (place.failed()) return nullptr;
   const bool is_system = message.role == "developer" && !knows_developer;
   OrderedJson result{{"role", is_system ? "system" : message.role}};
-  result["content"] = message.content != nullptr ? read_content(*message.content, place.at("content")) : "";
+  const bool shows_images = message.role == "user" || message.role == "tool";
+  result["content"] = "";
+  if (message.content != nullptr)
+    result["content"] = read_content(*message.content, shows_images ? &images : nullptr, place.at("content"));
   if (message.name) result["name"] = *message.name;
   if (message.tool_call_id) result["tool_call_id"] = *message.tool_call_id;
   const auto& thoughts = message.reasoning ? message.reasoning : message.reasoning_content;
@@ -226,12 +246,14 @@ bool offers(const OrderedJson& tools, const std::string& name) {
          });
 }
 
-OrderedJson read_messages(const OrderedJson& value, bool knows_developer, const Place& place) {
+OrderedJson read_messages(const OrderedJson& value, bool knows_developer, ImageParts& images,
+                          const Place& place) {
   if (!check_shape(list(kMaxChatMessages, 1), value, place)) return nullptr;
   BodyLimits limits;  // of all arguments together
   OrderedJson messages = OrderedJson::array();
   for (const OrderedJson& message : value) {
-    messages.push_back(read_chat_message(message, knows_developer, limits, place.at(std::ssize(messages))));
+    messages.push_back(
+        read_chat_message(message, knows_developer, limits, images, place.at(std::ssize(messages))));
     if (place.failed()) return nullptr;
   }
   return messages;

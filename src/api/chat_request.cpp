@@ -20,8 +20,7 @@ FieldTable<ChatFields> idle_table() {
       refused("functions", "it is deprecated; give 'tools'"),
       refused("function_call", "it is deprecated; give 'tool_choice'"),
       refused("verbosity", "the model has no such setting", "medium"),
-      refused("media_io_kwargs", "this model reads text"),
-      refused("mm_processor_kwargs", "this model reads text"),
+      refused("media_io_kwargs", "there is nothing to set about how media are read"),
       refused("return_prompt_text", "ask for 'return_token_ids'", false),
   });
 }
@@ -74,6 +73,7 @@ FieldTable<ChatFields> chat_table(const ModelBounds& bounds) {
       field("max_tokens", integer(1, bounds.max_len), &C::max_tokens),
       field("max_completion_tokens", integer(1, bounds.max_len), &C::max_completion_tokens),
       field("chat_template_kwargs", object(), &C::template_variables),
+      processor_field(bounds.images, &C::processor),
       field("documents", list(10'000), &C::documents),
       field("add_generation_prompt", boolean(), &C::add_generation_prompt),
       field("continue_final_message", boolean(), &C::continue_final_message),
@@ -116,7 +116,11 @@ ChatCompletionRequest read_chat(const OrderedJson& body, const FieldTable<ChatFi
   check_model(fields.sampling.model, service, error);
   if (fields.messages == nullptr) place.missing("messages");
   if (error) return request;
-  chat.messages = read_messages(*fields.messages, knows_developer(service), place.at("messages"));
+  request.images = ImageParts(image_rules(service));
+  chat.messages =
+      read_messages(*fields.messages, knows_developer(service), request.images, place.at("messages"));
+  if (fields.processor != nullptr)
+    read_processor_fields(*fields.processor, request.images, place.at("mm_processor_kwargs"));
   if (fields.tools != nullptr) {
     check_tools(*fields.tools, place.at("tools"));
     if (error) return request;

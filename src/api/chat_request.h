@@ -17,6 +17,7 @@ struct ChatFields {
   std::optional<int> top_logprobs;
   std::optional<int> max_tokens, max_completion_tokens;
   const OrderedJson* template_variables = nullptr;  // chat_template_kwargs
+  const OrderedJson* processor = nullptr;           // mm_processor_kwargs
   const OrderedJson* documents = nullptr;
   bool add_generation_prompt = true, continue_final_message = false;
   std::string reasoning_effort;
@@ -27,6 +28,7 @@ FieldTable<ChatFields> chat_table(const ModelBounds& bounds);
 struct ChatCompletionRequest {
   ChatFields fields;
   ChatRequest chat;
+  ImageParts images;  // that its messages show
 };
 ChatCompletionRequest read_chat(const OrderedJson& body, const FieldTable<ChatFields>& table,
                                 const Service& service, std::optional<ApiError>& error);

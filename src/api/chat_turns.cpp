@@ -4,15 +4,6 @@
 #include <utility>
 
 namespace heed {
-namespace {
-
-std::string joined(const std::vector<std::string>& parts, const char* separator) {
-  std::string all;
-  for (size_t i = 0; i < parts.size(); ++i) all += (i == 0 ? "" : separator) + parts[i];
-  return all;
-}
-
-}  // namespace
 
 ChatTurns::Message& ChatTurns::turn_of(const std::string& role) {
   if (speaker_ != role) messages_.emplace_back().role = role;
@@ -20,7 +11,7 @@ ChatTurns::Message& ChatTurns::turn_of(const std::string& role) {
   return messages_.back();
 }
 
-void ChatTurns::say(const std::string& role, std::vector<std::string> parts) {
+void ChatTurns::say(const std::string& role, std::vector<MessagePart> parts) {
   Message& message = turn_of(role);
   message.parts.insert(message.parts.end(), std::make_move_iterator(parts.begin()),
                        std::make_move_iterator(parts.end()));
@@ -28,7 +19,7 @@ void ChatTurns::say(const std::string& role, std::vector<std::string> parts) {
 
 void ChatTurns::reasoning(const std::string& text) { turn_of("assistant").reasoning += text; }
 
-void ChatTurns::assistant(const std::string& text) { turn_of("assistant").parts.push_back(text); }
+void ChatTurns::assistant(const std::string& text) { turn_of("assistant").parts.push_back({text}); }
 
 void ChatTurns::tool_call(const std::string& id, const std::string& name, OrderedJson arguments) {
   call_names_[id] = name;
@@ -38,7 +29,7 @@ void ChatTurns::tool_call(const std::string& id, const std::string& name, Ordere
                              {"function", {{"name", name}, {"arguments", std::move(arguments)}}}});
 }
 
-bool ChatTurns::tool_result(const std::string& id, std::vector<std::string> parts) {
+bool ChatTurns::tool_result(const std::string& id, std::vector<MessagePart> parts) {
   if (!call_names_.contains(id)) return false;
   break_turn();
   Message& message = turn_of("tool");
@@ -60,7 +51,7 @@ OrderedJson ChatTurns::take() {
   OrderedJson list = OrderedJson::array();
   for (Message& message : messages_) {
     OrderedJson out = {{"role", message.role}};
-    out["content"] = joined(message.parts, message.role == "assistant" ? "" : "\n");
+    out["content"] = content_of(std::move(message.parts), message.role == "assistant" ? "" : "\n");
     // Templates know it by either name.
     if (!message.reasoning.empty()) out["reasoning"] = out["reasoning_content"] = message.reasoning;
     if (!message.tool_calls.empty()) out["tool_calls"] = std::move(message.tool_calls);

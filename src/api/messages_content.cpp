@@ -19,6 +19,7 @@ struct Block {
   std::string name;
   const OrderedJson* input = nullptr;
   const OrderedJson* content = nullptr;
+  const OrderedJson* source = nullptr;
   bool is_error = false;
 };
 
@@ -29,6 +30,16 @@ const FieldTable<Block>& text_table() {
       harmless("cache_control"),
       refused("citations", "answers cite nothing", OrderedJson::array()),
       harmless("parsed_output"),
+  });
+  return table;
+}
+
+const FieldTable<Block>& image_table() {
+  static const FieldTable<Block> table({
+      field("type", one_of({"image"}), &Block::type),
+      field("source", object(), &Block::source),
+      harmless("cache_control"),
+      refused("transformations", "pictures are shown as they are", OrderedJson::object()),
   });
   return table;
 }
@@ -72,60 +83,105 @@ std::string type_of(const OrderedJson& block) {
   return block["type"].get<std::string>();
 }
 
-void refuse_type(const std::string& type, const char* accepted, const Place& place) {
-  if (type == "image" || type == "document") {
-    return place.at("type").fail("blocks of type '" + type + "' are not supported: only text is");
+void refuse_type(const std::string& type, const ImageParts& images, const char* accepted,
+                 const Place& place) {
+  if (type == "document" || (type == "image" && !images.rules().accepted)) {
+    return place.at("type").fail("blocks of type '" + type + "' are not supported: " +
+                                 (images.rules().accepted ? "only text and pictures are" : "only text is"));
   }
   place.at("type").expected(type, accepted);
 }
 
-// A string, or blocks all of which are text.
-std::vector<std::string> read_texts(const OrderedJson& content, const Place& place) {
-  if (content.is_string()) return {content.get<std::string>()};
-  std::vector<std::string> parts;
+struct BlockSource {
+  std::string type, media_type;
+  const OrderedJson* data = nullptr;
+  const OrderedJson* url = nullptr;
+};
+
+MessagePart read_image(const OrderedJson& value, ImageParts& images, const Place& place) {
+  static const FieldTable<BlockSource> table({
+      field("type", text(kMaxNameBytes), &BlockSource::type),
+      field("media_type", one_of({"image/jpeg", "image/png", "image/gif", "image/webp"}),
+            &BlockSource::media_type),
+      field("data", text(kMaxTextBytes, 1), &BlockSource::data),
+      field("url", text(kMaxTextBytes, 1), &BlockSource::url),
+      refused("file_id", "there are no stored pictures; give \"base64\" or \"url\""),
+  });
+  Block block;
+  read_fields(value, image_table(), block, place);
+  if (place.failed()) return {};
+  if (block.source == nullptr) return place.missing("source"), MessagePart();
+  const Place here = place.at("source");
+  BlockSource source;
+  read_fields(*block.source, table, source, here);
+  if (place.failed()) return {};
+  if (source.type != "base64" && source.type != "url")
+    return here.at("type").expected(source.type, R"("base64" or "url")"), MessagePart();
+  const bool is_url = source.type == "url";
+  const OrderedJson* given = is_url ? source.url : source.data;
+  if (given == nullptr) return here.missing(is_url ? "url" : "data"), MessagePart();
+  if (is_url) return {.image = images.add(given->get<std::string>(), false, here)};
+  if (source.media_type.empty()) return here.missing("media_type"), MessagePart();
+  const std::string head = "data:" + source.media_type + ";base64,";
+  return {.image = images.add(head + given->get_ref<const std::string&>(), false, here)};
+}
+
+// A string, or blocks of text, and with `shows_images` pictures.
+std::vector<MessagePart> read_parts(const OrderedJson& content, bool shows_images, ImageParts& images,
+                                    const Place& place) {
+  if (content.is_string()) return {{.text = content.get<std::string>()}};
+  std::vector<MessagePart> parts;
   if (!check_shape(list(kMaxBlocks), content, place)) return parts;
   int64_t index = 0;
   for (const OrderedJson& value : content) {
     const Place here = place.at(index++);
     const std::string type = type_of(value);
-    if (value.is_object() && type != "text") {
-      refuse_type(type, R"("text")", here);
-      return parts;
+    if (type == "image" && shows_images && images.rules().accepted) {
+      parts.push_back(read_image(value, images, here));
+    } else if (value.is_object() && type != "text") {
+      refuse_type(type, images, shows_images ? R"("text" or "image")" : R"("text")", here);
+    } else {
+      Block block;
+      read_fields(value, text_table(), block, here);
+      if (!block.text && !place.failed()) here.missing("text");
+      parts.push_back({.text = std::move(block.text).value_or("")});
     }
-    Block block;
-    read_fields(value, text_table(), block, here);
-    if (!block.text && !place.failed()) here.missing("text");
     if (place.failed()) return parts;
-    parts.push_back(*std::move(block.text));
   }
   return parts;
 }
 
-void read_tool_result(const OrderedJson& value, ChatTurns& turns, const Place& place) {
+void read_tool_result(const OrderedJson& value, ChatTurns& turns, ImageParts& images, const Place& place) {
   Block block;
   read_fields(value, tool_result_table(), block, place);
   if (place.failed()) return;
   if (block.id.empty()) return place.missing("tool_use_id");
-  std::vector<std::string> parts;
-  if (block.content != nullptr) parts = read_texts(*block.content, place.at("content"));
+  std::vector<MessagePart> parts;
+  if (block.content != nullptr) parts = read_parts(*block.content, true, images, place.at("content"));
   if (place.failed()) return;
   if (block.is_error) {
-    if (parts.empty()) parts.emplace_back();
-    parts.front().insert(0, "Error: ");
+    if (parts.empty() || !parts.front().image.is_null()) parts.insert(parts.begin(), MessagePart());
+    parts.front().text.insert(0, "Error: ");
   }
   if (!turns.tool_result(block.id, std::move(parts)))
     place.at("tool_use_id").fail("no tool_use before it has the id '" + block.id + "'");
 }
 
-void read_user_block(const OrderedJson& value, ChatTurns& turns, const Place& place) {
+void read_user_block(const OrderedJson& value, ChatTurns& turns, ImageParts& images, const Place& place) {
   const std::string type = type_of(value);
-  if (type == "tool_result") return read_tool_result(value, turns, place);
-  if (value.is_object() && type != "text") return refuse_type(type, R"("text" or "tool_result")", place);
+  if (type == "tool_result") return read_tool_result(value, turns, images, place);
+  if (type == "image" && images.rules().accepted) {
+    MessagePart part = read_image(value, images, place);
+    if (!place.failed()) turns.user({std::move(part)});
+    return;
+  }
+  if (value.is_object() && type != "text")
+    return refuse_type(type, images, R"("text", "image" or "tool_result")", place);
   Block block;
   read_fields(value, text_table(), block, place);
   if (place.failed()) return;
   if (!block.text) return place.missing("text");
-  turns.user({*std::move(block.text)});
+  turns.user({{.text = *std::move(block.text)}});
 }
 
 void read_tool_use(const OrderedJson& value, ChatTurns& turns, const Place& place) {
@@ -138,12 +194,13 @@ void read_tool_use(const OrderedJson& value, ChatTurns& turns, const Place& plac
   turns.tool_call(block.id, block.name, *block.input);
 }
 
-void read_assistant_block(const OrderedJson& value, ChatTurns& turns, const Place& place) {
+void read_assistant_block(const OrderedJson& value, ChatTurns& turns, const ImageParts& images,
+                          const Place& place) {
   const std::string type = type_of(value);
   if (type == "tool_use") return read_tool_use(value, turns, place);
   const bool thinking = type == "thinking";
   if (value.is_object() && type != "text" && !thinking)
-    return refuse_type(type, R"("text", "thinking" or "tool_use")", place);
+    return refuse_type(type, images, R"("text", "thinking" or "tool_use")", place);
   Block block;
   read_fields(value, thinking ? thinking_table() : text_table(), block, place);
   if (place.failed()) return;
@@ -160,7 +217,7 @@ struct BlockMessage {
   const OrderedJson* content = nullptr;
 };
 
-void read_block_message(const OrderedJson& value, ChatTurns& turns, const Place& place) {
+void read_block_message(const OrderedJson& value, ChatTurns& turns, ImageParts& images, const Place& place) {
   static const FieldTable<BlockMessage> table({
       field("role", one_of({"user", "assistant", "system"}), &BlockMessage::role),
       field("content", other(), &BlockMessage::content),
@@ -172,16 +229,21 @@ void read_block_message(const OrderedJson& value, ChatTurns& turns, const Place&
   if (message.content == nullptr) return place.missing("content");
   const Place here = place.at("content");
   const OrderedJson& content = *message.content;
-  if (message.role == "system") return turns.system(read_texts(content, here));
+  if (message.role == "system") return turns.system(read_parts(content, false, images, here));
   const bool is_user = message.role == "user";
   if (content.is_string()) {
-    if (is_user) return turns.user({content.get<std::string>()});
+    if (is_user) return turns.user({{.text = content.get<std::string>()}});
     return turns.assistant(content.get<std::string>());
   }
   if (!check_shape(list(kMaxBlocks, 1), content, here)) return;
   int64_t index = 0;
   for (const OrderedJson& block : content) {
-    (is_user ? read_user_block : read_assistant_block)(block, turns, here.at(index++));
+    const Place inner = here.at(index++);
+    if (is_user) {
+      read_user_block(block, turns, images, inner);
+    } else {
+      read_assistant_block(block, turns, images, inner);
+    }
     if (here.failed()) return;
   }
 }
@@ -189,9 +251,9 @@ void read_block_message(const OrderedJson& value, ChatTurns& turns, const Place&
 }  // namespace
 
 void read_conversation(const OrderedJson& system, const OrderedJson& messages, ChatTurns& turns,
-                       const Place& place) {
+                       ImageParts& images, const Place& place) {
   if (!system.is_null()) {
-    std::vector<std::string> parts = read_texts(system, place.at("system"));
+    std::vector<MessagePart> parts = read_parts(system, false, images, place.at("system"));
     if (place.failed()) return;
     if (!parts.empty()) turns.system(std::move(parts));
   }
@@ -199,7 +261,7 @@ void read_conversation(const OrderedJson& system, const OrderedJson& messages, C
   if (!check_shape(list(kMaxMessages, 1), messages, here)) return;
   int64_t index = 0;
   for (const OrderedJson& message : messages) {
-    read_block_message(message, turns, here.at(index++));
+    read_block_message(message, turns, images, here.at(index++));
     if (place.failed()) return;
   }
   if (turns.ends_with_tool_call())

@@ -282,7 +282,8 @@ void read_messages_request(const OrderedJson& body, bool counting, MessagesReque
   ChatTurns turns;
   if (!place.failed()) {
     const OrderedJson none;
-    read_conversation(fields.system != nullptr ? *fields.system : none, *fields.messages, turns, place);
+    read_conversation(fields.system != nullptr ? *fields.system : none, *fields.messages, turns,
+                      request.images, place);
   }
   if (place.failed()) return;
   chat.continue_final_message = turns.ends_with_assistant();

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "api/fields.h"
+#include "api/image_parts.h"
 #include "serving/answer.h"
 
 namespace heed {
@@ -20,6 +21,7 @@ struct MessagesRequest {
   std::string model;
   bool stream = false;
   ChatRequest chat;
+  ImageParts images;  // that its messages show; made with the rules for them
 };
 
 // `counting`: of count_tokens, which has no max_tokens and no fields about sampling. `request` comes with the

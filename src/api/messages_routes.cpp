@@ -88,7 +88,7 @@ void refuse(Responder& responder, const ApiError& error) {
 std::optional<MessagesRequest> read(const Call& call, bool counting, const Service& service) {
   std::optional<ApiError> error;
   const Place place(error);
-  MessagesRequest request;
+  MessagesRequest request{.images = ImageParts(image_rules(service))};
   SamplingFields defaults;
   request.chat.generate = generate_request(defaults, service, place);
   if (!error) read_messages_request(call.body, counting, request, place);
@@ -98,37 +98,48 @@ std::optional<MessagesRequest> read(const Call& call, bool counting, const Servi
   return std::nullopt;
 }
 
-std::shared_ptr<Exchange> create(const Call& call, Service& service) {
-  std::optional<MessagesRequest> request = read(call, false, service);
-  if (!request) return nullptr;
-  const bool streams = request->stream;
+std::shared_ptr<Exchange> submit(MessagesRequest& request, const std::shared_ptr<Responder>& responder,
+                                 Service& service) {
+  const bool streams = request.stream;
   const std::string stem = random_id("");
-  const auto ongoing = std::make_shared<Ongoing>(service, call.responder, streams, anthropic_error_form);
+  const auto ongoing = std::make_shared<Ongoing>(service, responder, streams, anthropic_error_form);
   const auto stream = std::make_shared<Stream>(ongoing);
-  MessagesRenderer renderer(request->model, stem, name_of(service.dialect().tools) == "mistral");
+  MessagesRenderer renderer(request.model, stem, name_of(service.dialect().tools) == "mistral");
   std::unique_ptr<ChatListener> listener;
   if (streams) {
     listener = std::make_unique<StreamListener>(stream, std::move(renderer));
   } else {
     listener = std::make_unique<WholeListener>(ongoing, std::move(renderer));
   }
-  const Result<Ticket> ticket = service.chat(std::move(request->chat), std::move(listener));
+  const Result<Ticket> ticket = service.chat(std::move(request.chat), std::move(listener));
   if (!ticket.ok()) {
     ongoing->fail(anthropic_error(api_error(ticket.error())));
     return nullptr;
   }
   ongoing->add(*ticket);
-  if (streams) stream->begin(begin_message(request->model, stem, ticket->prompt_tokens));
+  if (streams) stream->begin(begin_message(request.model, stem, ticket->prompt_tokens));
   ongoing->submitted();
   return ongoing;
 }
 
-void count_tokens(const Call& call, const Service& service) {
-  const std::optional<MessagesRequest> request = read(call, true, service);
-  if (!request) return;
-  const Result<std::vector<int>> tokens = service.chat_tokens(request->chat);
-  if (!tokens.ok()) return refuse(*call.responder, api_error(tokens.error()));
-  reply_json(*call.responder, {{"input_tokens", tokens->size()}});
+void reply_count(const MessagesRequest& request, Responder& responder, const Service& service) {
+  const Result<std::vector<int>> tokens = service.chat_tokens(request.chat);
+  if (!tokens.ok()) return refuse(responder, api_error(tokens.error()));
+  reply_json(responder, {{"input_tokens", tokens->size()}});
+}
+
+std::shared_ptr<Exchange> take(const Call& call, bool counting, Service& service) {
+  std::optional<MessagesRequest> read_request = read(call, counting, service);
+  if (!read_request) return nullptr;
+  const auto request = std::make_shared<MessagesRequest>(*std::move(read_request));
+  return with_images(service, std::move(request->images),
+                     [request, counting, &service,
+                      responder = call.responder](LoadedParts loaded) -> std::shared_ptr<Exchange> {
+                       if (loaded.error) return refuse(*responder, *loaded.error), nullptr;
+                       loaded.give_to(request->chat.generate);
+                       if (!counting) return submit(*request, responder, service);
+                       return reply_count(*request, *responder, service), nullptr;
+                     });
 }
 
 }  // namespace
@@ -137,15 +148,12 @@ void add_messages_routes(Api& api, Service& service) {
   api.add({.method = "POST",
            .pattern = "/v1/messages",
            .body = BodyKind::kJson,
-           .handler = [&service](const Call& call) { return create(call, service); },
+           .handler = [&service](const Call& call) { return take(call, false, service); },
            .error_form = anthropic_error_form});
   api.add({.method = "POST",
            .pattern = "/v1/messages/count_tokens",
            .body = BodyKind::kJson,
-           .handler = [&service](const Call& call) -> std::shared_ptr<Exchange> {
-             count_tokens(call, service);
-             return nullptr;
-           },
+           .handler = [&service](const Call& call) { return take(call, true, service); },
            .error_form = anthropic_error_form});
   // Whatever else a client looks for here, such as batches: found missing in the form that it reads.
   for (const char* method : {"GET", "POST", "DELETE"}) {

@@ -6,6 +6,8 @@ namespace heed {
 namespace {
 
 OrderedJson model_object(const Service& service) {
+  OrderedJson modalities = OrderedJson::array({"text"});
+  if (service.images() != nullptr) modalities.push_back("image");
   return {{"id", service.model_name()},
           {"object", "model"},
           {"created", service.created()},
@@ -13,6 +15,7 @@ OrderedJson model_object(const Service& service) {
           {"root", service.model_name()},
           {"parent", nullptr},
           {"max_model_len", service.max_model_len()},
+          {"input_modalities", std::move(modalities)},
           {"permission", OrderedJson::array()}};
 }
 

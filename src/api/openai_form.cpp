@@ -35,6 +35,7 @@ OrderedJson usage_object(const Usage& usage, bool with_details) {
                      {"completion_tokens", usage.generated_tokens}};
   if (!with_details) return object;
   object["prompt_tokens_details"] = {{"cached_tokens", usage.cached_tokens}};
+  if (usage.image_tokens > 0) object["prompt_tokens_details"]["image_tokens"] = usage.image_tokens;
   object["completion_tokens_details"] = {{"reasoning_tokens", usage.reasoning_tokens}};
   return object;
 }

@@ -18,12 +18,12 @@ constexpr int64_t kMaxItems = 100'000;
 constexpr const char* kItemTypes = R"("message", "reasoning", "function_call" or "function_call_output")";
 
 struct ItemPart {
-  std::string type;
+  std::string type, detail;
   std::optional<std::string> text;
+  const OrderedJson* image_url = nullptr;
 };
 
-// Reads the parts of a content, all of which must be text.
-std::vector<std::string> read_parts(const OrderedJson& content, const Place& place) {
+const FieldTable<ItemPart>& text_part_table() {
   static const FieldTable<ItemPart> table({
       field("type", text(64, 1), &ItemPart::type),
       field("text", text(kMaxTextBytes), &ItemPart::text),
@@ -32,33 +32,65 @@ std::vector<std::string> read_parts(const OrderedJson& content, const Place& pla
       harmless("logprobs"),
       harmless("prompt_cache_breakpoint"),
   });
+  return table;
+}
+
+const FieldTable<ItemPart>& image_part_table() {
+  static const FieldTable<ItemPart> table({
+      field("type", one_of({"input_image"}), &ItemPart::type),
+      field("image_url", text(kMaxTextBytes, 1), &ItemPart::image_url),
+      field("detail", image_detail(), &ItemPart::detail),
+      refused("file_id", "files are not read as pictures; give 'image_url', which may be a data: URL"),
+      harmless("prompt_cache_breakpoint"),
+  });
+  return table;
+}
+
+MessagePart read_image_part(const OrderedJson& value, ImageParts& images, const Place& here) {
+  ItemPart part;
+  read_fields(value, image_part_table(), part, here);
+  if (here.failed()) return {};
+  if (part.image_url == nullptr) return here.missing("image_url"), MessagePart();
+  return {.image = read_image_url(*part.image_url, part.detail, images, here.at("image_url"))};
+}
+
+MessagePart read_text_part(const OrderedJson& value, const char* accepted, const Place& here) {
   static const std::array<std::string_view, 6> texts = {"input_text",     "output_text",  "text",
                                                         "reasoning_text", "summary_text", "refusal"};
-  std::vector<std::string> parts;
-  if (content.is_string()) return {content.get<std::string>()};
+  ItemPart part;
+  read_fields(value, text_part_table(), part, here);
+  if (here.failed()) return {};
+  if (std::find(texts.begin(), texts.end(), part.type) == texts.end()) {
+    here.at("type").expected(part.type, accepted);
+  } else if (!part.text) {
+    here.missing(part.type == "refusal" ? "refusal" : "text");
+  }
+  return {.text = std::move(part.text).value_or("")};
+}
+
+// Reads the parts of a content. `images`: null where all must be text.
+std::vector<MessagePart> read_parts(const OrderedJson& content, ImageParts* images, const Place& place) {
+  if (content.is_string()) return {{.text = content.get<std::string>()}};
+  std::vector<MessagePart> parts;
   if (!check_shape(list(kMaxParts), content, place)) return parts;
-  int64_t index = 0;
+  const bool sees = images != nullptr && images->rules().accepted;
   for (const OrderedJson& value : content) {
-    const Place here = place.at(index++);
+    const Place here = place.at(std::ssize(parts));
     const std::string type = value.is_object() && value.contains("type") && value["type"].is_string()
                                  ? value["type"].get<std::string>()
                                  : "";
-    if (type == "input_image" || type == "input_file" || type == "input_audio") {
-      here.at("type").fail("parts of type '" + type + "' are not supported: only text is, 'input_text'");
-      return parts;
+    if (type == "input_image" && sees) {
+      parts.push_back(read_image_part(value, *images, here));
+    } else if (type == "input_image" || type == "input_file" || type == "input_audio") {
+      here.at("type").fail(
+          "parts of type '" + type + "' are not supported" +
+          (sees ? ": only 'input_text' and 'input_image' are" : " here: only text is, 'input_text'"));
+    } else {
+      const char* accepted = sees ? R"("input_text", "input_image", "output_text" or "refusal")"
+                                  : R"("input_text", "output_text" or "refusal")";
+      parts.push_back(read_text_part(value, accepted, here));
     }
-    ItemPart part;
-    read_fields(value, table, part, here);
     if (place.failed()) return parts;
-    if (std::find(texts.begin(), texts.end(), part.type) == texts.end()) {
-      here.at("type").expected(part.type, R"("input_text", "output_text" or "refusal")");
-      return parts;
-    }
-    if (!part.text) {
-      here.missing(part.type == "refusal" ? "refusal" : "text");
-      return parts;
-    }
-    parts.push_back(*std::move(part.text));
   }
   return parts;
 }
@@ -129,15 +161,16 @@ const FieldTable<Item>& output_item_table() {
   return table;
 }
 
-std::string joined(const std::vector<std::string>& parts) {
+std::string joined(const std::vector<MessagePart>& parts) {
   std::string all;
-  for (const std::string& part : parts) all += part;
+  for (const MessagePart& part : parts) all += part.text;
   return all;
 }
 
 class ItemReader {
  public:
-  explicit ItemReader(std::string instructions) : system_(std::move(instructions)) {}
+  ItemReader(std::string instructions, ImageParts& images)
+      : system_(std::move(instructions)), images_(images) {}
 
   void read(const OrderedJson& items, const Place& place) {
     if (!check_shape(list(kMaxItems), items, place)) return;
@@ -172,11 +205,12 @@ class ItemReader {
     if (here.failed()) return;
     if (item.role.empty()) return here.missing("role");
     if (item.content == nullptr) return here.missing("content");
-    std::vector<std::string> parts = read_parts(*item.content, here.at("content"));
+    ImageParts* images = item.role == "user" ? &images_ : nullptr;
+    std::vector<MessagePart> parts = read_parts(*item.content, images, here.at("content"));
     if (here.failed()) return;
     const bool is_system = item.role == "system" || item.role == "developer";
     if (is_system && turns_.empty()) {
-      for (const std::string& part : parts) system_ += (system_.empty() ? "" : "\n\n") + part;
+      for (const MessagePart& part : parts) system_ += (system_.empty() ? "" : "\n\n") + part.text;
       return;
     }
     flush_system();
@@ -196,9 +230,10 @@ class ItemReader {
     read_fields(value, reasoning_item_table(), item, here);
     if (here.failed()) return;
     // The reasoning itself where there is some, else what is left of it.
-    std::vector<std::string> parts;
-    if (item.content != nullptr) parts = read_parts(*item.content, here.at("content"));
-    if (parts.empty() && item.summary != nullptr) parts = read_parts(*item.summary, here.at("summary"));
+    std::vector<MessagePart> parts;
+    if (item.content != nullptr) parts = read_parts(*item.content, nullptr, here.at("content"));
+    if (parts.empty() && item.summary != nullptr)
+      parts = read_parts(*item.summary, nullptr, here.at("summary"));
     if (here.failed() || parts.empty()) return;
     turns_.break_turn();
     turns_.reasoning(joined(parts));
@@ -226,7 +261,7 @@ class ItemReader {
     if (here.failed()) return;
     if (item.call_id.empty()) return here.missing("call_id");
     if (item.output == nullptr) return here.missing("output");
-    std::vector<std::string> parts = read_parts(*item.output, here.at("output"));
+    std::vector<MessagePart> parts = read_parts(*item.output, &images_, here.at("output"));
     if (here.failed()) return;
     if (!turns_.tool_result(item.call_id, std::move(parts)))
       here.at("call_id").fail("no function_call before it has the call_id '" + item.call_id + "'");
@@ -234,10 +269,11 @@ class ItemReader {
   }
 
   void flush_system() {
-    if (!system_.empty()) turns_.system({std::exchange(system_, {})});
+    if (!system_.empty()) turns_.system({{.text = std::exchange(system_, {})}});
   }
 
   std::string system_;  // said so far at the start
+  ImageParts& images_;
   ChatTurns turns_;
   BodyLimits limits_;           // of all arguments together
   bool after_message_ = false;  // the last item was a message of the assistant's
@@ -253,8 +289,8 @@ OrderedJson input_items(const OrderedJson& input) {
 }
 
 OrderedJson messages_of_items(const std::string& instructions, const OrderedJson& previous,
-                              const OrderedJson& input, const Place& place) {
-  ItemReader reader(instructions);
+                              const OrderedJson& input, ImageParts& images, const Place& place) {
+  ItemReader reader(instructions, images);
   if (previous.is_array()) reader.read(previous, place.at("previous_response_id"));
   if (!place.failed()) reader.read(input, place.at("input"));
   return reader.messages();

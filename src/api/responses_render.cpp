@@ -11,8 +11,10 @@ namespace {
 using Kind = AnswerPart::Kind;
 
 OrderedJson usage_of(const Usage& usage) {
+  OrderedJson details = {{"cached_tokens", usage.cached_tokens}, {"cache_write_tokens", 0}};
+  if (usage.image_tokens > 0) details["image_tokens"] = usage.image_tokens;
   return {{"input_tokens", usage.prompt_tokens},
-          {"input_tokens_details", {{"cached_tokens", usage.cached_tokens}, {"cache_write_tokens", 0}}},
+          {"input_tokens_details", std::move(details)},
           {"output_tokens", usage.generated_tokens},
           {"output_tokens_details", {{"reasoning_tokens", usage.reasoning_tokens}}},
           {"total_tokens", usage.prompt_tokens + usage.generated_tokens}};

@@ -29,6 +29,7 @@ struct ResponsesFields {
   const OrderedJson* tool_choice = nullptr;
   const OrderedJson* metadata = nullptr;
   const OrderedJson* template_variables = nullptr;
+  const OrderedJson* processor = nullptr;
   SamplingFields sampling;
   OrderedJson text_format, effort, user, safety_identifier, prompt_cache_key;
   std::optional<int64_t> max_tokens;
@@ -356,6 +357,7 @@ struct ResponsesParser::Rows {
 
 ResponsesParser::ResponsesParser(const ModelBounds& bounds) {
   FieldTable<ResponsesFields> table = own_rows();
+  table.append({{processor_field(bounds.images, &ResponsesFields::processor)}});
   table.embed(&ResponsesFields::sampling, sampling_rows(bounds));
   rows_ = std::make_shared<const Rows>(Rows{std::move(table)});
 }
@@ -386,6 +388,8 @@ void ResponsesParser::read(const OrderedJson& body, ResponsesRequest& request, c
   if (fields.template_variables != nullptr && !place.failed())
     chat.template_variables =
         read_template_variables(*fields.template_variables, place.at("chat_template_kwargs"));
+  if (fields.processor != nullptr && !place.failed())
+    read_processor_fields(*fields.processor, request.images, place.at("mm_processor_kwargs"));
   if (place.failed()) return;
   set_effort(fields);
   request.blank = blank_response(fields, std::move(tools));

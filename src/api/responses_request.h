@@ -6,7 +6,7 @@
 //   include                       reasoning.encrypted_content adds nothing: the reasoning itself is not
 //   hidden truncation                    "auto" drops the oldest messages of a conversation that is too long
 // Further fields, as in chat completions: the other fields about sampling and stopping, cache_salt,
-// priority, chat_template_kwargs.
+// priority, chat_template_kwargs, mm_processor_kwargs.
 // Source: the types of the openai Python package, 3.52.
 #pragma once
 #include <functional>
@@ -14,6 +14,7 @@
 #include <string>
 
 #include "api/fields.h"
+#include "api/image_parts.h"
 #include "api/sampling_fields.h"
 #include "serving/answer.h"
 
@@ -27,6 +28,7 @@ struct ResponsesRequest {
   std::string previous_response_id;
   std::string instructions;
   OrderedJson input = OrderedJson::array();  // items
+  ImageParts images;                         // that they show; made with the rules for them
   SamplingFields sampling;                   // of it, those about sampling and stopping
   ChatRequest chat;                          // but for messages (messages_of_items()) and sampling
   OrderedJson blank;  // the response object, before there is an answer; id and created_at are still to come

@@ -85,7 +85,14 @@ class ResponseListener : public ChatListener {
   ResponsesRenderer renderer_;
 };
 
-class Responses {
+// A request that has been read, and may have to wait for its pictures.
+struct ResponseAsked {
+  ResponsesRequest request;
+  OrderedJson previous;  // items of the conversation that it goes on from
+  std::shared_ptr<Responder> responder;
+};
+
+class Responses : public std::enable_shared_from_this<Responses> {
  public:
   Responses(Service& service, ResponseStoreLimits limits)
       : service_(service), parser_(bounds_of(service)), store_(std::make_shared<ResponseStore>(limits)) {}
@@ -99,6 +106,7 @@ class Responses {
   // The request's conversation; items of the one that it goes on from, if it does.
   OrderedJson read(const OrderedJson& body, ResponsesRequest& request, const Place& place) const;
   void truncate(ResponsesRequest& request, const Place& place) const;
+  std::shared_ptr<Exchange> submit(ResponseAsked& asked);
 
   Service& service_;
   ResponsesParser parser_;
@@ -106,6 +114,7 @@ class Responses {
 };
 
 OrderedJson Responses::read(const OrderedJson& body, ResponsesRequest& request, const Place& place) const {
+  request.images = ImageParts(image_rules(service_));
   parser_.read(body, request, place);
   if (!place.failed()) set_sampling(request, generate_request(request.sampling, service_, place));
   OrderedJson previous = OrderedJson::array();
@@ -124,8 +133,8 @@ OrderedJson Responses::read(const OrderedJson& body, ResponsesRequest& request, 
     }
     if (place.failed()) return previous;
   }
-  request.chat.messages = messages_of_items(request.instructions, previous, request.input, place);
-  if (!place.failed() && request.truncate) truncate(request, place);
+  request.chat.messages =
+      messages_of_items(request.instructions, previous, request.input, request.images, place);
   return previous;
 }
 
@@ -145,14 +154,27 @@ void Responses::truncate(ResponsesRequest& request, const Place& place) const {
 }
 
 std::shared_ptr<Exchange> Responses::create(const Call& call) {
-  ResponsesRequest request;
+  const auto asked = std::make_shared<ResponseAsked>();
+  asked->responder = call.responder;
+  ResponsesRequest& request = asked->request;
   std::optional<ApiError> error;
-  OrderedJson items = read(call.body, request, Place(error));
+  asked->previous = read(call.body, request, Place(error));
   check_model(request.model, service_, error);
-  if (error) {
-    reply_error(*call.responder, *error);
-    return nullptr;
-  }
+  if (error) return reply_error(*call.responder, *error), nullptr;
+  return with_images(service_, std::move(request.images),
+                     [self = shared_from_this(), asked](LoadedParts loaded) -> std::shared_ptr<Exchange> {
+                       if (loaded.error) return reply_error(*asked->responder, *loaded.error), nullptr;
+                       loaded.give_to(asked->request.chat.generate);
+                       return self->submit(*asked);
+                     });
+}
+
+std::shared_ptr<Exchange> Responses::submit(ResponseAsked& asked) {
+  ResponsesRequest& request = asked.request;
+  std::optional<ApiError> error;
+  if (request.truncate) truncate(request, Place(error));
+  if (error) return reply_error(*asked.responder, *error), nullptr;
+  OrderedJson& items = asked.previous;
   request.blank["created_at"] = now();
   ResponsesRenderer renderer(std::move(request.blank),
                              {.stem = random_id(""),
@@ -160,7 +182,7 @@ std::shared_ptr<Exchange> Responses::create(const Call& call) {
                               .short_call_ids = name_of(service_.dialect().tools) == "mistral",
                               .events = request.stream});
   const std::string id = renderer.id();
-  ResponseAnswering answering{.ongoing = std::make_shared<Ongoing>(service_, call.responder, request.stream),
+  ResponseAnswering answering{.ongoing = std::make_shared<Ongoing>(service_, asked.responder, request.stream),
                               .running = std::make_shared<RunningResponse>(),
                               .streams = request.stream};
   const std::shared_ptr<Ongoing> ongoing = answering.ongoing;

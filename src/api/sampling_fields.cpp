@@ -134,7 +134,8 @@ Sampling sampling_of(const SamplingFields& fields, const GenerationConfig& defau
 ModelBounds bounds_of(const Service& service) {
   return {.limits = service.limits(),
           .vocabulary = service.engine().spec().vocab,
-          .max_len = service.max_model_len()};
+          .max_len = service.max_model_len(),
+          .images = image_rules(service)};
 }
 
 FieldTable<SamplingFields> sampling_table(const ModelBounds& bounds) {

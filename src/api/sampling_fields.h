@@ -9,6 +9,7 @@
 
 #include "api/fields.h"
 #include "api/format_fields.h"
+#include "api/image_parts.h"
 #include "serving/service.h"
 
 namespace heed {
@@ -43,6 +44,7 @@ struct ModelBounds {
   ServiceLimits limits;
   int vocabulary = 0;
   int max_len = 0;
+  ImageRules images;
 };
 ModelBounds bounds_of(const Service& service);
 

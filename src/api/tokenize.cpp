@@ -12,6 +12,7 @@ struct TokenizeFields {
   const OrderedJson* messages = nullptr;
   const OrderedJson* tools = nullptr;
   const OrderedJson* template_variables = nullptr;
+  const OrderedJson* processor = nullptr;
   std::optional<bool> add_special_tokens;
   bool return_token_strs = false;
   bool add_generation_prompt = true, continue_final_message = false;
@@ -19,7 +20,7 @@ struct TokenizeFields {
 
 constexpr int64_t kMaxTokenizedBytes = int64_t{16} << 20;
 
-FieldTable<TokenizeFields> tokenize_table() {
+FieldTable<TokenizeFields> tokenize_table(const ImageRules& images) {
   using T = TokenizeFields;
   return FieldTable<T>({
       field("model", text(1024), &T::model),
@@ -32,15 +33,18 @@ FieldTable<TokenizeFields> tokenize_table() {
       field("add_generation_prompt", boolean(), &T::add_generation_prompt),
       field("continue_final_message", boolean(), &T::continue_final_message),
       refused("chat_template", "templates come from the model's folder, for one from a request is a program"),
-      refused("media_io_kwargs", "this model reads text"),
-      refused("mm_processor_kwargs", "this model reads text"),
+      processor_field(images, &T::processor),
+      refused("media_io_kwargs", "there is nothing to set about how media are read"),
   });
 }
 
-// What a conversation comes to, without special tokens besides the template's.
-std::vector<int> chat_ids(const TokenizeFields& fields, const Service& service, const Place& place) {
+// A conversation, to which nothing is added besides what the template writes.
+ChatRequest read_tokenized_chat(const TokenizeFields& fields, const Service& service, ImageParts& images,
+                                const Place& place) {
   ChatRequest chat;
-  chat.messages = read_messages(*fields.messages, knows_developer(service), place.at("messages"));
+  chat.messages = read_messages(*fields.messages, knows_developer(service), images, place.at("messages"));
+  if (fields.processor != nullptr)
+    read_processor_fields(*fields.processor, images, place.at("mm_processor_kwargs"));
   if (fields.tools != nullptr) {
     check_tools(*fields.tools, place.at("tools"));
     chat.tools = *fields.tools;
@@ -54,43 +58,49 @@ std::vector<int> chat_ids(const TokenizeFields& fields, const Service& service, 
   if (fields.add_special_tokens.value_or(false))
     place.at("add_special_tokens")
         .fail("'add_special_tokens' is for a 'prompt'; chat templates write their own");
-  if (place.failed()) return {};
-  Result<std::vector<int>> ids = service.chat_tokens(chat);
-  if (!ids.ok()) return place.fail(ids.error()), std::vector<int>();
-  return *std::move(ids);
+  return chat;
 }
 
-std::vector<int> ids_of(const TokenizeFields& fields, const Service& service, const Place& place) {
-  if (fields.prompt.has_value() == (fields.messages != nullptr)) {
-    place.at("prompt").fail("either 'prompt' or 'messages' is required");
-    return {};
+void reply_ids(Responder& responder, const Service& service, const std::vector<int>& ids, bool with_strings) {
+  OrderedJson strings = nullptr;
+  if (with_strings && service.text().tokenizer) {
+    strings = OrderedJson::array();
+    for (const int id : ids) strings.push_back(service.text().tokenizer->token_of(id));
   }
-  if (fields.messages != nullptr) return chat_ids(fields, service, place);
-  Result<std::vector<int>> ids = service.encode(*fields.prompt, fields.add_special_tokens.value_or(true));
-  if (!ids.ok()) return place.at("prompt").fail(ids.error()), std::vector<int>();
-  return *std::move(ids);
+  reply_json(responder, {{"count", ids.size()},
+                         {"max_model_len", service.max_model_len()},
+                         {"tokens", ids},
+                         {"token_strs", strings}});
 }
 
-std::shared_ptr<Exchange> tokenize(const Service& service, const FieldTable<TokenizeFields>& table,
+std::shared_ptr<Exchange> tokenize(Service& service, const FieldTable<TokenizeFields>& table,
                                    const Call& call) {
   std::optional<ApiError> error;
   const Place place(error);
   TokenizeFields fields;
   read_fields(call.body, table, fields, place);
   check_model(fields.model, service, error);
-  std::vector<int> ids;
-  if (!error) ids = ids_of(fields, service, place);
+  if (fields.prompt.has_value() == (fields.messages != nullptr))
+    place.at("prompt").fail("either 'prompt' or 'messages' is required");
   if (error) return reply_error(*call.responder, *error), nullptr;
-  OrderedJson strings = nullptr;
-  if (fields.return_token_strs && service.text().tokenizer) {
-    strings = OrderedJson::array();
-    for (const int id : ids) strings.push_back(service.text().tokenizer->token_of(id));
+  if (fields.messages == nullptr) {
+    const auto ids = service.encode(*fields.prompt, fields.add_special_tokens.value_or(true));
+    if (!ids.ok()) place.at("prompt").fail(ids.error());
+    if (error) return reply_error(*call.responder, *error), nullptr;
+    return reply_ids(*call.responder, service, *ids, fields.return_token_strs), nullptr;
   }
-  reply_json(*call.responder, {{"count", ids.size()},
-                               {"max_model_len", service.max_model_len()},
-                               {"tokens", ids},
-                               {"token_strs", strings}});
-  return nullptr;
+  ImageParts images(image_rules(service));
+  const auto chat = std::make_shared<ChatRequest>(read_tokenized_chat(fields, service, images, place));
+  if (error) return reply_error(*call.responder, *error), nullptr;
+  return with_images(service, std::move(images),
+                     [&service, chat, responder = call.responder, with_strings = fields.return_token_strs](
+                         LoadedParts loaded) -> std::shared_ptr<Exchange> {
+                       if (loaded.error) return reply_error(*responder, *loaded.error), nullptr;
+                       loaded.give_to(chat->generate);
+                       const Result<std::vector<int>> ids = service.chat_tokens(*chat);
+                       if (!ids.ok()) return reply_error(*responder, api_error(ids.error())), nullptr;
+                       return reply_ids(*responder, service, *ids, with_strings), nullptr;
+                     });
 }
 
 struct DetokenizeFields {
@@ -125,7 +135,7 @@ void add_tokenizer_routes(Api& api, Service& service) {
   const auto post = [&](const char* pattern, std::function<std::shared_ptr<Exchange>(Call)> handler) {
     api.add({.method = "POST", .pattern = pattern, .body = BodyKind::kJson, .handler = std::move(handler)});
   };
-  const auto table = std::make_shared<const FieldTable<TokenizeFields>>(tokenize_table());
+  const auto table = std::make_shared<const FieldTable<TokenizeFields>>(tokenize_table(image_rules(service)));
   post("/tokenize", [&service, table](const Call& call) { return tokenize(service, *table, call); });
   post("/detokenize", [&service](const Call& call) { return detokenize(service, call); });
 }

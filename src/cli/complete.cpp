@@ -4,6 +4,7 @@
 
 #include "cli/commands.h"
 #include "cli/conversation.h"
+#include "cli/images.h"
 
 namespace heed {
 namespace {
@@ -11,6 +12,7 @@ namespace {
 struct CompleteOptions {
   ModelOptions model;
   SamplingOptions sampling;
+  ImageFileOptions images;
   std::string prompt;
   std::string token_ids;
   bool chat = false;
@@ -18,13 +20,19 @@ struct CompleteOptions {
   CLI::Option* prompt_given = nullptr;
 };
 
-Result<std::vector<int>> read_prompt(const CompleteOptions& o, const TextSide& text) {
-  if (!o.token_ids.empty()) return read_token_ids(o.token_ids);
+Result<Prompt> read_prompt(const CompleteOptions& o, const TextSide& text, const ModelSpec& spec) {
+  const ImageList images = TRY(read_images(spec, o.images.files));
+  const PromptMaker maker(text, spec);
+  if (!o.token_ids.empty()) {
+    std::vector<int> ids = TRY(read_token_ids(o.token_ids));
+    return maker.of_ids(std::move(ids), images);
+  }
   if (!text.tokenizer)
     return invalid(o.model.model + ": no tokenizer.json or tokenizer.model; give the prompt by --token-ids");
   const std::string prompt = o.prompt_given->count() > 0 ? o.prompt : read_stdin();
-  if (!o.chat) return text.tokenizer->encode(prompt);
-  return chat_prompt(text, OrderedJson::array({{{"role", "user"}, {"content", prompt}}}));
+  if (!o.chat) return maker.of_text(prompt, images);
+  return maker.of_messages(OrderedJson::array({user_message(prompt, 0, static_cast<int>(images.size()))}),
+                           images);
 }
 
 double per_second(int tokens, double seconds) { return seconds > 0 ? tokens / seconds : 0; }
@@ -55,9 +63,12 @@ void print_ids(const std::vector<int>& ids) {
 Status complete(const CompleteOptions& o) {
   const auto start = std::chrono::steady_clock::now();
   Checkpoint checkpoint = TRY(open_checkpoint(o.model.model));
+  TRY(apply(o.images, checkpoint.spec));
   const TextSide text = TRY(load_text_side(o.model.model));
   Request request = TRY(resolve(o.sampling, checkpoint.generation));
-  const std::vector<int> prompt = request.prompt = TRY(read_prompt(o, text));
+  Prompt read = TRY(read_prompt(o, text, checkpoint.spec));
+  const std::vector<int> prompt = request.prompt = std::move(read.tokens);
+  request.images = std::move(read.images);
   if (prompt.empty()) return invalid("the prompt has no tokens; at least one is needed");
 
   const int context = o.model.runner.max_len > 0 ? o.model.runner.max_len : checkpoint.spec.max_positions;
@@ -102,6 +113,7 @@ Command add_complete(CLI::App& app) {
   command
       ->add_flag("--chat", o->chat, "Put the prompt to the model as a user's message, by its chat template")
       ->excludes(ids);
+  add_image_file_options(*command, o->images);
   add_sampling_options(*command, o->sampling, 256);
   command->add_flag("--json", o->json, "Print one JSON object with ids, text, usage and timings");
   return {command, [o] { return complete(*o); }};

@@ -6,13 +6,6 @@
 #include "serving/answer_text.h"
 
 namespace heed {
-
-Result<std::vector<int>> chat_prompt(const TextSide& text, const OrderedJson& messages) {
-  const std::string rendered =
-      TRY(render_chat(text, {{"messages", messages}, {"add_generation_prompt", true}}));
-  return encode_chat(text, rendered);
-}
-
 namespace {
 
 // Turns a request's events into an Answer, on the engine's thread.

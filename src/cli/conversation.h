@@ -4,14 +4,10 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
 #include "engine/engine.h"
 #include "serving/text_side.h"
 
 namespace heed {
-
-// The prompt of a conversation: `messages` rendered with a generation prompt, then tokenized.
-Result<std::vector<int>> chat_prompt(const TextSide& text, const OrderedJson& messages);
 
 // Has the engine answer and hands text on as it becomes certain; stop strings and stop tokens never show.
 struct Answer {

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "cli/commands.h"
+#include "cli/images.h"
 #include "cli/report.h"
 #include "model/mixer.h"
 
@@ -14,6 +15,7 @@ namespace {
 struct InspectOptions {
   ModelOptions model;
   EngineOptions engine;
+  int max_soft_tokens = 0;
   bool plan = false;
   bool json = false;
 };
@@ -59,6 +61,21 @@ void print_layers(const ModelSpec& spec) {
   for (const auto& [text, layers] : kinds)
     std::printf("  %s %s: %s\n", layers.size() > 1 ? "layers" : "layer", ranges(layers).c_str(),
                 text.c_str());
+}
+
+void print_vision(const VisionSpec& vision) {
+  const ImagePrep& prep = vision.prep;
+  const std::string size = prep.fit == ImagePrep::Fit::kBudget
+                               ? "up to " + std::to_string(prep.max_soft_tokens) + " tokens, aspect kept"
+                               : std::to_string(prep.size) + " x " + std::to_string(prep.size) + " pixels";
+  std::printf("vision: %s, %d layers, hidden %d, %d heads of %d, mlp %d\n",
+              vision.kind == VisionSpec::Kind::kGemma4 ? "Gemma 4's tower" : "SigLIP", vision.layers,
+              vision.hidden, vision.heads, vision.head_dim, vision.inner);
+  std::printf("  pictures: %s, %s; patches of %d pixels, %d x %d of them a token\n", size.c_str(),
+              prep.filter == ImagePrep::Filter::kBicubic ? "bicubic" : "bilinear", prep.patch, prep.pool,
+              prep.pool);
+  std::printf("  tokens: placeholder %d, begin %d, image %d, end %d\n", vision.tokens.placeholder,
+              vision.tokens.begin, vision.tokens.image, vision.tokens.end);
 }
 
 void print_cache(const RunPlan& plan) {
@@ -174,7 +191,8 @@ Status show_plan(const InspectOptions& o, const Checkpoint& checkpoint) {
 }
 
 Status inspect(const InspectOptions& o) {
-  const Checkpoint checkpoint = TRY(open_checkpoint(o.model.model, TensorFiles::kOptional));
+  Checkpoint checkpoint = TRY(open_checkpoint(o.model.model, TensorFiles::kOptional));
+  if (o.max_soft_tokens > 0) TRY(set_max_soft_tokens(checkpoint.spec, o.max_soft_tokens));
   if (o.plan || o.json) return show_plan(o, checkpoint);
   const RunPlan plan = TRY(plan_run(checkpoint, o.model.runner));
   const ModelSpec& spec = checkpoint.spec;
@@ -182,6 +200,7 @@ Status inspect(const InspectOptions& o) {
               checkpoint.architecture.c_str(), spec.layers.size(), spec.hidden, spec.vocab,
               spec.tied_embeddings ? " (tied)" : "", spec.max_positions);
   print_layers(spec);
+  if (spec.vision) print_vision(*spec.vision);
   print_plan(plan);
   return {};
 }
@@ -198,6 +217,7 @@ Command add_inspect(CLI::App& app) {
       ->add_option("--memory", o->engine.memory_bytes,
                    "Bytes of memory to plan for, such as 80G (default: what this machine has)")
       ->transform(CLI::AsSizeValue(false));
+  add_max_soft_tokens(*command, o->max_soft_tokens);
   command->add_flag("--plan", o->plan, "The memory that serving takes, part by part, and what fits");
   command->add_flag("--json", o->json, "The plan as one JSON object");
   return {command, [o] { return inspect(*o); }};

@@ -38,6 +38,15 @@ void StartUpReport::print(const Service& service, const std::string& url) const 
                    ? "template, tool calls: " + std::string(name_of(service.dialect().tools)) +
                          ", reasoning: " + std::string(name_of(service.dialect().reasoning))
                    : "no template");
+  if (const ImageLoader* loader = service.images()) {
+    const ImageOptions& images = loader->options();
+    std::string from = "data: URLs";
+    for (const std::string& host : images.media.domains) from += ", " + host;
+    if (!images.media.folder.empty()) from += ", files below " + images.media.folder;
+    line("pictures", "up to " + std::to_string(images.max_images) + " a request, of up to " +
+                         std::to_string(engine.spec().vision->prep.max_soft_tokens) + " tokens, from " +
+                         from);
+  }
   std::string times;
   double total = 0;
   for (const auto& [name, seconds] : phases_) {

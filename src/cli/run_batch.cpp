@@ -11,6 +11,8 @@
 #include "api/router.h"
 #include "batches/batch_runner.h"
 #include "cli/commands.h"
+#include "cli/images.h"
+#include "serving/image_tools.h"
 
 namespace heed {
 namespace {
@@ -62,6 +64,7 @@ void show_counts(const BatchCounts& counts) {
 Status run_batch_command(RunBatchOptions o) {
   const Interrupts interrupts;
   o.service.engine.runner = o.model.runner;
+  o.service.image_tools = TRY(image_tools(o.service.images));
   Checkpoint checkpoint = TRY(open_checkpoint(o.model.model));
   const auto service = TRY(Service::open(std::move(checkpoint), o.service, progress_bar()));
   Api api;
@@ -113,6 +116,7 @@ Command add_run_batch(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--served-model-name", o->service.model_name,
                       "Name of the model in requests (default: MODEL)");
+  add_image_options(*command, o->service);
   command
       ->add_option("--kv-cache-memory", o->service.engine.cache_bytes,
                    "Bytes of the cache, such as 4G (default: what fits)")

@@ -4,7 +4,7 @@
 #include <cstdio>
 
 #include "cli/commands.h"
-#include "cli/conversation.h"
+#include "cli/images.h"
 #include "formats/safetensors.h"
 
 namespace heed {
@@ -12,22 +12,31 @@ namespace {
 
 struct ScoreOptions {
   ModelOptions model;
+  ImageFileOptions images;
   std::string token_ids, text, logits;
   int last = 1;
 };
 
-Result<std::vector<int>> read_tokens(const ScoreOptions& o) {
-  if (!o.token_ids.empty()) return read_token_ids(o.token_ids);
-  if (o.text.empty()) return invalid("score: --token-ids FILE or --text FILE is expected");
+Result<Prompt> read_scored(const ScoreOptions& o, const ModelSpec& spec) {
+  if (o.token_ids.empty() && o.text.empty())
+    return invalid("score: --token-ids FILE or --text FILE is expected");
+  const ImageList images = TRY(read_images(spec, o.images.files));
   const TextSide side = TRY(load_text_side(o.model.model));
+  const PromptMaker maker(side, spec);
+  if (!o.token_ids.empty()) {
+    std::vector<int> ids = TRY(read_token_ids(o.token_ids));
+    return maker.of_ids(std::move(ids), images);
+  }
   if (!side.tokenizer)
     return invalid(o.model.model + ": no tokenizer.json or tokenizer.model; give --token-ids");
-  return side.tokenizer->encode(TRY(read_file(o.text)));
+  return maker.of_text(TRY(read_file(o.text)), images);
 }
 
 Status run_score(const ScoreOptions& o) {
   Checkpoint checkpoint = TRY(open_checkpoint(o.model.model));
-  const std::vector<int> tokens = TRY(read_tokens(o));
+  TRY(apply(o.images, checkpoint.spec));
+  const Prompt prompt = TRY(read_scored(o, checkpoint.spec));
+  const std::vector<int>& tokens = prompt.tokens;
   const auto count = static_cast<int>(tokens.size());
   if (count == 0) return invalid("there are no tokens to score");
   const int last = o.logits.empty() ? 0 : o.last;
@@ -41,7 +50,7 @@ Status run_score(const ScoreOptions& o) {
   RunnerOptions options = o.model.runner;
   options.max_len = count;
   const auto runner = TRY(Runner::load(std::move(checkpoint), options, progress_bar()));
-  Score result = TRY(score(*runner, tokens, last));
+  Score result = TRY(score(*runner, tokens, last, prompt.images));
   if (last > 0) {
     const Tensor logits(result.logits.data(), DType::kF32, {last, runner->spec().vocab});
     TRY(write_safetensors(o.logits, {{"logits", logits}}));
@@ -64,6 +73,7 @@ Command add_score(CLI::App& app) {
   add_model_options(*command, o->model);
   CLI::Option* ids = command->add_option("--token-ids", o->token_ids, "File with a JSON array of token ids");
   command->add_option("--text", o->text, "File with text")->excludes(ids);
+  add_image_file_options(*command, o->images);
   CLI::Option* logits = command->add_option("--logits", o->logits,
                                             "Write `logits` [N, vocab] float32 to this safetensors file");
   command->add_option("--last", o->last, "N: at how many last positions")

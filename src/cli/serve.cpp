@@ -9,8 +9,10 @@
 #include "api/web_routes.h"
 #include "batches/batch_routes.h"
 #include "cli/commands.h"
+#include "cli/images.h"
 #include "cli/report.h"
 #include "server/server.h"
+#include "serving/image_tools.h"
 
 namespace heed {
 namespace {
@@ -92,6 +94,7 @@ Status serve(ServeOptions o) {
   o.service.engine.runner = o.model.runner;
   o.service.engine.prefix_caching = !o.no_prefix_caching;
   o.service.engine.touch_memory = true;
+  o.service.image_tools = TRY(image_tools(o.service.images));
   const auto service = TRY(Service::open(std::move(checkpoint), o.service, progress_bar()));
   report.phase("load model");
   add_openai_routes(api, *service);
@@ -140,6 +143,7 @@ Command add_serve(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--reasoning-parser", s.reasoning_parser, "How the model writes its reasoning")
       ->capture_default_str();
+  add_image_options(*command, s);
   command
       ->add_option("--shutdown-timeout", o->shutdown_timeout,
                    "Seconds that requests under way get at SIGTERM")

@@ -69,13 +69,14 @@ int64_t tower_scratch_bytes(const ModelSpec& spec, const RunPlan& run, StepSize 
   return std::max(run.choice.kernels->scratch_bytes(size), run.vision_attention->scratch_bytes(needs, size));
 }
 
-// Results kept by content, as much held by sequences, and one call of the tower.
+// Results kept by content, as much held by sequences, as much of pictures before they are encoded (the
+// service's), and one call of the tower.
 int64_t image_bytes(const ModelSpec& spec, const RunPlan& run, const MemoryNeeds& needs) {
   const VisionSpec& v = *spec.vision;
   const int64_t patches = tower_patches(spec, run);
   const int64_t call = patches * v.hidden + int64_t{v.prep.max_soft_tokens} * spec.hidden;
   constexpr int64_t kPatchBytes = 64;  // positions, slots, rows
-  return 2 * needs.image_bytes + call * size_of(DType::kF32) + patches * kPatchBytes;
+  return 3 * needs.image_bytes + call * size_of(DType::kF32) + patches * kPatchBytes;
 }
 
 }  // namespace

@@ -18,7 +18,8 @@ double negative_log_likelihood(std::span<const float> logits, int token) {
 
 }  // namespace
 
-Result<Score> score(Runner& runner, const std::vector<int>& tokens, int last) {
+Result<Score> score(Runner& runner, const std::vector<int>& tokens, int last,
+                    const std::vector<RequestImage>& images) {
   TRY(runner.check_tokens(tokens));
   const int end = static_cast<int>(tokens.size());
   const int vocab = runner.spec().vocab;
@@ -26,6 +27,11 @@ Result<Score> score(Runner& runner, const std::vector<int>& tokens, int last) {
   constexpr int kStep = 128;  // bounds the memory of logits
   Sequence sequence{.tokens = tokens};
   std::vector<double> nll(tokens.size(), 0.0);
+  for (const RequestImage& image : images) {
+    sequence.media.push_back(image.tokens);
+    sequence.images.push_back({.content = {}, .patches = image.patches});
+  }
+  runner.encode_all(sequence);
   Score result{.predicted = end - 1};
   result.logits.reserve(static_cast<size_t>(last) * vocab);
   while (sequence.computed < end) {

@@ -2,6 +2,7 @@
 #pragma once
 #include <vector>
 
+#include "engine/request.h"
 #include "engine/runner.h"
 
 namespace heed {
@@ -11,7 +12,9 @@ struct Score {
   int predicted = 0;          // tokens - 1
   std::vector<float> logits;  // [last, vocab]: of the last positions
 };
-// `tokens`: at least one and at most what the runner's cache holds; `last`: at most as many.
-Result<Score> score(Runner& runner, const std::vector<int>& tokens, int last);
+// `tokens`: at least one and at most what the runner's cache holds; `last`: at most as many; `images`: in
+// their places, prepared as the model wants them.
+Result<Score> score(Runner& runner, const std::vector<int>& tokens, int last,
+                    const std::vector<RequestImage>& images = {});
 
 }  // namespace heed

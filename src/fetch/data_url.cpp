@@ -40,8 +40,8 @@ bool ends_with_base64(std::string_view& type) {
 Result<std::string> base64_decoded(std::string_view text) {
   const Error wrong = invalid("the data: URL is not base64");
   size_t num_digits = 0, num_padding = 0;
-  std::string bytes;
-  bytes.reserve(text.size() / 4 * 3 + 3);
+  std::string bytes(text.size() / 4 * 3 + 3, '\0');
+  char* out = bytes.data();
   uint32_t group = 0;
   for (const char c : text) {
     const uint8_t digit = kDigits[static_cast<unsigned char>(c)];
@@ -53,14 +53,17 @@ Result<std::string> base64_decoded(std::string_view text) {
     if (digit == kWrong || num_padding > 0) return wrong;
     group = group << 6 | digit;
     if (++num_digits % 4 != 0) continue;
-    for (const int shift : {16, 8, 0}) bytes += static_cast<char>(group >> shift & 255);
+    *out++ = static_cast<char>(group >> 16 & 255);
+    *out++ = static_cast<char>(group >> 8 & 255);
+    *out++ = static_cast<char>(group & 255);
     group = 0;
   }
   const size_t left = num_digits % 4;
   if (left == 1 || num_padding > 2) return wrong;
   if (num_padding > 0 && (num_digits + num_padding) % 4 != 0) return wrong;
-  if (left >= 2) bytes += static_cast<char>(group >> (6 * left - 8) & 255);
-  if (left == 3) bytes += static_cast<char>(group >> 2 & 255);
+  if (left >= 2) *out++ = static_cast<char>(group >> (6 * left - 8) & 255);
+  if (left == 3) *out++ = static_cast<char>(group >> 2 & 255);
+  bytes.resize(static_cast<size_t>(out - bytes.data()));
   return bytes;
 }
 

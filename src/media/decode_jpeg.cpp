@@ -1,8 +1,8 @@
 // JPEG with libjpeg-turbo. Its errors jump back to where decoding began (setjmp), so nothing that has a
 // destructor lives in the functions between.
 #include <cstddef>
-#include <cstdio>  // before jpeglib.h, which needs it and does not say so
-// (the order matters)
+#include <cstdio>
+// jpeglib.h needs the two above and does not say so.
 #include <jpeglib.h>
 
 #include <array>

@@ -19,7 +19,6 @@ struct PngReader {
   png_structp png = nullptr;
   png_infop info = nullptr;
   std::string_view rest;
-  bool is_short = false;
   std::array<char, 200> message = {};
 };
 
@@ -31,10 +30,7 @@ void on_png_error(png_structp png, png_const_charp message) {
 
 void read_png_bytes(png_structp png, png_bytep out, size_t count) {
   auto& reader = *static_cast<PngReader*>(png_get_io_ptr(png));
-  if (count > reader.rest.size()) {
-    reader.is_short = true;
-    png_error(png, "the file is cut short");
-  }
+  if (count > reader.rest.size()) png_error(png, "the file is cut short");
   std::memcpy(out, reader.rest.data(), count);
   reader.rest.remove_prefix(count);
 }
@@ -90,7 +86,8 @@ int png_orientation(PngReader& reader) {
 
 Result<Image> decode_with(PngReader& reader, const ImageLimits& limits) {
   const auto error = [&] {
-    return broken("PNG", reader.is_short ? "the file is cut short" : reader.message.data());
+    const bool is_silent = reader.message.front() == '\0';
+    return broken("PNG", is_silent ? "it cannot be read" : reader.message.data());
   };
   if (!read_png_header(reader)) return error();
   const png_uint_32 width = png_get_image_width(reader.png, reader.info);

@@ -2,8 +2,8 @@
 // swell, costs its own request and nothing else.
 //
 // The child is this program again (posix_spawn; never a fork of a process with threads and gigabytes),
-// started with an argument that run_decoder_child() knows. It reads the file from a pipe, may then do nothing
-// but compute, allocate and write pixels (seccomp, resource limits), and ends.
+// started with an argument that run_decoder_child() knows. Before it reads the file it gives up everything
+// but to compute, allocate and write pixels (sandbox.h), and then it ends. docs/pictures.md shows it.
 #pragma once
 #include <memory>
 #include <optional>
@@ -29,8 +29,11 @@ class ImageDecoder {
   ImageDecoder(const ImageDecoder&) = delete;
   ImageDecoder& operator=(const ImageDecoder&) = delete;
 
-  // From any thread; blocks. JPEG, PNG, WebP, or a GIF's first frame, told apart by content. Errors: kInvalid
-  // for what is no such picture, kLimit for what is too large or takes too long.
+  // From any thread; blocks, first until a child may be started. JPEG, PNG, WebP, or a GIF's first frame,
+  // told apart by content; the pixels are as decode_image.h says. Errors: kInvalid for what is no such
+  // picture or stopped its decoder, kLimit for what is too large or takes too long or too much memory, kBusy
+  // where processes or descriptors have run out, kUnsupported where there is no decoder to start or no
+  // sandbox.
   Result<Image> decode(std::string_view bytes) const;
 
  private:
@@ -38,8 +41,8 @@ class ImageDecoder {
   std::unique_ptr<Parts> parts_;
 };
 
-// To be called first in main(): where this process was started as a decoder, does that work and returns the
-// exit status.
+// To be called first in main(): where this process was started as a decoder, does that work and ends it, or
+// returns the exit status where it was started wrongly.
 std::optional<int> run_decoder_child(int argc, char** argv);
 
 }  // namespace heed

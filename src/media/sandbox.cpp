@@ -74,7 +74,9 @@ class Filter {
     give(SECCOMP_RET_KILL_PROCESS);
     const sock_fprog program{static_cast<unsigned short>(code_.size()), code_.data()};
     const unsigned long flags = kIsSanitized ? 0 : SECCOMP_FILTER_FLAG_TSYNC;  // sanitizers have threads
-    return ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program) == 0;
+    if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program) == 0) return true;
+    // Services may be kept from that call by a filter of their own; the older one is for this thread only.
+    return ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0;
   }
 
  private:

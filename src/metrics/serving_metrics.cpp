@@ -84,6 +84,10 @@ ServingMetrics::ServingMetrics(Registry& registry, const Model& model, const Lab
                                             "Prompt tokens looked up in the prefix cache.", labels)),
       prefix_cache_hits(registry.counter("heed:prefix_cache_hits_total",
                                          "Prompt tokens found in the prefix cache.", labels)),
+      mm_cache_queries(registry.counter("heed:mm_cache_queries_total",
+                                        "Pictures looked up among those prepared before.", labels)),
+      mm_cache_hits(registry.counter("heed:mm_cache_hits_total",
+                                     "Pictures found among those prepared before.", labels)),
       num_preemptions(registry.counter("heed:num_preemptions_total",
                                        "Requests that lost their pages and began anew.", labels)),
       prompt_tokens(registry.counter("heed:prompt_tokens_total", "Prompt tokens processed.", labels)),
@@ -143,6 +147,8 @@ void ServingMetrics::update(const EngineReading& reading) {
   bring_up_to(generation_tokens, reading.generation_tokens);
   bring_up_to(prefix_cache_queries, reading.prefix_queries);
   bring_up_to(prefix_cache_hits, reading.prefix_hits);
+  bring_up_to(mm_cache_queries, reading.image_queries);
+  bring_up_to(mm_cache_hits, reading.image_hits);
   if (!speculation) return;
   bring_up_to(*speculation->drafts, reading.drafts);
   bring_up_to(*speculation->draft_tokens, reading.draft_tokens);

@@ -39,6 +39,7 @@ struct EngineReading {
   uint64_t preemptions = 0;
   uint64_t prompt_tokens = 0, generation_tokens = 0;  // computed; sampled
   uint64_t prefix_queries = 0, prefix_hits = 0;       // tokens looked up; found
+  uint64_t image_queries = 0, image_hits = 0;         // pictures looked up among those prepared; found
   uint64_t drafts = 0, draft_tokens = 0, accepted_tokens = 0;
   std::span<const uint64_t> accepted_at;  // by place within a draft
 };
@@ -71,6 +72,8 @@ struct ServingMetrics {
 
   Counter& prefix_cache_queries;  // tokens
   Counter& prefix_cache_hits;     // tokens
+  Counter& mm_cache_queries;      // pictures
+  Counter& mm_cache_hits;         // pictures
   Counter& num_preemptions;
   Counter& prompt_tokens;
   Counter& generation_tokens;

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "dialects/dialect.h"
 #include "engine/request.h"
+#include "serving/images.h"
 
 namespace heed {
 
@@ -23,8 +24,10 @@ struct OutputFormat {
 // Answers to one prompt.
 struct GenerateRequest {
   std::vector<int> prompt;
-  int n = 1;          // answers; that of index i is sampled with seed + i
-  Sampling sampling;  // `seed` counts only if has_seed; else it is drawn
+  ImageList images;       // one for each of the prompt's places (place_images()), in order
+  bool admitted = false;  // Service::load_images() has let it in: also after refuse_new()
+  int n = 1;              // answers; that of index i is sampled with seed + i
+  Sampling sampling;      // `seed` counts only if has_seed; else it is drawn
   bool has_seed = false;
   std::optional<int> max_tokens;  // default: what the context holds
   int min_tokens = 0;
@@ -65,6 +68,7 @@ struct AnswerDelta {
 
 struct Usage {
   int prompt_tokens = 0;
+  int image_tokens = 0;      // of the prompt: soft tokens
   int cached_tokens = 0;     // of the prompt, found in the prefix cache (of the first choice)
   int generated_tokens = 0;  // of all choices, stop tokens included
   int reasoning_tokens = 0;  // of them
@@ -81,7 +85,9 @@ class AnswerListener {
 
 // A conversation to be continued.
 struct ChatRequest {
-  OrderedJson messages;         // OpenAI's form, contents as strings or lists of text parts
+  // OpenAI's form, contents as strings or lists of parts: text, or {"type": "image", "image": i}, which is
+  // generate.images[i].
+  OrderedJson messages;
   OrderedJson tools = nullptr;  // OpenAI's "tools" array, or null
   ToolChoice tool_choice = ToolChoice::kAuto;
   std::string tool_name;  // kNamed

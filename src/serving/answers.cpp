@@ -19,6 +19,7 @@ Answers::Answers(const Tokenizer* tokenizer, const GenerateRequest& request,
       untold_choices_(request.n),
       open_choices_(request.n) {
   usage_.prompt_tokens = static_cast<int>(request.prompt.size());
+  usage_.image_tokens = count_soft_tokens(request.images);
   for (int i = 0; i < request.n; ++i) choices_.push_back({.text = AnswerText(tokenizer, request, i)});
 }
 

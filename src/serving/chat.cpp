@@ -17,27 +17,36 @@ Result<std::string> cut_behind_final_message(std::string rendered, const Ordered
   return rendered;
 }
 
-Result<std::string> render(const TextSide& text, const ChatRequest& request) {
+Result<std::string> render(const TextSide& text, const ChatRequest& request, const OrderedJson& messages) {
   if (!request.messages.is_array() || request.messages.empty())
     return invalid("messages must be a list of at least one message");
   if (request.continue_final_message && request.add_generation_prompt)
     return invalid("continue_final_message and add_generation_prompt exclude each other");
   OrderedJson variables = request.template_variables;
-  variables["messages"] = request.messages;
+  variables["messages"] = messages;
   variables["add_generation_prompt"] = request.add_generation_prompt;
   const bool offers_tools = request.tools.is_array() && !request.tools.empty();
   if (offers_tools && request.tool_choice != ToolChoice::kNone) variables["tools"] = request.tools;
   std::string rendered = TRY(render_chat(text, variables));
   if (!request.continue_final_message) return rendered;
-  return cut_behind_final_message(std::move(rendered), request.messages);
+  return cut_behind_final_message(std::move(rendered), messages);
 }
 
 }  // namespace
 
-Result<ChatPrompt> make_chat_prompt(const TextSide& text, const Dialect& dialect,
+Result<ChatPrompt> make_chat_prompt(const TextSide& text, const Dialect& dialect, const ImageText* images,
                                     const ChatRequest& request) {
-  const std::string rendered = TRY(render(text, request));
   ChatPrompt prompt;
+  std::string rendered;
+  if (!has_images(request.messages)) {
+    rendered = TRY(render(text, request, request.messages));
+  } else {
+    if (images == nullptr) return unsupported(kReadsTextOnly);
+    ShownMessages shown = TRY(show_images(*images, request.messages, request.generate.images));
+    rendered = TRY(render(text, request, shown.messages));
+    rendered = spaced(*images, rendered);
+    prompt.images = std::move(shown.images);
+  }
   prompt.tokens = TRY(encode_chat(text, rendered));
   const Dialect used{.tools = dialect.tools,
                      .reasoning = request.parse_reasoning ? dialect.reasoning : nullptr};

@@ -5,17 +5,21 @@
 #include <vector>
 
 #include "serving/answer.h"
+#include "serving/image_text.h"
 #include "serving/text_side.h"
 
 namespace heed {
 
 struct ChatPrompt {
-  std::vector<int> tokens;
+  std::vector<int> tokens;  // pictures are not in their places yet
+  ImageList images;         // as they are to be placed
   MessageParserOptions parser;
   std::string grammar_begins_behind;  // the end of reasoning, where the answer may begin with it
   bool keeps_special_tokens = false;  // the parser reads them
 };
-Result<ChatPrompt> make_chat_prompt(const TextSide& text, const Dialect& dialect, const ChatRequest& request);
+// `images`: null where the model reads text only.
+Result<ChatPrompt> make_chat_prompt(const TextSide& text, const Dialect& dialect, const ImageText* images,
+                                    const ChatRequest& request);
 
 // Tells the grammars of forced tool calls apart.
 std::string tool_grammar_key(const ChatRequest& request);

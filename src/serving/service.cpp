@@ -23,7 +23,9 @@ struct Service::Parts {
   std::unique_ptr<ProcessMetrics> process_metrics = std::make_unique<ProcessMetrics>(*registry);
   std::unique_ptr<StructuredOutput> structured;  // null: no tokenizer, so no grammars
   std::unique_ptr<TextThread> text_thread;
-  std::unique_ptr<Engine> engine;  // first to go: its last events still find the text thread
+  std::unique_ptr<Engine> engine;  // its last events still find the text thread
+  std::optional<ImageText> image_text;
+  std::unique_ptr<ImageLoader> images;  // first to go: what it has loaded may still be submitted
 };
 
 namespace {
@@ -36,7 +38,9 @@ int64_t seconds_since_1970() {
 }
 
 Request engine_request(const GenerateRequest& r, const GenerationConfig& defaults, int context, int choice) {
-  Request request{.prompt = r.prompt, .sampling = r.sampling};
+  Request request;
+  request.prompt = r.prompt;
+  request.sampling = r.sampling;
   request.sampling.seed = r.sampling.seed + static_cast<uint64_t>(choice);
   request.max_tokens = r.max_tokens.value_or(context - static_cast<int>(r.prompt.size()));
   request.min_tokens = r.min_tokens;
@@ -57,6 +61,7 @@ Service::Service(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 Service::~Service() {
   refuse_new();
+  parts_->images.reset();
   parts_->engine->stop();
   parts_->text_thread.reset();  // what it has yet to tell may call the engine
 }
@@ -74,10 +79,17 @@ Result<std::unique_ptr<Service>> Service::open(Checkpoint checkpoint, const Serv
         std::make_unique<StructuredOutput>(*parts->text.tokenizer, checkpoint.generation.eos_ids);
   }
   parts->text_thread = std::make_unique<TextThread>();
+  if (options.max_soft_tokens > 0) TRY(set_max_soft_tokens(checkpoint.spec, options.max_soft_tokens));
   EngineOptions engine = options.engine;
   // No step runs before a request is submitted, when all parts are there.
   engine.on_step = [&parts = *parts](int64_t tokens) { parts.metrics->observe_iteration(tokens); };
   parts->engine = TRY(Engine::start(std::move(checkpoint), engine, progress));
+  if (const auto& vision = parts->engine->spec().vision; vision && options.image_tools.decode) {
+    parts->image_text = image_text_of(parts->text, vision->tokens);
+    ImageOptions images = options.images;
+    images.cache_bytes = parts->engine->plan().needs.image_bytes;
+    parts->images = std::make_unique<ImageLoader>(vision->prep, images, options.image_tools);
+  }
   const RunPlan& run = parts->engine->plan().run;
   const ServingMetrics::Model model{
       .name = parts->model_name,
@@ -95,7 +107,7 @@ Result<Ticket> Service::generate(GenerateRequest request, std::unique_ptr<Answer
 }
 
 Result<Ticket> Service::chat(ChatRequest request, std::unique_ptr<ChatListener> listener) {
-  ChatPrompt prompt = TRY(make_chat_prompt(parts_->text, parts_->dialect, request));
+  ChatPrompt prompt = TRY(make_prompt(request));
   std::shared_ptr<CompiledGrammar> grammar = TRY(compile(request.generate.format));
   if (request.tool_choice == ToolChoice::kRequired || request.tool_choice == ToolChoice::kNamed) {
     const auto make = [&] {
@@ -105,6 +117,7 @@ Result<Ticket> Service::chat(ChatRequest request, std::unique_ptr<ChatListener> 
     grammar = TRY(parts_->structured->compile(tool_grammar_key(request), make));
   }
   request.generate.prompt = std::move(prompt.tokens);
+  request.generate.images = std::move(prompt.images);
   if (prompt.keeps_special_tokens) request.generate.skip_special_tokens = false;
   Dialect dialect = parts_->dialect;
   if (!request.parse_reasoning) dialect.reasoning = nullptr;
@@ -112,6 +125,32 @@ Result<Ticket> Service::chat(ChatRequest request, std::unique_ptr<ChatListener> 
       std::make_unique<ChatAnswers>(dialect, prompt.parser, request.generate.n, std::move(listener));
   return start(std::move(request.generate), grammar, prompt.grammar_begins_behind, std::move(answers));
 }
+
+Result<ChatPrompt> Service::make_prompt(const ChatRequest& request) const {
+  return make_chat_prompt(parts_->text, parts_->dialect, parts_->image_text ? &*parts_->image_text : nullptr,
+                          request);
+}
+
+Result<std::vector<RequestImage>> Service::place(std::vector<int>& prompt, const ImageList& images) const {
+  if (const auto& vision = engine().spec().vision) return place_images(vision->tokens, prompt, images);
+  if (!images.empty()) return unsupported(kReadsTextOnly);
+  return std::vector<RequestImage>();
+}
+
+Result<std::shared_ptr<ImageLoader::Loading>> Service::load_images(ImageRequest request,
+                                                                   ImageLoader::Done done) {
+  if (!parts_->images) return unsupported(kReadsTextOnly);
+  TRY(parts_->text_thread->enter());
+  auto loading =
+      parts_->images->load(std::move(request), [this, done = std::move(done)](LoadedImages loaded) {
+        done(std::move(loaded));
+        parts_->text_thread->leave();
+      });
+  if (!loading.ok()) parts_->text_thread->leave();
+  return loading;
+}
+
+const ImageLoader* Service::images() const { return parts_->images.get(); }
 
 Result<std::shared_ptr<CompiledGrammar>> Service::compile(const OutputFormat& format) {
   if (format.kind == OutputFormat::Kind::kText) return std::shared_ptr<CompiledGrammar>();
@@ -122,6 +161,7 @@ Result<std::shared_ptr<CompiledGrammar>> Service::compile(const OutputFormat& fo
 
 Result<Ticket> Service::start(GenerateRequest request, const std::shared_ptr<CompiledGrammar>& grammar,
                               const std::string& begin_behind, std::unique_ptr<AnswerListener> listener) {
+  const std::vector<RequestImage> images = TRY(place(request.prompt, request.images));
   TRY(check(request, parts_->limits, max_model_len()));
   if (!request.has_seed) request.sampling.seed = random_seed();
   const Tokenizer* tokenizer = parts_->text.tokenizer ? &*parts_->text.tokenizer : nullptr;
@@ -130,10 +170,12 @@ Result<Ticket> Service::start(GenerateRequest request, const std::shared_ptr<Com
   std::vector<Request> requests;
   for (int choice = 0; choice < request.n; ++choice) {
     requests.push_back(engine_request(request, generation_defaults(), max_model_len(), choice));
+    requests.back().images = images;
     if (grammar) requests.back().constraint = parts_->structured->constrain(grammar, begin_behind);
   }
   Ticket ticket{.prompt_tokens = static_cast<int>(request.prompt.size())};
-  ticket.requests = TRY(parts_->text_thread->submit(*parts_->engine, std::move(requests), answers));
+  ticket.requests =
+      TRY(parts_->text_thread->submit(*parts_->engine, std::move(requests), answers, request.admitted));
   parts_->metrics->observe_request(request.n);
   return ticket;
 }
@@ -143,7 +185,8 @@ void Service::cancel(const Ticket& ticket) {
 }
 
 Result<std::vector<int>> Service::chat_tokens(const ChatRequest& request) const {
-  ChatPrompt prompt = TRY(make_chat_prompt(parts_->text, parts_->dialect, request));
+  ChatPrompt prompt = TRY(make_prompt(request));
+  TRY(place(prompt.tokens, prompt.images));
   return std::move(prompt.tokens);
 }
 
@@ -179,6 +222,7 @@ Registry& Service::metrics() { return *parts_->registry; }
 
 std::string Service::expose_metrics() {
   const EngineStats stats = parts_->engine->stats();
+  const ImageLoaderStats images = parts_->images ? parts_->images->stats() : ImageLoaderStats();
   parts_->metrics->update({.running = stats.running,
                            .waiting = stats.waiting,
                            .held_pages = stats.held_pages,
@@ -188,6 +232,8 @@ std::string Service::expose_metrics() {
                            .generation_tokens = stats.generated_tokens,
                            .prefix_queries = stats.prefix_queries,
                            .prefix_hits = stats.prefix_hits,
+                           .image_queries = images.queries,
+                           .image_hits = images.hits,
                            .drafts = stats.drafts,
                            .draft_tokens = stats.draft_tokens,
                            .accepted_tokens = stats.accepted_tokens,

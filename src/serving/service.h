@@ -12,6 +12,7 @@
 #include "engine/engine.h"
 #include "metrics/metrics.h"
 #include "serving/answer.h"
+#include "serving/image_loader.h"
 #include "serving/text_side.h"
 
 namespace heed {
@@ -21,6 +22,9 @@ struct ServiceOptions {
   std::string model_name;            // --served-model-name; default: the folder as given
   std::string tool_parser = "auto";  // --tool-call-parser
   std::string reasoning_parser = "auto";
+  ImageOptions images;      // of models that see; its cache is as large as the engine's of encoded pictures
+  int max_soft_tokens = 0;  // --max-soft-tokens; 0: as the model says
+  ImageTools image_tools;   // none: theirs read text only
 };
 
 // What requests may ask for; beyond, they are refused with an error that names the limit.
@@ -35,6 +39,7 @@ struct ServiceLimits {
 };
 
 struct CompiledGrammar;
+struct ChatPrompt;
 
 // Requests under way.
 struct Ticket {
@@ -54,6 +59,13 @@ class Service {
   Result<Ticket> chat(ChatRequest request, std::unique_ptr<ChatListener> listener);
   // From any thread, listeners included. Choices not yet ended end with kCancelled.
   void cancel(const Ticket& ticket);
+
+  // Pictures for a request that is to follow, which is then under way already: `done` is called once, on a
+  // thread of the loader's, and may submit it. It must not throw. Errors as generate()'s, and `done` is not
+  // called then.
+  Result<std::shared_ptr<ImageLoader::Loading>> load_images(ImageRequest request, ImageLoader::Done done);
+  // What loads them; null: the model reads text only.
+  const ImageLoader* images() const;
 
   // The conversation as chat() would give it to the model.
   Result<std::vector<int>> chat_tokens(const ChatRequest& request) const;
@@ -85,7 +97,9 @@ class Service {
  private:
   struct Parts;
   explicit Service(std::unique_ptr<Parts> parts);
+  Result<ChatPrompt> make_prompt(const ChatRequest& request) const;
   Result<std::shared_ptr<CompiledGrammar>> compile(const OutputFormat& format);
+  Result<std::vector<RequestImage>> place(std::vector<int>& prompt, const ImageList& images) const;
   Result<Ticket> start(GenerateRequest request, const std::shared_ptr<CompiledGrammar>& grammar,
                        const std::string& begin_behind, std::unique_ptr<AnswerListener> listener);
 

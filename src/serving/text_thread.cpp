@@ -13,8 +13,20 @@ TextThread::~TextThread() {
   thread_.join();
 }
 
+Status TextThread::enter() {
+  const std::lock_guard lock(mutex_);
+  if (refusing_) return stopped("the server is shutting down");
+  ++under_way_;
+  return {};
+}
+
+void TextThread::leave() {
+  const std::lock_guard lock(mutex_);
+  if (--under_way_ == 0) idle_.notify_all();
+}
+
 Result<std::vector<uint64_t>> TextThread::submit(Engine& engine, std::vector<Request> requests,
-                                                 const std::shared_ptr<Answers>& answers) {
+                                                 const std::shared_ptr<Answers>& answers, bool admitted) {
   std::vector<uint64_t> ids;
   for (Request& request : requests) {
     const int choice = static_cast<int>(ids.size());
@@ -25,7 +37,7 @@ Result<std::vector<uint64_t>> TextThread::submit(Engine& engine, std::vector<Req
     };
     {
       const std::lock_guard lock(mutex_);
-      if (refusing_) return stopped("the server is shutting down");
+      if (refusing_ && !admitted) return stopped("the server is shutting down");
       ++under_way_;
     }
     auto id = engine.submit(std::move(request));

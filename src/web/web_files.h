@@ -19,9 +19,10 @@ std::span<const WebFile> web_files();
 // The file of this (normalised) path; null: there is none.
 const WebFile* find_web_file(std::string_view path);
 
-// What to send in Content-Security-Policy with each of them: this server's own files, and nothing inline.
+// What to send in Content-Security-Policy with each of them: this server's own files, nothing inline, and
+// pictures that the page itself was given (blob:).
 inline constexpr std::string_view kWebContentSecurityPolicy =
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 }  // namespace heed

@@ -197,7 +197,8 @@ TEST(ChatMessages, become_what_templates_read) {
                                                   "test")
                                    .value();
   std::optional<ApiError> error;
-  const OrderedJson read = read_messages(messages, false, Place(error).at("messages"));
+  ImageParts images;
+  const OrderedJson read = read_messages(messages, false, images, Place(error).at("messages"));
   ASSERT_FALSE(error) << error->message;
   EXPECT_EQ(
       to_text(read),
@@ -205,7 +206,7 @@ TEST(ChatMessages, become_what_templates_read) {
       R"("reasoning_content":"Hm.","tool_calls":[{"id":"c1","type":"function","function":{"name":"f",)"
       R"("arguments":{"b":1,"a":[2]}}},{"id":"c2","type":"function","function":{"name":"g","arguments":{}}}]},)"
       R"({"role":"tool","content":"one\ntwo","tool_call_id":"c1"}])");
-  EXPECT_EQ(read_messages(messages, true, Place(error).at("messages"))[0]["role"], "developer");
+  EXPECT_EQ(read_messages(messages, true, images, Place(error).at("messages"))[0]["role"], "developer");
 }
 
 TEST(ChatMessages, arguments_that_are_no_object_say_where) {
@@ -215,7 +216,8 @@ TEST(ChatMessages, arguments_that_are_no_object_say_where) {
     const OrderedJson messages =
         OrderedJson::array({{{"role", "assistant"}, {"tool_calls", OrderedJson::array({call})}}});
     std::optional<ApiError> error;
-    read_messages(messages, false, Place(error).at("messages"));
+    ImageParts images;
+    read_messages(messages, false, images, Place(error).at("messages"));
     ASSERT_TRUE(error) << arguments;
     EXPECT_EQ(error->param, "messages[0].tool_calls[0].function.arguments");
   }

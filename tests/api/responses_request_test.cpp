@@ -24,8 +24,8 @@ Read read(const std::string& body, const OrderedJson& previous = nullptr) {
   const Place place(result.error);
   parser().read(parse_ordered_json(body, "the test's body").value(), result.request, place);
   if (!result.error)
-    result.request.chat.messages =
-        messages_of_items(result.request.instructions, previous, result.request.input, place);
+    result.request.chat.messages = messages_of_items(result.request.instructions, previous,
+                                                     result.request.input, result.request.images, place);
   return result;
 }
 

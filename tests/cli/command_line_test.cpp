@@ -1,60 +1,15 @@
 // The `heed` binary as a person or a script meets it: results on stdout, one line of error on stderr, exit
 // statuses.
-#include <gtest/gtest.h>
-#include <sys/wait.h>
-
 #include <cmath>
-#include <cstdio>
-#include <filesystem>
 
-#include "base/file.h"
-#include "base/json.h"
 #include "formats/safetensors.h"
+#include "tests/cli/running.h"
 #include "tests/engine/goldens.h"
 
 namespace heed {
 namespace {
 
-const std::string kHeed = std::string(HEED_BINARY_DIR) + "/heed";
-const std::string kBard = std::string(HEED_SOURCE_DIR) + "/models/bard";
-const std::string kRnj1 = std::string(HEED_SOURCE_DIR) + "/tests/golden/rnj1";
-
-struct Ran {
-  int status = -1;
-  std::string out, err;
-};
-
-std::string temporary(const std::string& name) {
-  return (std::filesystem::temp_directory_path() / ("heed_cli_" + std::to_string(getpid()) + "_" + name))
-      .string();
-}
-
-// Runs `VARIABLES heed ARGUMENTS` in a shell, with `input` on standard input.
-Ran heed_with(const std::string& variables, const std::string& arguments, const std::string& input = "") {
-  const std::string in = temporary("in"), out = temporary("out"), err = temporary("err");
-  EXPECT_TRUE(write_file(in, input).ok());
-  const std::string command =
-      variables + " " + kHeed + " " + arguments + " <" + in + " >" + out + " 2>" + err;
-  const int status = std::system(command.c_str());  // NOLINT(cert-env33-c)
-  Ran ran{WIFEXITED(status) ? WEXITSTATUS(status) : -1, *read_file(out), *read_file(err)};
-  for (const std::string& file : {in, out, err}) std::filesystem::remove(file);
-  return ran;
-}
-
-Ran heed(const std::string& arguments, const std::string& input = "") {
-  return heed_with("", arguments, input);
-}
-
-Json json_of(const Ran& ran) {
-  EXPECT_EQ(ran.status, 0) << ran.err;
-  return parse_json(ran.out, "output").value();
-}
-
-std::string file_with(const std::string& name, const Json& value) {
-  const std::string path = temporary(name);
-  EXPECT_TRUE(write_file(path, to_text(value)).ok());
-  return path;
-}
+const std::string kRnj1 = golden_folder("rnj1");
 
 TEST(CommandLine, help_and_version_answer_and_exit_with_0) {
   EXPECT_EQ(heed("--version").out, "heed 0.1.0\n");

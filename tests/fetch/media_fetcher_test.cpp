@@ -121,7 +121,7 @@ TEST(MediaFetcher, takes_only_a_whole_answer_of_200) {
       {"SSH-2.0-OpenSSH\r\n\r\n", ErrorCode::kInvalid},
       {"", ErrorCode::kInvalid}};
   for (const auto& [answer, code] : answers) {
-    FakeServer server([&](FakeConnection& connection) {
+    FakeServer server([&answer = answer](FakeConnection& connection) {
       connection.read_request();
       connection.send(answer);
     });

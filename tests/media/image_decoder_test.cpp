@@ -2,6 +2,9 @@
 #include "media/image_decoder.h"
 
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -203,6 +206,27 @@ TEST(ImageDecoder, works_where_the_standard_descriptors_are_closed) {
     for (const int descriptor : {0, 1, 2}) ::close(descriptor);
     const ImageDecoder decoder({});
     ::_exit(decoder.decode(file).ok() ? 0 : 1);
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+}
+
+// As under systemd with a SystemCallFilter=.
+TEST(ImageDecoder, works_where_the_seccomp_call_is_refused) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    sock_filter code[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+                          BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_seccomp, 0, 1),
+                          BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+                          BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    const sock_fprog program{4, code};
+    ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) != 0) ::_exit(2);
+    const ImageDecoder decoder({});
+    const bool decodes = decoder.decode(picture("plain.gif")).ok();
+    const std::string opens = decoder.decode(misdeed("open")).error().message;
+    ::_exit(decodes && opens.ends_with("stopped (signal 31)") ? 0 : 1);
   }
   int status = -1;
   ::waitpid(child, &status, 0);

@@ -46,7 +46,9 @@ TEST(ServingMetrics, counters_follow_the_engines_totals) {
                         .prompt_tokens = 70,
                         .generation_tokens = 9,
                         .prefix_queries = 64,
-                        .prefix_hits = 32};
+                        .prefix_hits = 32,
+                        .image_queries = 5,
+                        .image_hits = 4};
   metrics.update(reading);
   metrics.update(reading);
   EXPECT_EQ(metrics.kv_cache_usage_perc.value(), 0.25);
@@ -56,6 +58,8 @@ TEST(ServingMetrics, counters_follow_the_engines_totals) {
   EXPECT_EQ(metrics.prompt_tokens.value(), 70);
   EXPECT_EQ(metrics.prefix_cache_queries.value(), 64);
   EXPECT_EQ(metrics.prefix_cache_hits.value(), 32);
+  EXPECT_EQ(metrics.mm_cache_queries.value(), 5);
+  EXPECT_EQ(metrics.mm_cache_hits.value(), 4);
   reading.generation_tokens = 12;
   reading.prompt_tokens = 60;  // read before the one above
   metrics.update(reading);

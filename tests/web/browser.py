@@ -50,8 +50,9 @@ class Browser:
         self.size(width, height)
 
     def close(self):
+        self.session = None
+        self.send("Browser.close")  # the process started may be a script that only waits for it
         self.socket.close()
-        self.process.terminate()
         self.process.wait()
         self.profile.cleanup()
 
@@ -109,6 +110,12 @@ class Browser:
         self.run(f"(() => {{ const field = document.querySelector({json.dumps(selector)}); field.focus(); field.select(); "
                  "})()")
         self.type(text)
+
+    def choose(self, selector, paths):
+        """As a person would in the dialog that a file field opens."""
+        root = self.send("DOM.getDocument")["root"]["nodeId"]
+        node = self.send("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.send("DOM.setFileInputFiles", nodeId=node, files=[str(path) for path in paths])
 
     def size(self, width, height, phone=False):
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2 if phone else 1,

@@ -6,12 +6,18 @@
   page_test.py --heed BINARY MODEL      against one that it starts
 """
 import argparse
+import base64
 import contextlib
+import json
+import pathlib
 import re
+import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import unittest
+import zlib
 
 import browser as browsers
 from browser import Browser, find_browser, wait_until
@@ -50,8 +56,56 @@ heed:time_to_first_token_seconds_bucket{{model_name="m",engine="0",le="+Inf"}} 4
 heed:time_to_first_token_seconds_sum{{model_name="m",engine="0"}} {waited}
 heed:time_to_first_token_seconds_count{{model_name="m",engine="0"}} {firsts}
 """
+# Files for the page: GIVE.drop([[name, type, base64]...]) and .paste(), as a browser tells of them.
+GIVE = """window.GIVE ??= {
+  transfer(files) {
+    const transfer = new DataTransfer();
+    for (const [name, type, bytes] of files)
+      transfer.items.add(new File([Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0))], name, {type}));
+    return transfer;
+  },
+  drop(files) {
+    for (const kind of ['dragenter', 'dragover', 'drop']) {
+      const event = new DragEvent(kind, {dataTransfer: this.transfer(files), bubbles: true, cancelable: true});
+      document.querySelector('#turns').dispatchEvent(event);
+      if (kind === 'drop') return event.defaultPrevented;
+    }
+  },
+  paste(files, text) {
+    const clipboardData = this.transfer(files);
+    if (text) clipboardData.setData('text/plain', text);
+    const event = new ClipboardEvent('paste', {clipboardData, bubbles: true, cancelable: true});
+    document.querySelector('#prompt').dispatchEvent(event);
+    return event.defaultPrevented;
+  },
+  async enormous(width, height) {
+    const canvas = Object.assign(document.createElement('canvas'), {width, height});
+    canvas.getContext('2d').fillRect(0, 0, width / 2, height);
+    const blob = await new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
+    const bytes = new Uint8Array(await blob.arrayBuffer());
+    this.drop([['large.png', 'image/png', btoa(String.fromCharCode(...bytes))]]);
+  },
+  async size(url) {
+    const image = new Image();
+    image.src = URL.createObjectURL(new Blob([Uint8Array.from(atob(url.split(',')[1]), (c) => c.charCodeAt(0))]));
+    await image.decode();
+    return [image.naturalWidth, image.naturalHeight];
+  },
+}"""
 screenshots = None
 server_url = None
+
+
+def png(width, height, colour):
+    """A picture of one colour."""
+    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    rows = (b"\0" + bytes(colour) * width) * height
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def encoded(data):
+    return base64.b64encode(data).decode()
 
 
 class Page(unittest.TestCase):
@@ -82,7 +136,8 @@ class Page(unittest.TestCase):
     def tearDown(self):
         self.server.go_on.set()
         self.assertEqual(self.browser.complaints(), [])
-        elsewhere = [url for url in self.browser.requested() if not url.startswith((self.server.url, "about:", "data:"))]
+        own = (self.server.url, f"blob:{self.server.url}", "about:", "data:")
+        elsewhere = [url for url in self.browser.requested() if not url.startswith(own)]
         self.assertEqual(elsewhere, [])
         self.assertIsNone(self.browser.run("window.hacked ?? null"))
 
@@ -271,6 +326,88 @@ class Page(unittest.TestCase):
         self.say_and_wait("Two")
         self.assertEqual(self.server.asked[1]["messages"], [{"role": "user", "content": "Two"}])
         self.assertEqual(self.browser.run("document.querySelectorAll('.turn').length"), 2)
+
+    def see(self):
+        """From now on the model sees."""
+        self.server.modalities = ["text", "image"]
+        self.browser.open(self.server.url)
+        self.browser.wait("!document.querySelector('#attach').hidden")
+        self.browser.run(f"({GIVE}, null)")
+
+    def thumbnails(self, count):
+        self.browser.wait(f"document.querySelectorAll('#pictures img').length === {count}")
+
+    def give(self, how, *files, text=""):
+        listed = json.dumps([[name, kind, encoded(data)] for name, kind, data in files])
+        return self.browser.run(f"GIVE.{how}({listed}, {json.dumps(text)})")
+
+    def test_pictures_are_chosen_shown_and_sent(self):
+        self.see()
+        red, blue = png(30, 20, [200, 30, 30]), png(10, 40, [30, 30, 200])
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [pathlib.Path(folder) / name for name in ["red.png", "blue.png"]]
+            for path, data in zip(paths, [red, blue]):
+                path.write_bytes(data)
+            self.browser.choose("#picture-file", paths)
+            self.thumbnails(2)
+        self.shoot("pictures_chosen")
+        self.say_and_wait("What are these?")
+        urls = [f"data:image/png;base64,{encoded(data)}" for data in [red, blue]]
+        told = {"role": "user", "content": [*({"type": "image_url", "image_url": {"url": url}} for url in urls),
+                                            {"type": "text", "text": "What are these?"}]}
+        self.assertEqual(self.server.asked[0]["messages"], [told])
+        self.assertTrue(self.browser.run("document.querySelector('#pictures').hidden"))
+        self.browser.wait("document.querySelectorAll('.turn.user img').length === 2")
+        self.assertEqual(self.browser.run("[...document.querySelectorAll('.turn.user img')].map((i) => [i.alt, i.naturalWidth])"),
+                         [["red.png", 30], ["blue.png", 10]])
+        self.shoot("pictures")
+        self.say_and_wait("And now?")
+        self.assertEqual(self.server.asked[1]["messages"][0], told)
+        self.assertEqual(self.server.asked[1]["messages"][2], {"role": "user", "content": "And now?"})
+
+    def test_pictures_are_pasted_dropped_and_removed(self):
+        self.see()
+        one, two, three = [("%d.png" % n, "image/png", png(n, n, [n, n, n])) for n in (1, 2, 3)]
+        self.assertTrue(self.give("paste", one))
+        self.thumbnails(1)
+        self.assertTrue(self.give("drop", two, three))
+        self.thumbnails(3)
+        self.assertFalse(self.browser.run("document.querySelector('.dropping') !== null"))
+        self.browser.click("#pictures li:nth-child(2) .remove")
+        self.thumbnails(2)
+        self.assertFalse(self.give("paste", one, text="copied from a table"))
+        self.browser.run("document.querySelector('#prompt').focus()")
+        self.browser.press("Enter")  # pictures alone are a message, too
+        self.wait_for_end()
+        self.assertEqual([part["image_url"]["url"] for part in self.server.asked[0]["messages"][0]["content"]],
+                         [f"data:image/png;base64,{encoded(file[2])}" for file in (one, three)])
+
+    def test_enormous_pictures_are_made_smaller(self):
+        self.see()
+        self.browser.run("GIVE.enormous(5000, 1000)")
+        self.thumbnails(1)
+        self.say_and_wait("Large?")
+        url = self.server.asked[0]["messages"][0]["content"][0]["image_url"]["url"]
+        self.assertRegex(url, "^data:image/(webp|png);base64,")
+        self.assertEqual(self.browser.run(f"GIVE.size({json.dumps(url)})"), [2048, 410])
+
+    def test_a_file_that_is_no_picture_is_said_to_be_none(self):
+        self.see()
+        self.give("drop", ("broken.png", "image/png", b"not a picture"), ("good.png", "image/png", png(2, 2, [1, 2, 3])))
+        self.thumbnails(1)
+        self.assertEqual(self.browser.text("#picture-note"), "broken.png cannot be read as a picture.")
+        self.browser.click("#new-chat")
+        self.thumbnails(0)
+        self.assertTrue(self.browser.run("document.querySelector('#picture-note').hidden"))
+
+    def test_a_model_that_reads_text_only_is_offered_no_picture(self):
+        self.browser.run(f"({GIVE}, null)")
+        self.assertTrue(self.browser.run("document.querySelector('#attach').hidden"))
+        file = ("a.png", "image/png", png(2, 2, [1, 2, 3]))
+        self.assertFalse(self.give("paste", file))
+        self.assertFalse(self.give("drop", file))
+        self.say_and_wait("Hello")
+        self.assertEqual(self.server.asked[0]["messages"][0]["content"], "Hello")
 
     def test_light_and_dark_follow_the_system_and_the_switch(self):
         colours = lambda: self.browser.run("[getComputedStyle(document.body).backgroundColor, "

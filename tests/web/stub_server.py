@@ -39,6 +39,7 @@ class StubServer(http.server.ThreadingHTTPServer):
         self.key = None
         self.loading = False
         self.model = "stub-model"
+        self.modalities = ["text"]
         self.metrics = ""
         self.go_on = threading.Event()
         self.client_left = threading.Event()
@@ -80,7 +81,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif self.server.loading:
             self.fail(503, "The model is being loaded")
         elif self.path == "/v1/models":
-            models = {"object": "list", "data": [{"id": self.server.model, "object": "model", "max_model_len": 2048}]}
+            models = {"object": "list", "data": [{"id": self.server.model, "object": "model", "max_model_len": 2048,
+                                                  "input_modalities": self.server.modalities}]}
             self.reply(200, "application/json", json.dumps(models).encode())
         elif self.path == "/metrics":
             self.reply(200, "text/plain; version=0.0.4", self.server.metrics.encode())

@@ -2,6 +2,7 @@
 import {ApiError, request, setKey} from "./api.js";
 import {Conversation} from "./conversation.js";
 import {Gauges} from "./gauges.js";
+import {Pictures} from "./pictures.js";
 import {Settings} from "./settings.js";
 import {keep, recall} from "./storage.js";
 
@@ -17,6 +18,10 @@ const conversation = new Conversation(
   {scroll: byId("scroll"), turns: byId("turns"), welcome: byId("welcome"), latest: byId("latest"),
    announce: byId("announce")},
   settings, () => model, {onBusy: showBusy, onLocked: askForKey});
+const pictures = new Pictures(
+  {list: byId("pictures"), note: byId("picture-note"), button: byId("attach"), input: byId("picture-file"),
+   area: document.querySelector(".chat"), prompt},
+  () => conversation.follow());
 const gauges = new Gauges(byId("gauges"), showState);
 
 // ---- The server ----
@@ -35,6 +40,7 @@ async function loadModel() {
   try {
     const {data} = await (await request("v1/models")).json();
     model = data[0].id;
+    pictures.offer(data[0].input_modalities?.includes("image") ?? false);
     const length = data[0].max_model_len;
     byId("model-name").textContent = model;
     byId("welcome-model").textContent = model;
@@ -75,8 +81,9 @@ function showBusy(busy) {
   if (document.activeElement === byId("stop") || document.activeElement === document.body) prompt.focus();
 }
 
-function sendPrompt() {
-  if (!conversation.send(prompt.value)) return;
+async function sendPrompt() {
+  await pictures.waiting;  // those still being made smaller come along
+  if (!conversation.send(prompt.value, pictures)) return;
   prompt.value = "";
   fitPrompt();
   gauges.poll();
@@ -99,6 +106,7 @@ byId("suggestions").addEventListener("click", (event) => {
 });
 byId("new-chat").addEventListener("click", () => {
   conversation.clear();
+  pictures.clear();
   prompt.focus();
 });
 

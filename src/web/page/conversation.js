@@ -18,9 +18,11 @@ export class Conversation {
   }
 
   // Whether it was taken: not while an answer is being written, and not where there is nothing to say.
-  send(text) {
-    if (this.busy || text.trim() === "") return false;
-    this.add(new UserTurn(text.trim()));
+  // pictures: those to go with it (pictures.js), if any.
+  send(text, pictures) {
+    const some = pictures && pictures.taken.length > 0;
+    if (this.busy || (text.trim() === "" && !some)) return false;
+    this.add(new UserTurn(text.trim(), some ? pictures.release() : []));
     this.answer();
     return true;
   }
@@ -97,6 +99,7 @@ export class Conversation {
   clear() {
     this.stop();
     this.abort = null;
+    for (const turn of this.turns) turn.forget?.();
     this.turns = [];
     this.page.turns.replaceChildren();
     this.page.welcome.hidden = false;

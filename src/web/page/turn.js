@@ -10,14 +10,26 @@ function prettyJson(text) {
 }
 
 export class UserTurn {
-  constructor(content) {
-    this.content = content;
-    this.root = element("article", {class: "turn user", "aria-label": "You"},
-                        element("div", {class: "bubble"}, content));
+  // pictures: [{name, url (data:, which is sent), shown (blob:)}]
+  constructor(content, pictures) {
+    Object.assign(this, {content, pictures});
+    this.root = element("article", {class: "turn user", "aria-label": "You"});
+    if (pictures.length > 0) {
+      const images = pictures.map((picture) => element("img", {src: picture.shown, alt: picture.name}));
+      this.root.append(element("div", {class: "shown"}, ...images));
+    }
+    if (content) this.root.append(element("div", {class: "bubble"}, content));
   }
 
   messages() {
-    return [{role: "user", content: this.content}];
+    if (this.pictures.length === 0) return [{role: "user", content: this.content}];
+    const parts = this.pictures.map(({url}) => ({type: "image_url", image_url: {url}}));
+    if (this.content) parts.push({type: "text", text: this.content});
+    return [{role: "user", content: parts}];
+  }
+
+  forget() {
+    for (const picture of this.pictures) URL.revokeObjectURL(picture.shown);
   }
 }
 
