@@ -19,7 +19,7 @@ TEXTS = ["", "plain", "two words", 'say "x"', "back\\slash", "line\nbreak", "\\n
 
 SERVING = {
     "gauge": """num_requests_running num_requests_waiting kv_cache_usage_perc cache_config_info""",
-    "counter": """prefix_cache_queries prefix_cache_hits num_preemptions prompt_tokens generation_tokens
+    "counter": """prefix_cache_queries prefix_cache_hits mm_cache_queries mm_cache_hits num_preemptions prompt_tokens generation_tokens
         request_success""",
     "histogram": """request_prompt_tokens request_generation_tokens iteration_tokens_total request_params_n
         request_params_max_tokens time_to_first_token_seconds inter_token_latency_seconds

@@ -357,8 +357,9 @@ class Page(unittest.TestCase):
                                             {"type": "text", "text": "What are these?"}]}
         self.assertEqual(self.server.asked[0]["messages"], [told])
         self.assertTrue(self.browser.run("document.querySelector('#pictures').hidden"))
-        self.browser.wait("document.querySelectorAll('.turn.user img').length === 2")
-        self.assertEqual(self.browser.run("[...document.querySelectorAll('.turn.user img')].map((i) => [i.alt, i.naturalWidth])"),
+        shown = "[...document.querySelectorAll('.turn.user img')]"
+        self.browser.wait(f"{shown}.length === 2 && {shown}.every((i) => i.complete && i.naturalWidth > 0)")
+        self.assertEqual(self.browser.run(f"{shown}.map((i) => [i.alt, i.naturalWidth])"),
                          [["red.png", 30], ["blue.png", 10]])
         self.shoot("pictures")
         self.say_and_wait("And now?")
