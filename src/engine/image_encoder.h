@@ -5,9 +5,9 @@
 // On the engine's thread.
 #pragma once
 #include <list>
-#include <map>
 #include <memory>
 #include <optional>
+#include <unordered_map>
 #include <vector>
 
 #include "engine/runner.h"
@@ -29,7 +29,10 @@ class ImageCache {
   };
   int64_t most_bytes_, bytes_ = 0;
   std::list<Entry> entries_;  // the newest first
-  std::map<Hash128, std::list<Entry>::iterator> places_;
+  struct KeyHash {
+    size_t operator()(const Hash128& key) const { return key.low; }
+  };
+  std::unordered_map<Hash128, std::list<Entry>::iterator, KeyHash> places_;
 };
 
 class ImageEncoder {

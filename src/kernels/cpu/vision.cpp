@@ -43,7 +43,7 @@ void layer_norm(const RowTable& isa, Stream& stream, const LayerNormArgs& args) 
   stream.pool->parallel_for(n["rows"], grain(4 * dim), [&](int64_t begin, int64_t end) {
     std::vector<float> row(static_cast<size_t>(dim));
     for (int64_t r = begin; r < end; ++r) {
-      const float* x = row_of<const float>(args.x, r);
+      const auto* x = row_of<const float>(args.x, r);
       const float mean = sum_of(dim, [&](int64_t i) { return x[i]; }) / static_cast<float>(dim);
       const float squares = sum_of(dim, [&](int64_t i) { return (x[i] - mean) * (x[i] - mean); });
       const float inverse = 1 / std::sqrt(squares / static_cast<float>(dim) + args.eps);
@@ -60,10 +60,10 @@ void clamp(Stream& stream, const ClampArgs& args) {
   stream.pool->parallel_for(n["rows"], grain(n["dim"]), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       if (args.x.dtype == DType::kF32) {
-        float* x = row_of<float>(args.x, r);
+        auto* x = row_of<float>(args.x, r);
         for (int64_t i = 0; i < args.x.size[1]; ++i) x[i] = clamped(x[i]);
       } else {
-        bf16* x = row_of<bf16>(args.x, r);
+        auto* x = row_of<bf16>(args.x, r);
         for (int64_t i = 0; i < args.x.size[1]; ++i) x[i] = from_float<bf16>(clamped(to_float(x[i])));
       }
     }
@@ -76,7 +76,7 @@ void standardise(Stream& stream, const StandardiseArgs& args) {
   const float* scale = args.scale.f32();
   stream.pool->parallel_for(n["rows"], grain(n["dim"]), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      float* x = row_of<float>(args.x, r);
+      auto* x = row_of<float>(args.x, r);
       for (int64_t i = 0; i < args.x.size[1]; ++i) x[i] = (x[i] - shift[i]) * scale[i];
     }
   });
@@ -90,11 +90,11 @@ void average_patches(Stream& stream, const AveragePatchesArgs& args) {
   const auto count = static_cast<float>(pool * pool);
   stream.pool->parallel_for(n["averages"], grain(pool * pool * dim), [&](int64_t begin, int64_t end) {
     for (int64_t o = begin; o < end; ++o) {
-      float* out = row_of<float>(args.out, o);
+      auto* out = row_of<float>(args.out, o);
       std::fill_n(out, dim, 0.0F);
       for (int64_t i = 0; i < pool * pool; ++i) {
         const int64_t row = o / across * pool + i / pool;
-        const float* x = row_of<const float>(args.x, row * args.columns + o % across * pool + i % pool);
+        const auto* x = row_of<const float>(args.x, row * args.columns + o % across * pool + i % pool);
         for (int64_t c = 0; c < dim; ++c) out[c] += x[c];
       }
       for (int64_t c = 0; c < dim; ++c) out[c] = out[c] / count * args.scale;
