@@ -71,7 +71,7 @@ class Chat {
     messages_.push_back(user_message(line, shown_, count - shown_));
     shown_ = count;
     Request request = TRY(resolve(o_.sampling, engine_.checkpoint().generation));
-    Prompt prompt = TRY(maker_.of_messages(messages_, images_));
+    ModelPrompt prompt = TRY(maker_.of_messages(messages_, images_));
     request.prompt = std::move(prompt.tokens);
     request.images = std::move(prompt.images);
     interrupted = false;

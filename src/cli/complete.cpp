@@ -20,7 +20,7 @@ struct CompleteOptions {
   CLI::Option* prompt_given = nullptr;
 };
 
-Result<Prompt> read_prompt(const CompleteOptions& o, const TextSide& text, const ModelSpec& spec) {
+Result<ModelPrompt> read_prompt(const CompleteOptions& o, const TextSide& text, const ModelSpec& spec) {
   const ImageList images = TRY(read_images(spec, o.images.files));
   const PromptMaker maker(text, spec);
   if (!o.token_ids.empty()) {
@@ -66,7 +66,7 @@ Status complete(const CompleteOptions& o) {
   TRY(apply(o.images, checkpoint.spec));
   const TextSide text = TRY(load_text_side(o.model.model));
   Request request = TRY(resolve(o.sampling, checkpoint.generation));
-  Prompt read = TRY(read_prompt(o, text, checkpoint.spec));
+  ModelPrompt read = TRY(read_prompt(o, text, checkpoint.spec));
   const std::vector<int> prompt = request.prompt = std::move(read.tokens);
   request.images = std::move(read.images);
   if (prompt.empty()) return invalid("the prompt has no tokens; at least one is needed");

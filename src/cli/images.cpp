@@ -79,8 +79,8 @@ PromptMaker::PromptMaker(const TextSide& text, const ModelSpec& spec) : text_(te
   image_text_ = image_text_of(text, *tokens_);
 }
 
-Result<Prompt> PromptMaker::of_ids(std::vector<int> ids, const ImageList& images) const {
-  Prompt prompt{.tokens = std::move(ids)};
+Result<ModelPrompt> PromptMaker::of_ids(std::vector<int> ids, const ImageList& images) const {
+  ModelPrompt prompt{.tokens = std::move(ids)};
   if (tokens_) {
     prompt.images = TRY(place_images(*tokens_, prompt.tokens, images));
   } else if (!images.empty()) {
@@ -89,13 +89,13 @@ Result<Prompt> PromptMaker::of_ids(std::vector<int> ids, const ImageList& images
   return prompt;
 }
 
-Result<Prompt> PromptMaker::of_text(const std::string& text, const ImageList& images) const {
+Result<ModelPrompt> PromptMaker::of_text(const std::string& text, const ImageList& images) const {
   const std::string all = images.empty() ? text : spaced(image_text_, text);
   std::vector<int> ids = TRY(text_.tokenizer->encode(all));
   return of_ids(std::move(ids), images);
 }
 
-Result<Prompt> PromptMaker::of_messages(const OrderedJson& messages, const ImageList& images) const {
+Result<ModelPrompt> PromptMaker::of_messages(const OrderedJson& messages, const ImageList& images) const {
   const ShownMessages shown = TRY(show_images(image_text_, messages, images));
   std::string rendered =
       TRY(render_chat(text_, {{"messages", shown.messages}, {"add_generation_prompt", true}}));

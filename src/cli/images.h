@@ -32,7 +32,7 @@ Result<ImageList> read_images(const ModelSpec& spec, const std::vector<std::stri
 // A user's message: pictures [first, first + count) of a list, then the text.
 OrderedJson user_message(const std::string& text, int first, int count);
 
-struct Prompt {
+struct ModelPrompt {
   std::vector<int> tokens;
   std::vector<RequestImage> images;
 };
@@ -42,10 +42,10 @@ class PromptMaker {
  public:
   PromptMaker(const TextSide& text, const ModelSpec& spec);  // borrows the first
 
-  Result<Prompt> of_ids(std::vector<int> ids, const ImageList& images) const;
-  Result<Prompt> of_text(const std::string& text, const ImageList& images) const;
+  Result<ModelPrompt> of_ids(std::vector<int> ids, const ImageList& images) const;
+  Result<ModelPrompt> of_text(const std::string& text, const ImageList& images) const;
   // Rendered with a generation prompt; their pictures are those of the list (image_text.h).
-  Result<Prompt> of_messages(const OrderedJson& messages, const ImageList& images) const;
+  Result<ModelPrompt> of_messages(const OrderedJson& messages, const ImageList& images) const;
 
  private:
   const TextSide& text_;

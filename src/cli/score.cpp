@@ -17,7 +17,7 @@ struct ScoreOptions {
   int last = 1;
 };
 
-Result<Prompt> read_scored(const ScoreOptions& o, const ModelSpec& spec) {
+Result<ModelPrompt> read_scored(const ScoreOptions& o, const ModelSpec& spec) {
   if (o.token_ids.empty() && o.text.empty())
     return invalid("score: --token-ids FILE or --text FILE is expected");
   const ImageList images = TRY(read_images(spec, o.images.files));
@@ -35,7 +35,7 @@ Result<Prompt> read_scored(const ScoreOptions& o, const ModelSpec& spec) {
 Status run_score(const ScoreOptions& o) {
   Checkpoint checkpoint = TRY(open_checkpoint(o.model.model));
   TRY(apply(o.images, checkpoint.spec));
-  const Prompt prompt = TRY(read_scored(o, checkpoint.spec));
+  const ModelPrompt prompt = TRY(read_scored(o, checkpoint.spec));
   const std::vector<int>& tokens = prompt.tokens;
   const auto count = static_cast<int>(tokens.size());
   if (count == 0) return invalid("there are no tokens to score");
