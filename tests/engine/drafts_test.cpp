@@ -55,9 +55,9 @@ EngineOptions with_oracle(const std::vector<std::vector<int>>& texts, double rig
   return options;
 }
 
-class Drafts : public testing::TestWithParam<const char*> {};
+class DraftModels : public testing::TestWithParam<const char*> {};
 
-TEST_P(Drafts, answers_are_those_without_guesses) {
+TEST_P(DraftModels, answers_are_those_without_guesses) {
   const std::string folder = golden_folder(GetParam());
   const std::vector<Ask> asks = asks_of(GetParam());
   const std::vector<std::vector<int>> want = run_all(*start(folder, {}), asks);
@@ -79,7 +79,7 @@ TEST_P(Drafts, answers_are_those_without_guesses) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Drafts,
+INSTANTIATE_TEST_SUITE_P(All, DraftModels,
                          testing::Values("llama_rope3", "gemma3_text", "rnj1", "mixtral_sliding",
                                          "qwen3_next", "qwen3_5_moe", "minimax", "bailing", "deepseek_v3",
                                          "gemma4_text", "gemma4_moe", "gpt_oss", "llama4_text"),
@@ -90,14 +90,14 @@ TEST(DraftsEngine, neither_blocks_nor_budgets_nor_preemption_matter) {
     const std::vector<Ask> asks = asks_of(model);
     const std::vector<std::vector<int>> want = run_all(*start(golden_folder(model), {}), asks);
     const std::vector<std::vector<int>> texts = texts_of(asks, want);
-    struct Variant {
+    struct DraftVariant {
       int block, step_tokens, sequences;
       bool prefix_caching, tight;
     };
-    for (const Variant& v : {Variant{1, 7, 8, true, false},
-                             {64, 16, 2, true, false},
-                             {16, 64, 8, false, true},
-                             {4, 33, 5, true, true}}) {
+    for (const DraftVariant& v : {DraftVariant{1, 7, 8, true, false},
+                                  {64, 16, 2, true, false},
+                                  {16, 64, 8, false, true},
+                                  {4, 33, 5, true, true}}) {
       SCOPED_TRACE(model + ", blocks of " + std::to_string(v.block) + ", steps of " +
                    std::to_string(v.step_tokens));
       EngineOptions options = with_oracle(texts, 0.8, 8);

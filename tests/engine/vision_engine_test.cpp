@@ -36,16 +36,16 @@ TEST(VisionEngine, answers_do_not_depend_on_budgets_blocks_neighbours_or_caches)
   for (const std::string model : {kModel, kCausal}) {
     const std::vector<Ask> asks = asks_for(spec_of(model));
     const std::vector<std::vector<int>> want = alone(model, asks);
-    struct Variant {
+    struct SeenVariant {
       int block, step_tokens, sequences;
       bool prefix_caching;
       int64_t image_bytes;
     };
-    std::vector<Variant> variants = {{16, 2048, 8, true, -1},  {16, 16, 8, true, 0},
-                                     {64, 64, 3, true, 40000}, {4, 7, 8, false, -1},
-                                     {48, 100, 1, true, -1},   {1, 33, 5, true, 1}};
+    std::vector<SeenVariant> variants = {{16, 2048, 8, true, -1},  {16, 16, 8, true, 0},
+                                         {64, 64, 3, true, 40000}, {4, 7, 8, false, -1},
+                                         {48, 100, 1, true, -1},   {1, 33, 5, true, 1}};
     if (kSanitized) variants.resize(3);
-    for (const Variant& v : variants) {
+    for (const SeenVariant& v : variants) {
       SCOPED_TRACE(model + ", blocks of " + std::to_string(v.block) + ", steps of " +
                    std::to_string(v.step_tokens));
       EngineOptions options;

@@ -7,12 +7,12 @@ namespace {
 
 constexpr double kTolerance = 2e-3;
 
-struct Case {
+struct SeenCase {
   const char* model;
   const char* backend;
 };
 
-void PrintTo(const Case& c, std::ostream* out) { *out << c.model << " on " << c.backend; }
+void PrintTo(const SeenCase& c, std::ostream* out) { *out << c.model << " on " << c.backend; }
 
 double difference_of(Runner& runner, const SeenGolden& golden, Sequence sequence) {
   const Tensor logits = runner.prefill(sequence, static_cast<int>(golden.logits.size())).value();
@@ -36,7 +36,7 @@ std::vector<int> greedy_seen(Runner& runner, const SeenGolden& golden) {
   return made;
 }
 
-class VisionGolden : public testing::TestWithParam<Case> {};
+class VisionGolden : public testing::TestWithParam<SeenCase> {};
 
 TEST_P(VisionGolden, float32_logits_and_greedy_tokens_equal_transformers) {
   const SeenGolden golden = read_seen_golden(GetParam().model);
@@ -53,8 +53,8 @@ TEST_P(VisionGolden, float32_logits_and_greedy_tokens_equal_transformers) {
   }
 }
 
-std::vector<Case> seen_cases() {
-  std::vector<Case> cases;
+std::vector<SeenCase> seen_cases() {
+  std::vector<SeenCase> cases;
   for (const char* model : {"gemma4_vision", "gemma4_vision_small_window", "gemma4_vision_small",
                             "gemma4_vision_large", "gemma3_vision"}) {
     for (const char* backend : {"ref", "cpu"}) {

@@ -28,7 +28,7 @@ uint8_t picture_value(uint64_t x, uint64_t y, uint64_t c, uint64_t width, uint64
   return static_cast<uint8_t>((x / 7 + y / 5 + seed) % 4 == 0 ? 255 - value : value);
 }
 
-Image picture(int width, int height, uint64_t seed, bool grey = false) {
+Image made_picture(int width, int height, uint64_t seed, bool grey = false) {
   Image image{width, height, std::vector<uint8_t>(int64_t{3} * width * height)};
   uint8_t* at = image.rgb.data();
   for (int y = 0; y < height; ++y) {
@@ -101,7 +101,7 @@ ImagePrep gemma3(int size, int patch) {
 
 Image picture_of(const Json& c) {
   const std::string look = c["look"];
-  const Image image = picture(c["width"], c["height"], c["seed"], look == "grey");
+  const Image image = made_picture(c["width"], c["height"], c["seed"], look == "grey");
   return look.starts_with("exif") ? oriented(image, look.back() - '0') : image;
 }
 
@@ -206,7 +206,7 @@ TEST(ImagePrep, the_picture_of_the_vision_goldens_is_prepared_as_there) {
 }
 
 TEST(ImagePrep, a_picture_of_the_right_size_is_left_alone) {
-  const Image image = picture(96, 48, 3);
+  const Image image = made_picture(96, 48, 3);
   const ImagePrep prep{.max_soft_tokens = 2};
   const ImagePatches patches = prepare_image(prep, image).value();
   ASSERT_EQ(patches.grid, (PatchGrid{6, 3, 2}));
