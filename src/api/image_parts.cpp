@@ -147,10 +147,11 @@ std::shared_ptr<Exchange> with_images(Service& service, ImageParts parts, ThenWi
   if (parts.empty()) return then({});
   const auto exchange = std::make_shared<ImageExchange>();
   const auto shared_then = std::make_shared<ThenWithImages>(std::move(then));
-  const auto done = [exchange, shared_then, places = parts.places()](LoadedImages loaded) {
+  const auto done = [exchange, shared_then, places = parts.places(),
+                     arrived = std::chrono::steady_clock::now()](LoadedImages loaded) {
     // What is thrown must not take the server along: a responder that is dropped says that something failed.
     try {
-      LoadedParts parts_loaded{.images = std::move(loaded.images)};
+      LoadedParts parts_loaded{.images = std::move(loaded.images), .arrived = arrived};
       if (loaded.failure) parts_loaded.error = image_error(*loaded.failure, places);
       exchange->set_answering((*shared_then)(std::move(parts_loaded)));
     } catch (const std::exception&) {

@@ -3,6 +3,7 @@
 //   handler:   reads ─► with_images(...) returns at once ─────────────────► worker thread is free
 //   loader's threads:          fetch, decode, prepare ─► then(): submits, or replies with the error
 #pragma once
+#include <chrono>
 #include <functional>
 #include <optional>
 #include <string>
@@ -63,9 +64,10 @@ Field<T> processor_field(const ImageRules& rules, const OrderedJson* T::*member)
 struct LoadedParts {
   ImageList images;
   std::optional<ApiError> error = {};
+  std::optional<std::chrono::steady_clock::time_point> arrived = {};  // of the request, where it had to wait
   void give_to(GenerateRequest& request) {
-    request.admitted = !images.empty();
     request.images = std::move(images);
+    request.arrived = arrived;
   }
 };
 

@@ -27,9 +27,13 @@ Status apply(const ImageFileOptions& options, ModelSpec& spec) {
 
 void add_image_options(CLI::App& app, ServiceOptions& options) {
   ImageOptions& images = options.images;
-  app.add_option("--allowed-media-domains", images.media.domains,
-                 "Hosts that pictures may be fetched from; .example.com: any below (default: none)")
-      ->type_name("HOST");
+  app.add_option(
+         "--allowed-media-domains", images.media.domains,
+         "Hosts that pictures may be fetched from, separated by commas or repeated; .example.com: any "
+         "below (default: none)")
+      ->type_name("HOST")
+      ->allow_extra_args(false)
+      ->delimiter(',');
   app.add_option("--allowed-media-path", images.media.folder,
                  "Folder below which pictures may be named as file: URLs (default: none)")
       ->type_name("DIR");

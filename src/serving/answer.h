@@ -1,5 +1,6 @@
 // What is asked of a Service in terms of text, and what is heard back.
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -24,10 +25,12 @@ struct OutputFormat {
 // Answers to one prompt.
 struct GenerateRequest {
   std::vector<int> prompt;
-  ImageList images;       // one for each of the prompt's places (place_images()), in order
-  bool admitted = false;  // Service::load_images() has let it in: also after refuse_new()
-  int n = 1;              // answers; that of index i is sampled with seed + i
-  Sampling sampling;      // `seed` counts only if has_seed; else it is drawn
+  ImageList images;  // one for each of the prompt's places (place_images()), in order
+  // Set where it had to wait for its pictures (Service::load_images()): when it came. It is then let in also
+  // after refuse_new().
+  std::optional<std::chrono::steady_clock::time_point> arrived;
+  int n = 1;          // answers; that of index i is sampled with seed + i
+  Sampling sampling;  // `seed` counts only if has_seed; else it is drawn
   bool has_seed = false;
   std::optional<int> max_tokens;  // default: what the context holds
   int min_tokens = 0;

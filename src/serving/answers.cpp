@@ -15,6 +15,8 @@ Answers::Answers(const Tokenizer* tokenizer, const GenerateRequest& request,
     : engine_(engine),
       metrics_(metrics),
       listener_(std::move(listener)),
+      start_(request.arrived.value_or(Clock::now())),
+      submitted_(now()),
       max_tokens_(request.max_tokens),
       untold_choices_(request.n),
       open_choices_(request.n) {
@@ -29,7 +31,7 @@ void Answers::hear(int index, const Event& event) {
   Choice& choice = choices_[static_cast<size_t>(index)];
   if (!choice.told) {
     if (index == 0) usage_.cached_tokens = event.cached_tokens;
-    if (event.id >= 0) choice.scheduled = event.queue_seconds;
+    if (event.id >= 0) choice.scheduled = submitted_ + event.queue_seconds;
     if (event.id >= 0) count_token(choice);
     AnswerDelta delta = choice.text.hear(event);
     const std::optional<EndReason> end = delta.end;

@@ -38,7 +38,8 @@ class Answers {
   Engine& engine_;
   ServingMetrics& metrics_;
   std::unique_ptr<AnswerListener> listener_;
-  Clock::time_point start_ = Clock::now();
+  Clock::time_point start_;  // when the request came
+  double submitted_;
   std::vector<Choice> choices_;
   std::optional<int> max_tokens_;
   Usage usage_;

@@ -175,7 +175,7 @@ Result<Ticket> Service::start(GenerateRequest request, const std::shared_ptr<Com
   }
   Ticket ticket{.prompt_tokens = static_cast<int>(request.prompt.size())};
   ticket.requests =
-      TRY(parts_->text_thread->submit(*parts_->engine, std::move(requests), answers, request.admitted));
+      TRY(parts_->text_thread->submit(*parts_->engine, std::move(requests), answers, request.arrived.has_value()));
   parts_->metrics->observe_request(request.n);
   return ticket;
 }

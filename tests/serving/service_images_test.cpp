@@ -132,7 +132,7 @@ TEST_F(ServiceImages, what_waits_for_pictures_is_under_way_when_new_requests_are
   ChatRequest chat = asks({"1x5"}, "x");
   const auto done = [&](LoadedImages loaded) {
     chat.generate.images = std::move(loaded.images);
-    chat.generate.admitted = true;
+    chat.generate.arrived = std::chrono::steady_clock::now() - std::chrono::seconds(100);
     auto recorder = std::make_unique<Recorder>(1);
     answer = recorder->result();
     submitted.set_value(service->chat(chat, std::move(recorder)).ok());
@@ -147,6 +147,10 @@ TEST_F(ServiceImages, what_waits_for_pictures_is_under_way_when_new_requests_are
   fake.slow.open();
   ASSERT_TRUE(submitted.get_future().get());
   EXPECT_EQ(answer.get().usage.image_tokens, 5);
+  service->engine().drain();
+  EXPECT_THAT(service->expose_metrics(),
+              testing::ContainsRegex("time_to_first_token_seconds_sum[^ ]* 1[0-9][0-9]"))
+      << "from when it came";
   EXPECT_TRUE(service->wait_idle(60));
 }
 
