@@ -174,8 +174,8 @@ Result<Ticket> Service::start(GenerateRequest request, const std::shared_ptr<Com
     if (grammar) requests.back().constraint = parts_->structured->constrain(grammar, begin_behind);
   }
   Ticket ticket{.prompt_tokens = static_cast<int>(request.prompt.size())};
-  ticket.requests =
-      TRY(parts_->text_thread->submit(*parts_->engine, std::move(requests), answers, request.arrived.has_value()));
+  ticket.requests = TRY(parts_->text_thread->submit(*parts_->engine, std::move(requests), answers,
+                                                    request.arrived.has_value()));
   parts_->metrics->observe_request(request.n);
   return ticket;
 }
