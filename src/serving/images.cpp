@@ -12,7 +12,7 @@ struct PromptPlace {
   int lo = 0, hi = 0;  // of its ids, without the marks around a run
   enum class Kind { kPlaceholder, kRun, kBare } kind = Kind::kPlaceholder;  // kBare: either, by their number
 };
-using Kind = PromptPlace::Kind;
+using PlaceKind = PromptPlace::Kind;
 
 int end_of_run(const std::vector<int>& prompt, int lo, int id) {
   const auto size = static_cast<int>(prompt.size());
@@ -32,7 +32,7 @@ std::vector<PromptPlace> find_places(const ImageTokens& tokens, const std::vecto
     if (prompt[i] == tokens.image) {
       const int hi = end_of_run(prompt, i, tokens.image);
       const bool is_run = is_enclosed(tokens, prompt, i, hi) || tokens.placeholder != tokens.image;
-      places.push_back({i, hi, is_run ? Kind::kRun : Kind::kBare});
+      places.push_back({i, hi, is_run ? PlaceKind::kRun : PlaceKind::kBare});
       i = hi - 1;
     } else if (prompt[i] == tokens.placeholder) {
       // The mark may be the placeholder: in front of a run it is not.
@@ -47,17 +47,17 @@ std::vector<PromptPlace> find_places(const ImageTokens& tokens, const std::vecto
 int64_t count_places(const std::vector<PromptPlace>& places, bool runs_are_whole) {
   int64_t count = 0;
   for (const PromptPlace& place : places)
-    count += place.kind == Kind::kBare && !runs_are_whole ? place.hi - place.lo : 1;
+    count += place.kind == PlaceKind::kBare && !runs_are_whole ? place.hi - place.lo : 1;
   return count;
 }
 
 std::vector<PromptPlace> settle_bare_runs(const std::vector<PromptPlace>& places, bool runs_are_whole) {
   std::vector<PromptPlace> settled;
   for (const PromptPlace& place : places) {
-    if (place.kind != Kind::kBare) {
+    if (place.kind != PlaceKind::kBare) {
       settled.push_back(place);
     } else if (runs_are_whole && place.hi - place.lo > 1) {
-      settled.push_back({place.lo, place.hi, Kind::kRun});
+      settled.push_back({place.lo, place.hi, PlaceKind::kRun});
     } else {
       for (int i = place.lo; i < place.hi; ++i) settled.push_back({i, i + 1});
     }
@@ -69,7 +69,7 @@ Error differ(const std::vector<PromptPlace>& places, size_t images) {
   int64_t count = 0;
   for (const PromptPlace& place : places) {
     const int length = place.hi - place.lo;
-    count += place.kind == Kind::kBare && length <= kMostInARow ? length : 1;
+    count += place.kind == PlaceKind::kBare && length <= kMostInARow ? length : 1;
   }
   std::string text = "the prompt has ";
   text += count == 0 ? "no place for a picture" : std::to_string(count);
@@ -83,7 +83,7 @@ Status check_runs(const std::vector<PromptPlace>& places, const ImageList& image
   for (size_t i = 0; i < places.size(); ++i) {
     const int length = places[i].hi - places[i].lo;
     const int wanted = images[i]->grid.soft_tokens;
-    if (places[i].kind != Kind::kRun || length == wanted) continue;
+    if (places[i].kind != PlaceKind::kRun || length == wanted) continue;
     return invalid("picture " + std::to_string(i + 1) + " has " + std::to_string(wanted) +
                    " soft tokens and the prompt holds a run of " + std::to_string(length));
   }
@@ -116,7 +116,7 @@ Result<std::vector<RequestImage>> place_images(const ImageTokens& tokens, std::v
     const PromptPlace& place = places[i];
     const int count = images[i]->grid.soft_tokens;
     CHECK(count > 0, count);
-    const bool with_marks = place.kind == Kind::kPlaceholder;
+    const bool with_marks = place.kind == PlaceKind::kPlaceholder;
     all.insert(all.end(), rest, prompt.begin() + place.lo);
     if (with_marks && tokens.begin >= 0) all.push_back(tokens.begin);
     const auto lo = static_cast<int>(all.size());

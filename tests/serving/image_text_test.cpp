@@ -8,7 +8,7 @@
 namespace heed {
 namespace {
 
-constexpr ImageTokens kTokens{.placeholder = 460, .image = 460, .begin = 461, .end = 462};
+const ImageTokens kTokens{.placeholder = 460, .image = 460, .begin = 461, .end = 462};
 
 constexpr const char* kStringsOnly =
     "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] | trim }}\n{% endfor %}";
