@@ -22,7 +22,7 @@ class ImageExchange : public Exchange {
     if (answering) answering->cancel();
   }
 
-  void set_loading(std::shared_ptr<ImageLoader::Loading> loading) {
+  void set_loading(const std::shared_ptr<ImageLoader::Loading>& loading) {
     {
       const std::lock_guard lock(mutex_);
       if (has_loaded_) return;
@@ -161,7 +161,7 @@ std::shared_ptr<Exchange> with_images(Service& service, ImageParts parts, ThenWi
   };
   auto loading = service.load_images(parts.take_request(), done);
   if (!loading.ok()) return (*shared_then)({.error = api_error(loading.error())});
-  exchange->set_loading(*std::move(loading));
+  exchange->set_loading(*loading);
   return exchange;
 }
 

@@ -105,7 +105,7 @@ MessagePart read_image(const OrderedJson& value, ImageParts& images, const Place
             &BlockSource::media_type),
       field("data", text(kMaxTextBytes, 1), &BlockSource::data),
       field("url", text(kMaxTextBytes, 1), &BlockSource::url),
-      refused("file_id", "there are no stored pictures; give \"base64\" or \"url\""),
+      refused("file_id", R"(there are no stored pictures; give "base64" or "url")"),
   });
   Block block;
   read_fields(value, image_table(), block, place);
