@@ -183,7 +183,7 @@ struct Rewrite {
   }
   // A replacement stems from the last character it replaces.
   Status operator()(const Replace& replace) const {
-    std::vector<Span> matches;
+    std::vector<ByteSpan> matches;
     if (!normalized.text.empty()) TRY(replace.pattern.find_all(normalized.text, matches));
     if (matches.empty()) return {};
     const std::string_view text = normalized.text;
@@ -191,7 +191,7 @@ struct Rewrite {
     out.reserve(text.size());
     size_t origin_bytes = normalized.origin_bytes;
     size_t copied = 0;
-    for (const Span& match : matches) {
+    for (const ByteSpan& match : matches) {
       out.append(text.substr(copied, match.begin - copied)).append(replace.content);
       if (match.end <= normalized.origin_bytes) {
         origin_bytes += replace.content.size() - (match.end - match.begin);

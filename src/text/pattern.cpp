@@ -18,7 +18,7 @@ Result<Pattern> Pattern::of(const JsonFields& fields) {
   return Pattern(std::move(regex).value());
 }
 
-Status Pattern::find_all(std::string_view text, std::vector<Span>& matches) const {
+Status Pattern::find_all(std::string_view text, std::vector<ByteSpan>& matches) const {
   if (const Regex* regex = std::get_if<Regex>(&what_)) return regex->find_all(text, matches);
   const auto& wanted = std::get<std::string>(what_);
   if (wanted.empty()) {
@@ -35,10 +35,10 @@ Status Pattern::find_all(std::string_view text, std::vector<Span>& matches) cons
 Status append_replaced(std::string& out, std::string_view text, const Pattern& pattern,
                        std::string_view content) {
   if (text.empty()) return {};
-  std::vector<Span> matches;
+  std::vector<ByteSpan> matches;
   TRY(pattern.find_all(text, matches));
   size_t copied = 0;
-  for (const Span& match : matches) {
+  for (const ByteSpan& match : matches) {
     out.append(text.substr(copied, match.begin - copied)).append(content);
     copied = match.end;
   }

@@ -19,7 +19,7 @@ class Pattern {
   static Result<Pattern> of(const JsonFields& fields);
 
   // Appends the matches in `text`, as Regex::find_all does. The empty literal matches between all characters.
-  Status find_all(std::string_view text, std::vector<Span>& matches) const;
+  Status find_all(std::string_view text, std::vector<ByteSpan>& matches) const;
 
  private:
   explicit Pattern(std::variant<std::string, Regex> what) : what_(std::move(what)) {}

@@ -133,7 +133,7 @@ void to_byte_level(PieceList& list) {
   });
 }
 
-void find_words_and_symbols(std::string_view text, std::vector<Span>& matches) {
+void find_words_and_symbols(std::string_view text, std::vector<ByteSpan>& matches) {
   enum class Kind { kSpace, kWord, kSymbol };
   Kind run = Kind::kSpace;
   for (size_t i = 0; i < text.size();) {
@@ -154,24 +154,25 @@ struct Apply {
 
   Status operator()(const PatternSplit& step) const {
     return split_pieces(list, step.behavior, step.invert,
-                        [&](std::string_view text, std::vector<Span>& matches) {
+                        [&](std::string_view text, std::vector<ByteSpan>& matches) {
                           return step.pattern.find_all(text, matches);
                         });
   }
   Status operator()(const CharacterSplit& step) const {
-    return split_pieces(list, step.behavior, false, [&](std::string_view text, std::vector<Span>& matches) {
-      for (size_t i = 0; i < text.size();) {
-        const CodePoint c = code_point_at(text, i);
-        const bool match = step.matches != nullptr ? step.matches(c.value) : c.value == step.character;
-        if (match) matches.push_back({i, i + c.length});
-        i += c.length;
-      }
-      return Status();
-    });
+    return split_pieces(
+        list, step.behavior, false, [&](std::string_view text, std::vector<ByteSpan>& matches) {
+          for (size_t i = 0; i < text.size();) {
+            const CodePoint c = code_point_at(text, i);
+            const bool match = step.matches != nullptr ? step.matches(c.value) : c.value == step.character;
+            if (match) matches.push_back({i, i + c.length});
+            i += c.length;
+          }
+          return Status();
+        });
   }
   Status operator()(const WordsAndSymbols&) const {
     return split_pieces(list, SplitBehavior::kRemoved, true,
-                        [](std::string_view text, std::vector<Span>& matches) {
+                        [](std::string_view text, std::vector<ByteSpan>& matches) {
                           find_words_and_symbols(text, matches);
                           return Status();
                         });
@@ -180,7 +181,7 @@ struct Apply {
     if (step.add_prefix_space) prepend_spaces(list);
     if (step.use_regex) {
       TRY(split_pieces(list, SplitBehavior::kIsolated, false,
-                       [](std::string_view text, std::vector<Span>& matches) {
+                       [](std::string_view text, std::vector<ByteSpan>& matches) {
                          return gpt2_regex().find_all(text, matches);
                        }));
     }
@@ -191,13 +192,14 @@ struct Apply {
     replace_spaces(list, step);
     if (!step.split) return {};
     const Pattern marker = Pattern::literal(step.replacement);
-    return split_pieces(
-        list, SplitBehavior::kMergedWithNext, false,
-        [&](std::string_view text, std::vector<Span>& matches) { return marker.find_all(text, matches); });
+    return split_pieces(list, SplitBehavior::kMergedWithNext, false,
+                        [&](std::string_view text, std::vector<ByteSpan>& matches) {
+                          return marker.find_all(text, matches);
+                        });
   }
   Status operator()(const FixedLength& step) const {
     return split_pieces(list, SplitBehavior::kIsolated, false,
-                        [&](std::string_view text, std::vector<Span>& matches) {
+                        [&](std::string_view text, std::vector<ByteSpan>& matches) {
                           int64_t count = 0;
                           for (size_t i = 0; i < text.size(); ++count) {
                             const size_t length = code_point_at(text, i).length;

@@ -118,7 +118,7 @@ Result<Regex> Regex::compile(std::string_view pattern) {
   return Regex(std::string(pattern), code);
 }
 
-Status Regex::find_all(std::string_view text, std::vector<Span>& matches) const {
+Status Regex::find_all(std::string_view text, std::vector<ByteSpan>& matches) const {
   thread_local Workspace workspace;
   if (workspace.match == nullptr || workspace.context == nullptr) return limit_reached("out of memory");
   std::string copy;
@@ -133,7 +133,7 @@ Status Regex::find_all(std::string_view text, std::vector<Span>& matches) const 
                            " gave up on a text: " + explain(found));
     }
     const size_t* bounds = pcre2_get_ovector_pointer(workspace.match);
-    const Span match{bounds[0], bounds[1]};
+    const ByteSpan match{bounds[0], bounds[1]};
     if (match.begin > match.end) break;  // \K in a look-ahead
     if (match.begin == match.end && match.end == last_end) {
       from += from < subject.size() ? code_point_at(subject, from).length : 1;

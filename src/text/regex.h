@@ -14,7 +14,7 @@ struct pcre2_real_code_8;
 
 namespace heed {
 
-struct Span {
+struct ByteSpan {  // [begin, end) of a text
   size_t begin, end;
 };
 
@@ -25,7 +25,7 @@ class Regex {
 
   // Appends all matches in `text` (valid UTF-8), left to right. They do not overlap; one may be empty, but
   // not at the end of the match before it.
-  Status find_all(std::string_view text, std::vector<Span>& matches) const;
+  Status find_all(std::string_view text, std::vector<ByteSpan>& matches) const;
 
  private:
   struct Free {

@@ -6,15 +6,15 @@ namespace heed {
 namespace {
 
 struct Part {
-  Span span;
+  ByteSpan span;
   bool match;
 };
 
 // The whole of [0, size) as matches and what lies between them.
-void cover(const std::vector<Span>& matches, size_t size, bool invert, std::vector<Part>& parts) {
+void cover(const std::vector<ByteSpan>& matches, size_t size, bool invert, std::vector<Part>& parts) {
   parts.clear();
   size_t done = 0;
-  for (const Span& match : matches) {
+  for (const ByteSpan& match : matches) {
     if (done != match.begin) parts.push_back({{done, match.begin}, invert});
     parts.push_back({match, !invert});
     done = match.end;
@@ -72,7 +72,7 @@ Piece part_of(const Piece& piece, size_t begin, size_t end) {
 Status split_pieces(PieceList& list, SplitBehavior behavior, bool invert, const FindMatches& find) {
   std::vector<Piece> pieces;
   pieces.reserve(list.pieces.size());
-  std::vector<Span> matches;
+  std::vector<ByteSpan> matches;
   std::vector<Part> parts;
   for (const Piece& piece : list.pieces) {
     if (piece.token >= 0) {

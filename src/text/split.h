@@ -9,7 +9,7 @@
 
 namespace heed {
 
-using FindMatches = std::function<Status(std::string_view text, std::vector<Span>& matches)>;
+using FindMatches = std::function<Status(std::string_view text, std::vector<ByteSpan>& matches)>;
 
 // Splits every piece that has no token at the matches in it; `invert` makes what lies between the matches the
 // matches.

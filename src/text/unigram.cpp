@@ -70,7 +70,7 @@ Status Unigram::find_best(std::string_view word, std::vector<Step>& best) const 
 Status Unigram::encode(std::string_view word, std::vector<int>& ids) const {
   std::vector<Step> best;
   TRY(find_best(word, best));
-  std::vector<Span> pieces;  // from the last to the first; neighbours that are unknown fused
+  std::vector<ByteSpan> pieces;  // from the last to the first; neighbours that are unknown fused
   bool fusing = false;
   for (size_t end = word.size(); end > 0; end = best[end].begin) {
     const bool unknown = unknown_ && best[end].id == *unknown_;
