@@ -155,7 +155,9 @@ class TowerPass {
   void run_layer(int layer) {
     layer_ = layer;
     mix();
-    for (int64_t begin = 0; begin < e_.patches_; begin += kMlpRows)
+    // Where memory is only measured the first rows speak for all, and there is nothing to take a part of.
+    const int64_t rows = s_.arena.measures() ? std::min(e_.patches_, kMlpRows) : e_.patches_;
+    for (int64_t begin = 0; begin < rows; begin += kMlpRows)
       run_mlp(x_.slice(begin, std::min(begin + kMlpRows, e_.patches_)));
   }
 
