@@ -29,7 +29,8 @@ function drawn(bitmap) {
 async function prepared(file) {
   const bitmap = await createImageBitmap(file);  // turned as its camera says
   const fits = Math.max(bitmap.width, bitmap.height) <= MAX_SIDE && file.size <= MAX_BYTES;
-  const blob = fits && TAKEN.includes(file.type) ? file : await drawn(bitmap);
+  // A copy: the file may be gone when it is shown in the conversation.
+  const blob = fits && TAKEN.includes(file.type) ? new Blob([await file.arrayBuffer()], {type: file.type}) : await drawn(bitmap);
   bitmap.close();
   return blob;
 }
