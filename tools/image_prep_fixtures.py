@@ -3,8 +3,8 @@
 
     tools/image_prep_fixtures.py OUT.json
 
-Needs transformers 5.17, torch, torchvision, pillow and numpy. The pictures are a formula of integers that the test knows
-too, so of each only what came out is kept: sizes, two sums of all bytes, some of them, and all where they are few.
+Needs transformers 5.17, torch, torchvision, pillow and numpy. The pictures are a formula of integers that the test
+knows too, so of each only what came out is kept: sizes, two sums of all bytes, some of them, all where they are few.
 """
 import argparse
 import base64
@@ -93,9 +93,9 @@ def oriented(values, orientation):
 
 def cases():
     """(kind, width, height, budget or size, patch, look)"""
-    for width, height in [(1, 1), (1, 500), (500, 1), (2, 3), (7, 5), (47, 47), (48, 48), (49, 48), (133, 77), (255, 257),
-                          (321, 123), (640, 480), (480, 640), (1000, 37), (37, 1000), (4000, 7), (7, 4000), (5000, 1),
-                          (960, 672), (3000, 2000)]:
+    for width, height in [(1, 1), (1, 500), (500, 1), (2, 3), (7, 5), (47, 47), (48, 48), (49, 48), (133, 77),
+                          (255, 257), (321, 123), (640, 480), (480, 640), (1000, 37), (37, 1000), (4000, 7), (7, 4000),
+                          (5000, 1), (960, 672), (3000, 2000)]:
         yield "gemma4", width, height, 280, 16, "rgb"
     for budget in (70, 140, 560, 1120):
         yield "gemma4", 333, 250, budget, 16, "rgb"
@@ -105,13 +105,14 @@ def cases():
     yield "gemma4", 160, 240, 70, 16, "alpha"
     for orientation in range(1, 9):
         yield "gemma4", 90, 60, 70, 16, f"exif{orientation}"
-    for width, height, size in [(1, 1, 56), (300, 200, 56), (31, 97, 56), (56, 56, 56), (1200, 900, 224), (640, 480, 896),
-                                (1, 3000, 896)]:
+    for width, height, size in [(1, 1, 56), (300, 200, 56), (31, 97, 56), (56, 56, 56), (1200, 900, 224),
+                                (640, 480, 896), (1, 3000, 896)]:
         yield "gemma3", width, height, size, 14, "rgb"
 
 
 def run(seed, kind, width, height, extent, patch, look):
-    case = {"kind": kind, "width": width, "height": height, "extent": extent, "patch": patch, "look": look, "seed": seed}
+    case = {"kind": kind, "width": width, "height": height, "extent": extent, "patch": patch, "look": look}
+    case["seed"] = seed
     values = picture(width, height, seed, {"grey": 1, "alpha": 4}.get(look, 3))
     image = Image.fromarray(values[:, :, 0] if look == "grey" else values)
     if look.startswith("exif"):
@@ -123,7 +124,8 @@ def sizes():
     """[width, height, patch, pool, soft tokens, width and height of the prepared picture: 0, 0 for an error]"""
     draw = random.Random(5)
     for i in range(400):
-        patch, pool, budget = draw.choice([(16, 3), (16, 3), (14, 2), (16, 1)]) + (draw.choice([1, 2, 70, 140, 280, 560, 1120]),)
+        patch, pool = draw.choice([(16, 3), (16, 3), (14, 2), (16, 1)])
+        budget = draw.choice([1, 2, 70, 140, 280, 560, 1120])
         side = lambda: int(2 ** draw.uniform(0, 12 if i % 2 else 15.9))
         width, height = side(), side()
         if i % 5 == 0:
