@@ -26,7 +26,10 @@ void StartUpReport::print(const Service& service, const std::string& url) const 
   line("arithmetic", std::string(name_of(run.compute)) + " on " + std::string(run.choice.kernels->name) +
                          " (" + run.choice.kernels->isa + "), attention " + attention_name(run));
   line("context",
-       std::to_string(run.max_len) + " tokens, up to " + std::to_string(run.step_tokens) + " in a step");
+       std::to_string(run.max_len) + " tokens, up to " + std::to_string(run.step_tokens) + " in a step" +
+           (run.image_tokens > run.step_tokens ? "; a picture runs whole, and a step then has up to " +
+                                                     std::to_string(most_step_tokens(run, plan.sequences))
+                                               : ""));
   line("weights", size_text(run.weight_bytes) + ", " + size_text(run.owned_bytes) + " of them converted");
   line("cache", size_text(run.cache_bytes) + ": " + std::to_string(run.pages) + " pages, " +
                     std::to_string(plan.cache_tokens) + " tokens of full-length sequences");
