@@ -1,5 +1,5 @@
 # `cmake --install build/release`: the program, and a CMake package for programs that embed the engine
-# (examples/offline shows its use; docs/embedding.md says what there is).
+# (examples/offline shows its use).
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 

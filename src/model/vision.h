@@ -49,8 +49,6 @@ class ImageEncoding {
   ImageEncoding(const Model& model, std::vector<std::shared_ptr<const ImagePatches>> pictures, int block);
 
   int64_t patches() const { return patches_; }
-  // Keys of a picture begin in a block of their own: patches with what that leaves empty.
-  int64_t padded_patches() const { return block_ * blocks_; }
   bool done() const { return next_ > layers_; }
   // Calls of run() for one layer each until done.
   int layers_left() const { return layers_ + 1 - next_; }
