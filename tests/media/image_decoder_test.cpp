@@ -185,18 +185,27 @@ TEST(ImageDecoder, many_threads_decode_at_once) {
 TEST(ImageDecoder, says_that_descriptors_have_run_out) {
   const NothingIsLeft nothing;
   const ImageDecoder decoder({});
+  const std::string file = picture("plain.gif");
   rlimit before{};
   ::getrlimit(RLIMIT_NOFILE, &before);
-  for (int more = 0; more < 4; ++more) {
-    const rlimit few{static_cast<rlim_t>(num_descriptors() - 1 + more), before.rlim_max};  // one was counting
+  // The limit is on numbers, not on how many are open: whoever started the tests may have left some open
+  // anywhere.
+  const int lowest_free = ::dup(2);
+  ::close(lowest_free);
+  bool decoded = false;
+  for (int more = 0; !decoded && more < 100; ++more) {
+    const rlimit few{static_cast<rlim_t>(lowest_free + more), before.rlim_max};
     ::setrlimit(RLIMIT_NOFILE, &few);
-    const auto image = decoder.decode(picture("plain.gif"));
+    const auto image = decoder.decode(file);
     ::setrlimit(RLIMIT_NOFILE, &before);
-    if (image.ok()) continue;
-    EXPECT_EQ(image.error().code, ErrorCode::kBusy) << image.error().message;
-    EXPECT_LT(more, 3);
+    decoded = image.ok();
+    if (decoded) {
+      EXPECT_GT(more, 0);
+    } else {
+      EXPECT_EQ(image.error().code, ErrorCode::kBusy) << image.error().message;
+    }
   }
-  EXPECT_TRUE(decoder.decode(picture("plain.gif")).ok());
+  EXPECT_TRUE(decoded);
 }
 
 TEST(ImageDecoder, works_where_the_standard_descriptors_are_closed) {
