@@ -91,7 +91,8 @@ void add_engine_options(CLI::App& app, EngineOptions& options) {
   };
   app.add_option_function<std::string>(
       "--speculative-config", speculation,
-      R"(Guess tokens ahead, as JSON: {"method": "ngram", "num_speculative_tokens": 5, "prompt_lookup_max": 4})");
+      R"(Guess tokens ahead, as JSON: {"method": "ngram", "num_speculative_tokens": 5, "prompt_lookup_max": 4}, )"
+      R"(or {"model": FOLDER} with a drafter or a small model)");
   app.add_option("--max-num-seqs", options.max_sequences, "Most sequences that run at a time")
       ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();

@@ -69,6 +69,7 @@ Cache::Cache(CacheLayout layout, const CacheOptions& options)
       snapshot_stride_(std::max(options.snapshot_stride / snapshot_grid_, 1) * snapshot_grid_),
       secret_(random_key()) {
   for (const CacheGroup& group : layout_.groups) {
+    masks_.push_back(group.kv.mask);
     CHECK(layout_.page_bytes * options.pages / group.unit_bytes <= INT32_MAX,
           "block table entries are 32 bits wide");
   }
@@ -355,15 +356,18 @@ int32_t Cache::entry(const CacheGroup& group, int page, int kernel_block) const 
 }
 
 void Cache::place(const Sequence& sequence, int count, int row, std::vector<BatchGroup>& groups) const {
-  const SeqFacts facts = sequence.facts();
-  const int end = sequence.computed + count;
+  place(sequence, {sequence.computed, sequence.computed + count}, sequence.facts(), masks_, row, groups);
+}
+
+void Cache::place(const Sequence& sequence, Span positions, const SeqFacts& facts,
+                  std::span<const Mask> masks, int row, std::vector<BatchGroup>& groups) const {
   const int kb = layout_.kernel_block;
-  CHECK(end <= sequence.room, end, sequence.room);
+  CHECK(positions.hi <= sequence.room, positions.hi, sequence.room);
   for (int g = 0; g < static_cast<int>(groups.size()); ++g) {
     const int32_t* table = tables_.row(g, sequence.table_row);
     int64_t* slot = groups[g].slots.data() + row;
-    for (int p = sequence.computed; p < end; ++p) *slot++ = int64_t{table[p / kb]} * kb + p % kb;
-    fill_rows(layout_.groups[g].kv.mask, facts, sequence.computed, count, groups[g].rows.data() + row);
+    for (int p = positions.lo; p < positions.hi; ++p) *slot++ = int64_t{table[p / kb]} * kb + p % kb;
+    fill_rows(masks[g], facts, positions.lo, positions.hi - positions.lo, groups[g].rows.data() + row);
   }
 }
 

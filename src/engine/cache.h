@@ -10,6 +10,7 @@
 // docs/cache.md.
 #pragma once
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "attention/cache_spec.h"
@@ -76,6 +77,9 @@ class Cache {
   // The groups' part of a batch for tokens [computed, computed + count) of a sequence: slots and rows from
   // `row` on.
   void place(const Sequence& sequence, int count, int row, std::vector<BatchGroup>& groups) const;
+  // The same for other positions and masks, one for each group: what a guess sees.
+  void place(const Sequence& sequence, Span positions, const SeqFacts& facts, std::span<const Mask> masks,
+             int row, std::vector<BatchGroup>& groups) const;
   // Has every group of the batch read the block tables; Sequence::table_row says which row is whose.
   void point_to_tables(std::vector<BatchGroup>& groups) const;
 
@@ -83,6 +87,7 @@ class Cache {
   std::vector<LayerCache> layers() const;
 
   const CacheLayout& layout() const { return layout_; }
+  int max_len() const { return max_len_; }
   const BlockPool& pool() const { return pool_; }
   const StatePool& states() const { return states_; }
   Hash128 salt_of(std::string_view text) const;
@@ -112,6 +117,7 @@ class Cache {
   bool prefix_is_there(const Sequence& sequence, int length, const std::vector<std::vector<int>>& runs) const;
 
   CacheLayout layout_;
+  std::vector<Mask> masks_;  // of the groups
   BlockPool pool_;
   BlockTables tables_;
   StatePool states_;

@@ -58,7 +58,6 @@ Engine::Engine(EnginePlan plan, std::unique_ptr<Runner> runner, const EngineOpti
                                     .prompt_logit_tokens = prompt_logit_tokens(plan_.run)}),
       images_(spec().vision ? std::make_unique<ImageEncoder>(*runner_, plan_.needs.image_bytes) : nullptr),
       proposer_(options.make_proposer ? options.make_proposer() : make_proposer(options.speculative)),
-      most_drafts_(options.speculative.tokens),
       max_queue_(options.max_queue),
       max_logprobs_(options.max_logprobs),
       on_step_(options.on_step),
@@ -343,7 +342,11 @@ void Engine::take_prompt_logits(LiveRequest& live, const Tensor& logits, int64_t
 void Engine::sample_rows(const Tensor& logits) {
   runner_->pool().parallel_tasks(static_cast<int64_t>(sampling_.size()),
                                  [&](int64_t i) { pick_rows(*sampling_[i], logits, sampling_rows_[i]); });
-  for (LiveRequest* live : sampling_) take_picked(*live);
+  guessing_.clear();
+  for (LiveRequest* live : sampling_) {
+    if (take_picked(*live) && wanted_guesses(*live) > 0) guessing_.push_back(live);
+  }
+  guess();
 }
 
 // Samples row by row for as long as what comes is what was guessed: each row's token is the one that would
@@ -383,18 +386,19 @@ void Engine::settle(LiveRequest& live) {
   live.draft_tokens += live.guesses_run;
   live.accepted_tokens += kept;
   // Twice as many where all were right, else about as many as were.
-  live.draft_length = kept == live.guesses_run ? std::min(2 * kept, most_drafts_) : kept + 1;
+  live.draft_length = kept == live.guesses_run ? std::min(2 * kept, plan_.drafts) : kept + 1;
 }
 
-void Engine::take_picked(LiveRequest& live) {
+// False if the request has ended, and is gone.
+bool Engine::take_picked(LiveRequest& live) {
   settle(live);
   std::vector<Event> picked = std::move(live.picked);
   const uint64_t id = live.id;
   for (Event& event : picked) {
     take_sampled(live, std::move(event));
-    if (!live_.contains(id)) return;
+    if (!live_.contains(id)) return false;
   }
-  if (proposer_) guess(live);
+  return true;
 }
 
 void Engine::take_sampled(LiveRequest& live, Event event) {
@@ -417,18 +421,43 @@ void Engine::take_sampled(LiveRequest& live, Event event) {
   if (r.on_event) r.on_event(event);
 }
 
-// What the next step may confirm besides the token that it makes anyway.
-void Engine::guess(LiveRequest& live) {
-  Job& job = live.job;
-  Sequence& sequence = job.sequence;
-  const int room = job.most_tokens - static_cast<int>(sequence.tokens.size()) - 1;
-  const int wanted = live.draft_length > 0 ? live.draft_length : most_drafts_;
-  if (!live.request.speculate || std::min(room, wanted) <= 0) return;
-  guesses_.clear();
-  proposer_->propose(sequence.tokens, std::min(room, wanted), guesses_);
-  guesses_.resize(runner_->cache().hold_drafts(sequence, static_cast<int>(guesses_.size())));
-  sequence.tokens.insert(sequence.tokens.end(), guesses_.begin(), guesses_.end());
-  sequence.drafted = static_cast<int>(guesses_.size());
+int Engine::wanted_guesses(const LiveRequest& live) const {
+  if (!live.request.speculate) return 0;
+  const int room = live.job.most_tokens - static_cast<int>(live.job.sequence.tokens.size()) - 1;
+  return std::min(room, live.draft_length > 0 ? live.draft_length : plan_.drafts);
+}
+
+// For each of guessing_, what the next step may confirm besides the token that it makes anyway.
+void Engine::guess() {
+  if (proposer_) {
+    for (LiveRequest* live : guessing_) {
+      guesses_.clear();
+      proposer_->propose(live->job.sequence.tokens, wanted_guesses(*live), guesses_);
+      take_guesses(*live, guesses_);
+    }
+  }
+  if (!plan_.run.draft || guessing_.empty()) return;
+  draft_asks_.clear();
+  for (LiveRequest* live : guessing_) {
+    draft_asks_.push_back({.sequence = &live->job.sequence, .guesses = wanted_guesses(*live)});
+  }
+  // As the target will draw, from the same random numbers: alike distributions then give equal tokens.
+  runner_->propose(draft_asks_, [&](int i, std::span<float> logits) {
+    const LiveRequest& live = *guessing_[i];
+    return sample({.logits = logits,
+                   .sampling = live.request.sampling,
+                   .tokens = live.job.sequence.tokens,
+                   .counts = &live.counts,
+                   .ahead = draft_asks_[i].drafts.size()});
+  });
+  for (size_t i = 0; i < guessing_.size(); ++i) take_guesses(*guessing_[i], draft_asks_[i].drafts);
+}
+
+void Engine::take_guesses(LiveRequest& live, std::span<const int> guesses) {
+  Sequence& sequence = live.job.sequence;
+  const int count = runner_->cache().hold_drafts(sequence, static_cast<int>(guesses.size()));
+  sequence.tokens.insert(sequence.tokens.end(), guesses.begin(), guesses.begin() + count);
+  sequence.drafted = count;
 }
 
 }  // namespace heed

@@ -52,6 +52,7 @@ struct EngineOptions {
 struct EnginePlan {
   RunPlan run;                 // pages and cache_bytes for all sequences together
   int sequences = 0;           // running at a time
+  int drafts = 0;              // most guesses at a time, where anybody guesses
   int snapshots = 0;           // of recurrent states, at most
   int64_t sequence_pages = 0;  // that one sequence of max_len holds at most
   int64_t full_sequences = 0;  // of max_len that the cache holds at once
@@ -128,9 +129,11 @@ class Engine {
   void sample_rows(const Tensor& logits);
   void pick_rows(LiveRequest& live, const Tensor& logits, int64_t first_row);
   void settle(LiveRequest& live);
-  void take_picked(LiveRequest& live);
+  bool take_picked(LiveRequest& live);
   void take_sampled(LiveRequest& live, Event event);
-  void guess(LiveRequest& live);
+  int wanted_guesses(const LiveRequest& live) const;
+  void guess();
+  void take_guesses(LiveRequest& live, std::span<const int> guesses);
   void finish(LiveRequest& live, Finish reason, Event event);
   void publish_stats();
   Status check(const Request& request) const;
@@ -142,8 +145,10 @@ class Engine {
   Scheduler scheduler_;
   std::unique_ptr<ImageEncoder> images_;  // where the model sees
   std::unique_ptr<Proposer> proposer_;    // or none
-  int most_drafts_ = 0;
-  std::vector<int> guesses_;       // kept for its memory
+  // Kept for their memory.
+  std::vector<LiveRequest*> guessing_;
+  std::vector<DraftAsk> draft_asks_;
+  std::vector<int> guesses_;
   std::vector<Sequence*> seeing_;  // running; kept for its memory
   int max_queue_;
   int max_logprobs_;

@@ -79,6 +79,16 @@ int64_t image_bytes(const ModelSpec& spec, const RunPlan& run, const MemoryNeeds
   return 3 * needs.image_bytes + call * size_of(DType::kF32) + patches * kPatchBytes;
 }
 
+const ModelSpec* drafter_of(const RunPlan& run) { return run.draft ? &run.draft->checkpoint->spec : nullptr; }
+
+// One pass of guesses; its logits may be the target's.
+int64_t guess_arena_bytes(const ModelSpec& target, const RunPlan& run) {
+  ModelSpec drafter = *drafter_of(run);
+  drafter.vocab = std::max(drafter.vocab, target.vocab);
+  const int rows = std::max(kMostDraftRows, drafter.draft ? drafter.draft->block : 0);
+  return arena_bytes(drafter, run.compute, rows, rows);
+}
+
 }  // namespace
 
 std::vector<MemoryPlan::Part> MemoryPlan::parts() const {
@@ -104,7 +114,8 @@ int64_t MemoryPlan::total() const {
 int64_t step_arena_bytes(const ModelSpec& spec, const RunPlan& run, const MemoryNeeds& needs) {
   const int tokens = most_step_tokens(run, needs.sequences);
   const int64_t rows = std::min<int64_t>(tokens, needs.sequences + needs.prompt_logit_rows);
-  const int64_t step = arena_bytes(spec, run.compute, tokens, rows);
+  int64_t step = arena_bytes(spec, run.compute, tokens, rows, drafter_of(run));
+  if (run.draft) step = std::max(step, guess_arena_bytes(spec, run));
   return spec.vision ? std::max(step, vision_arena_bytes(spec, run.compute, tower_patches(spec, run))) : step;
 }
 
@@ -115,7 +126,7 @@ MemoryPlan plan_memory(const ModelSpec& spec, const RunPlan& run, const MemoryNe
   const StepSize size = {.tokens = tokens,
                          .sequences = needs.sequences,
                          .length = run.max_len,
-                         .width = widest_row(spec),
+                         .width = std::max(widest_row(spec), run.draft ? widest_row(*drafter_of(run)) : 0),
                          .products = most_products(spec),
                          .head_state = largest_head_state(run.states),
                          .threads = needs.threads};

@@ -13,10 +13,27 @@ bool speculates(const EngineOptions& options) {
   return options.make_proposer || !options.speculative.method.empty();
 }
 
+// Guesses at a time, or why not so many.
+Result<int> most_drafts(const EngineOptions& options, const RunPlan& run) {
+  if (!speculates(options)) return 0;
+  const int most = run.draft && run.draft->most_guesses > 0 ? run.draft->most_guesses : kMostDrafts;
+  const int wanted = options.speculative.tokens;
+  if (wanted > most) {
+    return invalid("--speculative-config: num_speculative_tokens is " + std::to_string(wanted) + "; " +
+                   options.speculative.model + " guesses at most " + std::to_string(most));
+  }
+  if (wanted > 0) return wanted;
+  return run.draft && run.draft->most_guesses > 0 ? std::min(most, kMostDrafts) : kUsualDrafts;
+}
+
 class Planner {
  public:
-  Planner(const Checkpoint& checkpoint, const EngineOptions& options, RunPlan run)
-      : spec_(checkpoint.spec), options_(options), run_(std::move(run)), limit_(memory_limit()) {
+  Planner(const Checkpoint& checkpoint, const EngineOptions& options, RunPlan run, int drafts)
+      : spec_(checkpoint.spec),
+        options_(options),
+        run_(std::move(run)),
+        drafts_(drafts),
+        limit_(memory_limit()) {
     if (options.memory_bytes > 0) limit_ = {.bytes = options.memory_bytes, .source = "as told"};
   }
 
@@ -47,6 +64,7 @@ class Planner {
     run.pages = std::min<int64_t>(run.pages, INT32_MAX);
     run.cache_bytes = run.pages * run.layout.page_bytes;
     plan.sequences = std::min(options_.max_sequences, run.step_tokens);
+    plan.drafts = drafts_;
     share_states(plan);
     plan.sequence_pages = one;
     plan.full_sequences = std::min<int64_t>(run.pages / one, plan.sequences);
@@ -60,7 +78,7 @@ class Planner {
                                                            .vocab = spec_.vocab});
     plan.needs = {.sequences = plan.sequences,
                   .snapshots = plan.snapshots,
-                  .prompt_logit_rows = prompt_logit_tokens(run) + plan.sequences * most_drafts(),
+                  .prompt_logit_rows = prompt_logit_tokens(run) + plan.sequences * drafts_,
                   .threads = options_.runner.threads > 0 ? options_.runner.threads : available_processors(),
                   .request_bytes = options_.request_bytes > 0 ? options_.request_bytes
                                                               : std::max(kLeastRequestBytes, 2 * most),
@@ -68,8 +86,6 @@ class Planner {
     plan.memory = plan_memory(spec_, run, plan.needs, limit_);
     return plan;
   }
-
-  int most_drafts() const { return speculates(options_) ? options_.speculative.tokens : 0; }
 
   // Of the pixels that a request with many pictures brings.
   int64_t pictures_bytes() const {
@@ -159,6 +175,7 @@ class Planner {
   const ModelSpec& spec_;
   const EngineOptions& options_;
   RunPlan run_;
+  int drafts_;
   MemoryLimit limit_;
 };
 
@@ -183,13 +200,22 @@ int64_t request_bytes(const RequestSize& size) {
 }
 
 Result<EnginePlan> plan_engine(const Checkpoint& checkpoint, const EngineOptions& options) {
-  RunPlan run = TRY(plan_run(checkpoint, options.runner));
+  RunnerOptions runner = options.runner;
+  if (!options.speculative.model.empty()) runner.drafter = options.speculative.model;
+  RunPlan run = TRY(plan_run(checkpoint, runner));
+  const int drafts = TRY(most_drafts(options, run));
+  if (options.speculative.method == "dflash" && !run.draft->checkpoint->spec.draft) {
+    return unsupported("--speculative-config: " + runner.drafter + " holds a " +
+                       run.draft->checkpoint->architecture +
+                       ", which is no DFlash drafter; method "
+                       "\"draft_model\" takes it");
+  }
   if (speculates(options) && !run.states.empty() && run.states.dtype != DType::kF32) {
     return unsupported(
         "speculation needs recurrent states of float32: rounded ones depend on how many tokens a step "
         "has; leave --state-dtype or --speculative-config away");
   }
-  return Planner(checkpoint, options, std::move(run)).plan();
+  return Planner(checkpoint, options, std::move(run), drafts).plan();
 }
 
 }  // namespace heed

@@ -6,7 +6,6 @@
 namespace heed {
 namespace {
 
-constexpr int kMostDrafts = 64;
 constexpr int kMostLookup = 64;
 constexpr size_t kMostTokens = 32768;  // that are looked through: it must cost little beside a step
 
@@ -58,6 +57,26 @@ Result<int> count_of(const Json& object, const char* key, int fallback, int most
                  std::to_string(most) + " is expected");
 }
 
+Status check_keys(const Json& object) {
+  static const std::set<std::string> known = {"method", "model", "num_speculative_tokens",
+                                              "prompt_lookup_max", "prompt_lookup_min"};
+  for (const auto& [key, value] : object.items()) {
+    if (known.contains(key)) continue;
+    return unsupported("--speculative-config: \"" + key +
+                       "\" is not known; method, model, num_speculative_tokens, prompt_lookup_max and "
+                       "prompt_lookup_min are");
+  }
+  return {};
+}
+
+Result<std::string> text_of(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end()) return std::string();
+  if (found->is_string() && !found->get<std::string>().empty()) return found->get<std::string>();
+  return invalid("--speculative-config: " + std::string(key) + " is " + to_text(*found) +
+                 "; a text is expected");
+}
+
 }  // namespace
 
 std::unique_ptr<Proposer> ngram_proposer(int shortest, int longest) {
@@ -67,20 +86,20 @@ std::unique_ptr<Proposer> ngram_proposer(int shortest, int longest) {
 Result<SpeculativeOptions> read_speculative_config(const std::string& text) {
   const Json object = TRY(parse_json(text, "--speculative-config"));
   if (!object.is_object()) return invalid("--speculative-config: a JSON object is expected");
-  const std::set<std::string> known = {"method", "num_speculative_tokens", "prompt_lookup_max",
-                                       "prompt_lookup_min"};
-  for (const auto& [key, value] : object.items()) {
-    if (!known.contains(key)) {
-      return unsupported("--speculative-config: \"" + key +
-                         "\" is not known; method, num_speculative_tokens, prompt_lookup_max and "
-                         "prompt_lookup_min are");
-    }
-  }
+  TRY(check_keys(object));
   SpeculativeOptions options;
-  const auto method = object.find("method");
-  if (method == object.end() || *method != "ngram")
-    return unsupported("--speculative-config: method \"ngram\" is expected");
-  options.method = "ngram";
+  options.method = TRY(text_of(object, "method"));
+  options.model = TRY(text_of(object, "model"));
+  if (options.method.empty() && !options.model.empty()) options.method = "draft_model";
+  const bool has_model = options.method == "draft_model" || options.method == "dflash";
+  if (options.method != "ngram" && !has_model) {
+    return unsupported("--speculative-config: method is \"" + options.method +
+                       "\"; ngram, draft_model or dflash is expected");
+  }
+  if (has_model != !options.model.empty()) {
+    return invalid("--speculative-config: model, the folder of the model that guesses, is " +
+                   std::string(has_model ? "missing" : "not for method \"ngram\""));
+  }
   options.tokens = TRY(count_of(object, "num_speculative_tokens", options.tokens, kMostDrafts));
   options.lookup_max = TRY(count_of(object, "prompt_lookup_max", options.lookup_max, kMostLookup));
   options.lookup_min = TRY(

@@ -24,10 +24,14 @@ class Proposer {
   virtual void propose(std::span<const int> tokens, int most, std::vector<int>& drafts) = 0;
 };
 
-// --speculative-config: which proposer, and how it is set. The keys are vLLM's.
+// --speculative-config: who guesses, and how that is set. The keys are vLLM's. Models that guess are not
+// proposers but drafters (engine/drafter.h).
+inline constexpr int kMostDrafts = 64;  // guesses at a time
+inline constexpr int kUsualDrafts = 5;
 struct SpeculativeOptions {
-  std::string method;  // "" : none; "ngram"
-  int tokens = 5;      // num_speculative_tokens: most guesses at a time, 1 to 64
+  std::string method;  // "" : none; "ngram", "draft_model", "dflash"
+  int tokens = 0;      // num_speculative_tokens: most guesses at a time, 1 to 64; 0: as the method has it
+  std::string model;   // draft_model, dflash: the folder of the model that guesses
   // ngram: a suffix of so many tokens that occurred before is continued as it was then.
   int lookup_max = 4, lookup_min = 2;  // prompt_lookup_max, prompt_lookup_min
 };

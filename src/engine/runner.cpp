@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "base/memory.h"
+#include "model/draft.h"
 #include "model/mixer.h"
 #include "model/moe.h"
 
@@ -78,25 +79,55 @@ Result<DType> state_dtype(const std::string& name) {
   return invalid("state dtype \"" + name + "\"; float32 or bfloat16 is expected");
 }
 
+// Of one checkpoint, added to the plan's.
 Status count_weights(const Checkpoint& checkpoint, RunPlan& plan) {
   Footprint all = expected_footprint(checkpoint.spec, plan.compute);
-  plan.weight_bytes = all.mapped + all.owned;
+  int64_t stored_bytes = all.mapped + all.owned;
   if (checkpoint.has_weights()) {
     all = {};
-    plan.weight_bytes = 0;
+    stored_bytes = 0;
     Weights shapes;
     const auto has = [&](std::string_view name) { return checkpoint.shard_of.contains(std::string(name)); };
     for (const TensorNeed& need : needed_tensors(checkpoint.spec, shapes, has)) {
       const Tensor stored = TRY(checkpoint.shards[checkpoint.shard_of.at(need.name)].tensor(need.name));
       const Footprint bytes = footprint(need, stored, plan.compute);
-      plan.weight_bytes += stored.bytes();
+      stored_bytes += stored.bytes();
       all.mapped += bytes.mapped;
       all.owned += bytes.owned;
     }
   }
-  plan.mapped_bytes = all.mapped;
-  plan.owned_bytes = all.owned;
+  plan.weight_bytes += stored_bytes;
+  plan.mapped_bytes += all.mapped;
+  plan.owned_bytes += all.owned;
   return {};
+}
+
+std::vector<MixerNeeds> mixer_needs(const ModelSpec& spec) {
+  std::vector<MixerNeeds> layers;
+  for (const LayerSpec& layer : spec.layers) layers.push_back(mixer_of(layer.mixer).needs(layer.mixer));
+  return layers;
+}
+
+// Opens the drafter, and adds what its layers need to the target's.
+Status plan_drafter(const Checkpoint& target, const std::string& folder, RunPlan& plan,
+                    std::vector<MixerNeeds>& layers) {
+  const auto drafter = std::make_shared<const Checkpoint>(TRY(open_checkpoint(folder)));
+  TRY(check_tensors(*drafter));
+  const auto first = static_cast<int>(layers.size());
+  const bool has_embed = drafter->shard_of.contains("embed_tokens.weight");
+  const bool has_head = drafter->shard_of.contains("lm_head.weight");
+  const std::string reason = draft_why_not(drafter->spec, target.spec, has_embed, has_head);
+  if (!reason.empty()) {
+    return unsupported(folder + " cannot guess for " + target.folder + ": " + reason);
+  }
+  for (MixerNeeds& needs : mixer_needs(drafter->spec)) {
+    if (needs.kv.source >= 0) needs.kv.source += first;
+    layers.push_back(std::move(needs));
+  }
+  plan.draft = {.checkpoint = drafter,
+                .first_layer = first,
+                .most_guesses = drafter->spec.draft ? drafter->spec.draft->block - 1 : 0};
+  return count_weights(*drafter, plan);
 }
 
 Status plan_vision(const ModelSpec& spec, const RunnerOptions& options, int block, RunPlan& plan) {
@@ -144,11 +175,16 @@ Result<RunPlan> plan_run(const Checkpoint& checkpoint, const RunnerOptions& opti
   constexpr int kKernelBlock = 16;
   const int block_size = options.block_size > 0 ? options.block_size : kKernelBlock;
   const int kernel_block = std::gcd(block_size, kKernelBlock);
-  std::vector<MixerNeeds> layers;
-  for (const LayerSpec& layer : spec.layers) layers.push_back(mixer_of(layer.mixer).needs(layer.mixer));
+  if (spec.draft) {
+    return unsupported(checkpoint.folder + " holds a drafter (" + checkpoint.architecture +
+                       "), which guesses for another model; --speculative-config takes it");
+  }
+  std::vector<MixerNeeds> layers = mixer_needs(spec);
+  if (!options.drafter.empty()) TRY(plan_drafter(checkpoint, options.drafter, plan, layers));
   plan.attention = attention_needs(layers, plan.compute, kernel_block);
   plan.choice = TRY(choose(plan.attention, options.backend, options.attention));
   TRY(check_kernels(spec, *plan.choice.kernels));
+  if (plan.draft) TRY(check_kernels(plan.draft->checkpoint->spec, *plan.choice.kernels));
   std::vector<KvSpec> kv;
   for (const MixerNeeds& layer : layers) kv.push_back(layer.kv);
   plan.layout = TRY(plan_cache(kv, plan.compute, kernel_block, block_size));
@@ -212,8 +248,31 @@ Result<std::unique_ptr<Runner>> Runner::load(Checkpoint checkpoint, const Runner
 Result<std::unique_ptr<Runner>> Runner::load(Checkpoint checkpoint, RunPlan plan, const Resources& resources,
                                              const Progress& progress) {
   Weights weights = TRY(load_weights(checkpoint, plan.compute, progress));
-  return std::unique_ptr<Runner>(
+  std::unique_ptr<Runner> runner(
       new Runner(std::move(checkpoint), std::move(plan), std::move(weights), resources));
+  if (runner->plan_.draft) TRY(runner->load_drafter());
+  return runner;
+}
+
+Status Runner::load_drafter() {
+  const DraftPlan& plan = *plan_.draft;
+  Weights weights = TRY(load_weights(*plan.checkpoint, plan_.compute));
+  const auto& attention = plan_.choice.attention;
+  drafter_ = std::make_unique<Drafter>(
+      make_model(plan.checkpoint->spec, std::move(weights), plan_.compute), model_,
+      Drafter::Tools{.kernels = *plan_.choice.kernels,
+                     .attention = {attention.begin() + plan.first_layer, attention.end()},
+                     .cache = {layer_cache_.begin() + plan.first_layer, layer_cache_.end()},
+                     .pages = cache_,
+                     .pool = pool_,
+                     .arena = arena_});
+  return {};
+}
+
+void Runner::propose(std::span<DraftAsk> asks, const Drafter::Draw& draw) {
+  CHECK(drafter_ != nullptr);
+  arena_.release({});
+  drafter_->propose(asks, draw);
 }
 
 Tensor Runner::step(std::span<const Scheduled> scheduled) {
@@ -228,13 +287,16 @@ Tensor Runner::step(std::span<const Scheduled> scheduled) {
   build_batch(cache_, scheduled, batch_, spec().vision ? spec().vision->tokens.pad : 0);
   arena_.release({});
   Stream stream{.pool = &pool_};
+  Taps taps{.after = drafter_ ? drafter_->taps() : std::span<const int>()};
   const Tensor logits = forward(model_, batch_,
                                 {.kernels = *plan_.choice.kernels,
                                  .attention = plan_.choice.attention,
                                  .cache = layer_cache_,
                                  .states = states_,
                                  .stream = stream,
-                                 .arena = arena_});
+                                 .arena = arena_,
+                                 .taps = taps.after.empty() ? nullptr : &taps});
+  if (drafter_) drafter_->observe(batch_, taps.rows);
   for (const Scheduled& item : scheduled) {
     item.sequence->computed += item.count;
     cache_.finish_snapshots(*item.sequence);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "backends/select.h"
 #include "engine/batch.h"
 #include "engine/cache.h"
+#include "engine/drafter.h"
 #include "model/checkpoint.h"
 #include "model/forward.h"
 
@@ -30,12 +32,21 @@ struct RunnerOptions {
   int block_size = 0;                   // tokens in a cache block; 0: the backend's kernel block
   int max_len = 0;                      // longest sequence; 0: the model's max_positions; or kLongestThatFits
   int step_tokens = 512;                // most tokens of a prefill step
+  std::string drafter;                  // folder of a model that guesses for this one; "": none
+};
+
+// The model that guesses. Its layers stand behind the target's in RunPlan's lists.
+struct DraftPlan {
+  std::shared_ptr<const Checkpoint> checkpoint;
+  int first_layer = 0;
+  int most_guesses = 0;  // at a time; 0: any number
 };
 
 // All that follows from a checkpoint's headers and the options, before a weight is read.
 struct RunPlan {
   DType compute = DType::kF32;
   Choice choice;
+  std::optional<DraftPlan> draft;
   std::vector<AttentionNeeds> attention;  // of every layer
   CacheLayout layout;
   StateLayout states;
@@ -103,6 +114,9 @@ class Runner {
   // What one layer of the tower costs for these pictures, as tokens of the text model.
   int layer_cost(const ImageEncoding& encoding) const;
 
+  // Guesses by the plan's drafter, which must be there.
+  void propose(std::span<DraftAsk> asks, const Drafter::Draw& draw);
+
   // Token ids that the vocabulary holds; an error names the first that it does not.
   Status check_tokens(std::span<const int> tokens) const;
 
@@ -114,6 +128,7 @@ class Runner {
 
  private:
   Runner(Checkpoint checkpoint, RunPlan plan, Weights weights, const Resources& resources);
+  Status load_drafter();
 
   Checkpoint checkpoint_;
   RunPlan plan_;
@@ -123,6 +138,7 @@ class Runner {
   std::vector<Tensors> states_;
   ThreadPool pool_;
   Arena arena_;
+  std::unique_ptr<Drafter> drafter_;
   Batch batch_;             // of the last step; kept for its memory
   double token_flops_ = 1;  // of the text model, about
 };

@@ -14,6 +14,34 @@ struct Candidate {
   double weight;  // probability times a common factor
 };
 
+// A round of splitmix64.
+uint64_t mixed(uint64_t x) {
+  x += 0x9e3779b97f4a7c15ULL;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
+  return x ^ (x >> 31);
+}
+
+// Every candidate arrives after an exponential time of rate `weight`, -log(u) / weight with a u of its own;
+// the first one is drawn with probability weight / total. Ties go to the smaller id.
+int race(std::span<const Candidate> candidates, uint64_t seed, uint64_t position) {
+  const uint64_t key = mixed(seed * 0x9e3779b97f4a7c15ULL + position + 0x632be59bd9b4e019ULL);
+  const Candidate* first = nullptr;
+  double best = INFINITY;
+  for (const Candidate& c : candidates) {
+    const uint64_t bits = mixed(key + static_cast<uint64_t>(c.id));
+    const double u = (static_cast<double>(bits >> 11) + 0.5) * 0x1p-53;  // never 0 or 1
+    // -log(u) >= 1 - u: most of those that come late are known without a logarithm.
+    if (1 - u > best * c.weight) continue;
+    const double time = -std::log(u) / c.weight;
+    if (time < best || (time == best && c.id < first->id)) {
+      best = time;
+      first = &c;
+    }
+  }
+  return first->id;
+}
+
 void forbid(std::span<float> logits, int id) {
   if (id >= 0 && id < static_cast<int>(logits.size())) logits[id] = -INFINITY;
 }
@@ -117,14 +145,8 @@ int arg_max(std::span<const float> logits) {
 
 double uniform(uint64_t seed, uint64_t position) {
   // splitmix64 over both: a counter-based generator needs no state to carry along.
-  uint64_t x = seed * 0x9e3779b97f4a7c15ULL + position + 0x632be59bd9b4e019ULL;
-  for (int round = 0; round < 2; ++round) {
-    x += 0x9e3779b97f4a7c15ULL;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-    x ^= x >> 31;
-  }
-  return static_cast<double>(x >> 11) * 0x1p-53;
+  const uint64_t x = mixed(seed * 0x9e3779b97f4a7c15ULL + position + 0x632be59bd9b4e019ULL);
+  return static_cast<double>(mixed(x) >> 11) * 0x1p-53;
 }
 
 void TokenCounts::update(std::span<const int> tokens, int prompt) {
@@ -152,14 +174,7 @@ int sample(const SampleRow& row) {
   std::vector<Candidate> kept = candidates_of(logits, s);
   if (kept.empty()) return arg_max(logits);
   keep_top(kept, s);
-  double total = 0;
-  for (const Candidate& c : kept) total += c.weight;
-  double left = uniform(s.seed, row.tokens.size()) * total;
-  for (const Candidate& c : kept) {
-    left -= c.weight;
-    if (left < 0) return c.id;
-  }
-  return kept.back().id;
+  return race(kept, s.seed, row.tokens.size() + row.ahead);
 }
 
 }  // namespace heed

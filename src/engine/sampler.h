@@ -1,8 +1,10 @@
 // From logits to a token, one row at a time.
 //
 // Order, as in vLLM: repetition, presence and frequency penalties; temperature; min-p; top-k; top-p; then a
-// draw. The random number depends on (seed, position) only, so a seeded result does not depend on what runs
-// beside it.
+// draw. The random numbers depend on (seed, position, token) only, so a seeded result does not depend on what
+// runs beside it. Two distributions that are drawn from with equal seed and position give equal tokens more
+// often the more alike they are (Gumbel coupling; docs/speculation.md): a drafter's guess, drawn that way, is
+// then what the target draws.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -56,6 +58,7 @@ struct SampleRow {
   std::span<const int> tokens;          // prompt and output so far
   const TokenCounts* counts = nullptr;  // of `tokens`, where the sampling penalises
   std::span<const uint32_t> allowed;    // a bit per token id, least significant first; empty: all
+  uint64_t ahead = 0;                   // draws as for a position so many tokens further on
 };
 // -1 if the restrictions leave no token.
 int sample(const SampleRow& row);

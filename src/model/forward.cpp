@@ -13,7 +13,7 @@ namespace {
 class Forward {
  public:
   Forward(const Model& model, const Batch& batch, const Step& step)
-      : m_(model), b_(batch), pass_(model, batch, step) {}
+      : m_(model), b_(batch), pass_(model, batch, step), taps_(step.taps) {}
 
   Tensor run() {
     const Tensor x = pass_.f32({pass_.tokens(), m_.spec.hidden});
@@ -25,12 +25,27 @@ class Forward {
       pass_.kernels().copy(pass_.stream(), {.x = image.embeddings, .out = x.slice(image.row, end)});
     }
     if (m_.spec.layer_input > 0) make_layer_inputs(x);
-    for (int i = 0; i < static_cast<int>(m_.spec.layers.size()); ++i) run_layer(i, x);
+    const int64_t width = m_.spec.hidden;
+    if (taps_ != nullptr) taps_->rows = pass_.input({pass_.tokens(), std::ssize(taps_->after) * width});
+    take_taps(0, x);
+    for (int i = 0; i < static_cast<int>(m_.spec.layers.size()); ++i) {
+      run_layer(i, x);
+      take_taps(i + 1, x);
+    }
     return logits(x);
   }
 
  private:
   Tensor own(int layer, LayerWeight number) const { return weight_of(m_.weights.layers[layer].own, number); }
+
+  void take_taps(int layers, const Tensor& x) const {
+    if (taps_ == nullptr) return;
+    for (int64_t i = 0; i < std::ssize(taps_->after); ++i) {
+      if (taps_->after[i] != layers) continue;
+      const int64_t width = m_.spec.hidden;
+      pass_.kernels().copy(pass_.stream(), {.x = x, .out = taps_->rows.columns(i * width, (i + 1) * width)});
+    }
+  }
 
   void run_layer(int i, const Tensor& x) {
     const LayerSpec& layer = m_.spec.layers[i];
@@ -130,7 +145,7 @@ class Forward {
   Tensor logits(const Tensor& x) const {
     const auto rows = static_cast<int64_t>(b_.logit_rows.size());
     if (rows == 0) return {};
-    const Tensor out = pass_.f32({rows, m_.spec.vocab});
+    const Tensor out = pass_.f32({rows, m_.spec.logit_width()});
     const ArenaScope scope(pass_.arena());
     const Tensor picked = pass_.f32({rows, m_.spec.hidden});
     const Tensor h = pass_.input({rows, m_.spec.hidden});
@@ -145,6 +160,7 @@ class Forward {
   const Model& m_;
   const Batch& b_;
   const Pass pass_;
+  Taps* taps_;
   Tensor layer_inputs_;  // [tokens, layers * layer_input] f32
 };
 

@@ -1,5 +1,6 @@
 // The transformer: any ModelSpec, run on a batch by a table of kernels.
 #pragma once
+#include <span>
 #include <vector>
 
 #include "attention/cache_spec.h"
@@ -32,6 +33,12 @@ struct Model {
 
 Model make_model(ModelSpec spec, Weights weights, DType compute);
 
+// Hidden states that a forward pass puts out on its way.
+struct Taps {
+  std::span<const int> after;  // so many layers; 0: what enters the first
+  Tensor rows = {};            // [tokens, taps * hidden] in what linear layers read; in the arena
+};
+
 // Everything a step needs besides the model and the batch.
 struct Step {
   const Kernels& kernels;
@@ -40,6 +47,7 @@ struct Step {
   const std::vector<Tensors>& states;  // per layer, each [slots, ...], as the mixer numbers them
   Stream& stream;
   Arena& arena;
+  Taps* taps = nullptr;  // filled, where there is one
 };
 
 // The logits of batch.logit_rows: [logit_rows, vocab] f32 in the arena; undefined if no logits are wanted.

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "base/checked.h"
+#include "model/draft.h"
 #include "model/forward.h"
 #include "model/mixer.h"
 
@@ -47,31 +48,57 @@ const Kernels& null_kernels() {
   return kernels;
 }
 
+// A model without memory behind its weights, and all that runs it without doing anything.
+struct NullModel {
+  static constexpr AttentionKernel kAttention = {.name = "null", .run = [](Stream&, const AttentionArgs&) {}};
+  Model model;
+  std::vector<LayerCache> cache;
+  std::vector<const AttentionKernel*> attention;
+  std::vector<Tensors> states;
+  mutable Stream stream;
+
+  NullModel(const ModelSpec& spec, DType compute)
+      : model(make_model(spec, shapes_of(spec), compute)),
+        cache(spec.layers.size()),
+        attention(spec.layers.size(), &kAttention),
+        states(spec.layers.size()) {}
+  static Weights shapes_of(const ModelSpec& spec) {
+    Weights weights;
+    needed_tensors(spec, weights);  // as many of each as the spec has
+    return weights;
+  }
+  Step step(Arena& arena, Taps* taps = nullptr) const {
+    return {null_kernels(), attention, cache, states, stream, arena, taps};
+  }
+};
+
 }  // namespace
 
-int64_t arena_bytes(const ModelSpec& spec, DType compute, int64_t tokens, int64_t logit_rows) {
-  constexpr AttentionKernel kAttention = {.name = "null", .run = [](Stream&, const AttentionArgs&) {}};
-  Weights weights;
-  needed_tensors(spec, weights);  // as many of each as the spec has, without memory
-  const Model model = make_model(spec, std::move(weights), compute);
+int64_t arena_bytes(const ModelSpec& spec, DType compute, int64_t tokens, int64_t logit_rows,
+                    const ModelSpec* drafter) {
   Batch batch;
   batch.tokens.resize(tokens);
   batch.logit_rows.resize(logit_rows);
   batch.groups.resize(1);
-  const std::vector<LayerCache> cache(spec.layers.size());
-  const std::vector<const AttentionKernel*> attention(spec.layers.size(), &kAttention);
-  const std::vector<Tensors> states(spec.layers.size());
-  Stream stream;
   Arena arena = Arena::measuring();
-  forward(model, batch, {null_kernels(), attention, cache, states, stream, arena});
+  const NullModel target(spec, compute);
+  Taps taps;
+  if (drafter != nullptr && drafter->draft) taps.after = drafter->draft->taps;
+  forward(target.model, batch, target.step(arena, taps.after.empty() ? nullptr : &taps));
+  if (drafter == nullptr) return arena.peak();
+  const NullModel guessing(*drafter, compute);
+  if (drafter->draft) {
+    keep_context(guessing.model, batch, guessing.step(arena), taps.rows);
+  } else {
+    batch.logit_rows.clear();
+    forward(guessing.model, batch, guessing.step(arena));
+  }
   return arena.peak();
 }
 
 int64_t vision_arena_bytes(const ModelSpec& spec, DType compute, int64_t patches) {
-  constexpr AttentionKernel kAttention = {.name = "null", .run = [](Stream&, const AttentionArgs&) {}};
-  Weights weights;
-  needed_tensors(spec, weights);
-  const Model model = make_model(spec, std::move(weights), compute);
+  const NullModel seeing(spec, compute);
+  const Model& model = seeing.model;
   const int pool = spec.vision->prep.pool;
   auto picture = std::make_shared<ImagePatches>();
   const auto across = static_cast<int>(div_up(patches, pool * pool));
@@ -79,7 +106,7 @@ int64_t vision_arena_bytes(const ModelSpec& spec, DType compute, int64_t patches
   Stream stream;
   Arena arena = Arena::measuring();
   ImageEncoding encoding(model, {picture}, 1);
-  encoding.run(model, {null_kernels(), kAttention, stream, arena}, encoding.layers_left());
+  encoding.run(model, {null_kernels(), NullModel::kAttention, stream, arena}, encoding.layers_left());
   return arena.peak();
 }
 
@@ -90,6 +117,8 @@ int64_t widest_row(const ModelSpec& spec) {
     if (layer.mlp) widest = std::max(widest, int64_t{layer.mlp->inner});
     if (layer.moe) widest = std::max({widest, int64_t{layer.moe->inner}, int64_t{layer.moe->shared_inner}});
   }
+  if (spec.draft)
+    widest = std::max(widest, static_cast<int64_t>(spec.draft->taps.size()) * spec.draft->target_hidden);
   if (spec.vision) {
     const VisionSpec& v = *spec.vision;
     const int64_t patch = int64_t{3} * v.prep.patch * v.prep.patch;

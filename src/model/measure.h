@@ -6,7 +6,8 @@
 namespace heed {
 
 // Bytes of arena that forward() takes for `tokens` tokens of which `logit_rows` want logits.
-int64_t arena_bytes(const ModelSpec& spec, DType compute, int64_t tokens, int64_t logit_rows);
+int64_t arena_bytes(const ModelSpec& spec, DType compute, int64_t tokens, int64_t logit_rows,
+                    const ModelSpec* drafter = nullptr);
 
 // Bytes of arena that the vision tower takes for pictures of so many patches together, padding counted.
 int64_t vision_arena_bytes(const ModelSpec& spec, DType compute, int64_t patches);

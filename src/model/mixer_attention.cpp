@@ -21,6 +21,22 @@ void finish_heads(const AttentionSpec& a, const MixerCall& call, const Tensor& x
   if (a.norm_after_rope) call.pass.rms_norm(x, {}, x);
 }
 
+void make_keys(const AttentionSpec& a, const MixerCall& call, Attend& attend) {
+  const Pass& pass = call.pass;
+  const Tensor k = pass.f32({pass.tokens(), int64_t{a.kv_heads} * a.head_dim});
+  const Tensor v = pass.f32({pass.tokens(), int64_t{a.kv_heads} * a.v_dim});
+  pass.linear(call.x, call.weight(kK), call.weight(kKBias), k);
+  if (a.v_is_k) {
+    pass.kernels().copy(pass.stream(), {.x = k, .out = v});
+  } else {
+    pass.linear(call.x, call.weight(kV), call.weight(kVBias), v);
+  }
+  attend.k = k.split_last(a.kv_heads, a.head_dim);
+  attend.v = v.split_last(a.kv_heads, a.v_dim);
+  finish_heads(a, call, attend.k, kKNorm);
+  if (a.v_norm) pass.rms_norm(attend.v, {}, attend.v);
+}
+
 class AttentionMixer : public Mixer {
  public:
   MixerNeeds needs(const MixerSpec& spec) const override {
@@ -106,26 +122,15 @@ class AttentionMixer : public Mixer {
     if (a.kv_source >= 0) text << ", keys and values of layer " << a.kv_source;
     return text.str();
   }
-
- private:
-  static void make_keys(const AttentionSpec& a, const MixerCall& call, Attend& attend) {
-    const Pass& pass = call.pass;
-    const Tensor k = pass.f32({pass.tokens(), int64_t{a.kv_heads} * a.head_dim});
-    const Tensor v = pass.f32({pass.tokens(), int64_t{a.kv_heads} * a.v_dim});
-    pass.linear(call.x, call.weight(kK), call.weight(kKBias), k);
-    if (a.v_is_k) {
-      pass.kernels().copy(pass.stream(), {.x = k, .out = v});
-    } else {
-      pass.linear(call.x, call.weight(kV), call.weight(kVBias), v);
-    }
-    attend.k = k.split_last(a.kv_heads, a.head_dim);
-    attend.v = v.split_last(a.kv_heads, a.v_dim);
-    finish_heads(a, call, attend.k, kKNorm);
-    if (a.v_norm) pass.rms_norm(attend.v, {}, attend.v);
-  }
 };
 
 }  // namespace
+
+void keep_keys(const AttentionSpec& spec, const MixerCall& call) {
+  Attend keys;
+  make_keys(spec, call, keys);
+  call.pass.keep(call.layer, keys.k, keys.v);
+}
 
 std::shared_ptr<const Mixer> attention_mixer() { return std::make_shared<AttentionMixer>(); }
 

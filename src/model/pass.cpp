@@ -32,11 +32,16 @@ void Pass::rotate(int layer, const Tensor& x) const {
                             .interleaved = model_.ropes[rope].interleaved});
 }
 
+void Pass::keep(int layer, const Tensor& k, const Tensor& v) const {
+  const LayerCache& cache = step_.cache[layer];
+  kernels().kv_write(stream(),
+                     {.k = k, .v = v, .slots = batch_.groups[cache.group].slots.data(), .kv = cache.kv});
+}
+
 void Pass::attend(int layer, const Attend& args) const {
   const LayerCache& cache = step_.cache[layer];
   const BatchGroup& group = batch_.groups[cache.group];
-  if (args.k.defined())
-    kernels().kv_write(stream(), {.k = args.k, .v = args.v, .slots = group.slots.data(), .kv = cache.kv});
+  if (args.k.defined()) keep(layer, args.k, args.v);
   PagedKv kv = cache.kv;
   kv.table = group.table;
   kv.table_stride = group.table_stride;

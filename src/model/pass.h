@@ -43,7 +43,9 @@ class Pass {
   }
   // Turns [tokens, heads, head_dim] by the layer's rope.
   void rotate(int layer, const Tensor& x) const;
-  // Caches k and v, and attends to all that the layer's rows see.
+  // Puts k and v, [tokens, kv_heads, ...] f32, into the cache.
+  void keep(int layer, const Tensor& k, const Tensor& v) const;
+  // Keeps k and v, and attends to all that the layer's rows see.
   void attend(int layer, const Attend& args) const;
   // A recurrent layer's state, and which slots this batch uses.
   StateArgs state(int layer, int number) const;

@@ -87,6 +87,20 @@ struct LayerSpec {
   bool operator==(const LayerSpec&) const = default;
 };
 
+// What makes a model a block drafter (DFlash, arXiv 2602.06036): it guesses all tokens of a block at once.
+// From the hidden states at the target's taps its layers make keys and values of every token that the target
+// has run; a block's rows read those and each other. The first row is the newest token, the others hold
+// mask_token, and each row's logits are of the token at its own place.
+struct DraftSpec {
+  int target_hidden = 0;
+  std::vector<int> taps;  // after how many of the target's layers; joined in this order
+  int block = 0;          // tokens, the known first one included
+  int mask_token = 0;
+  // Per layer, what a row of the block sees. The layer's own mask says what is kept of the target's tokens.
+  std::vector<Mask> block_masks;
+  int head_vocab = 0;  // of its own head, whose rows stand for other ids than their number; 0: the vocabulary
+};
+
 struct ModelSpec {
   int hidden = 0;
   int vocab = 0;
@@ -103,6 +117,9 @@ struct ModelSpec {
   Act layer_input_act = Act::kGeluTanh;
   std::vector<LayerSpec> layers;
   std::optional<VisionSpec> vision = std::nullopt;  // prompts may hold pictures
+  std::optional<DraftSpec> draft = std::nullopt;    // guesses for another model, and runs beside it only
+
+  int logit_width() const { return draft && draft->head_vocab > 0 ? draft->head_vocab : vocab; }
 
   // Where this model's tensors are named otherwise than tensor_names() says, by the same keys.
   std::map<std::string, std::string, std::less<>> names;

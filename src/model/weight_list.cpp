@@ -42,6 +42,15 @@ void need_layer(const ModelSpec& spec, const LayerSpec& layer, int number, Layer
   }
 }
 
+void need_draft(const ModelSpec& spec, WeightList& own) {
+  const auto width = static_cast<int64_t>(spec.draft->taps.size()) * spec.draft->target_hidden;
+  own.matrix(kDraftInput, "draft_input", spec.hidden, width);
+  own.norm(kDraftNorm, "draft_norm", spec.hidden);
+  if (spec.draft->head_vocab == 0) return;
+  own.stored("draft_ids", {spec.draft->head_vocab}, TensorNeed::kIds);
+  own.part(kDraftIds, {spec.draft->head_vocab}, nullptr);
+}
+
 }  // namespace
 
 std::string WeightList::name(std::string_view key, int expert) const {
@@ -118,7 +127,9 @@ std::vector<TensorNeed> needed_tensors(const ModelSpec& spec, Weights& weights,
   std::vector<TensorNeed> all;
   weights.layers.resize(spec.layers.size());
   WeightList own(spec, -1, weights.own, all, asked);
-  own.matrix(kEmbed, "embed", spec.vocab, spec.hidden);
+  // A drafter may have these two from its target.
+  if (!spec.draft || own.has("embed")) own.matrix(kEmbed, "embed", spec.vocab, spec.hidden);
+  if (spec.draft) need_draft(spec, own);
   if (spec.layer_input > 0) {
     own.matrix(kLayerInputEmbed, "layer_input_embed", spec.layer_input_vocab, layers * spec.layer_input);
     own.matrix(kLayerInputProjection, "layer_input_projection", layers * spec.layer_input, spec.hidden);
@@ -129,7 +140,8 @@ std::vector<TensorNeed> needed_tensors(const ModelSpec& spec, Weights& weights,
   }
   if (spec.vision) add_vision_needs(spec, weights.vision, all, asked);
   own.norm(kFinalNorm, "final_norm", spec.hidden);
-  if (!spec.tied_embeddings) own.matrix(kHead, "head", spec.vocab, spec.hidden);
+  const bool has_head = spec.draft ? own.has("head") : !spec.tied_embeddings;
+  if (has_head) own.matrix(kHead, "head", spec.logit_width(), spec.hidden);
   return all;
 }
 

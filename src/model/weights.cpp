@@ -48,12 +48,14 @@ Status check_need(const Checkpoint& checkpoint, const TensorNeed& need) {
     return invalid(where + " has shape " + shape_text(entry.shape) + "; config.json asks for " +
                    shape_text(need.shape));
   }
-  const bool bytes = need.kind == TensorNeed::kMx4 || need.kind == TensorNeed::kMx4Scales;
-  const bool fits =
-      bytes ? entry.dtype == "U8" : entry.dtype == "F32" || entry.dtype == "BF16" || entry.dtype == "F16";
-  if (fits) return {};
-  return invalid(where + " has dtype " + entry.dtype + "; " + (bytes ? "U8" : "F32, BF16 or F16") +
-                 " is expected");
+  const auto expect = [&](const char* accepted, bool fits) -> Status {
+    if (fits) return {};
+    return invalid(where + " has dtype " + entry.dtype + "; " + accepted + " is expected");
+  };
+  if (need.kind == TensorNeed::kMx4 || need.kind == TensorNeed::kMx4Scales)
+    return expect("U8", entry.dtype == "U8");
+  if (need.kind == TensorNeed::kIds) return expect("I64", entry.dtype == "I64");
+  return expect("F32, BF16 or F16", entry.dtype == "F32" || entry.dtype == "BF16" || entry.dtype == "F16");
 }
 
 std::function<bool(std::string_view)> names_of(const Checkpoint& checkpoint) {
@@ -114,6 +116,14 @@ void widen_mx4(const Tensor& blocks, const Tensor& scales, bf16* out) {
   }
 }
 
+// Token ids and their differences; those beyond an int become one that no vocabulary holds.
+void narrow(const Tensor& from, const Tensor& to) {
+  for (int64_t i = 0; i < from.elements(); ++i) {
+    to.as<int32_t>()[i] =
+        static_cast<int32_t>(std::clamp<int64_t>(from.as<const int64_t>()[i], INT32_MIN, INT32_MAX));
+  }
+}
+
 // Has the kernel read mapped pages ahead of their first use, so that the first answer does not wait for them.
 void prefault(const Tensor& tensor) {
   constexpr uintptr_t kPage = 4096;
@@ -133,6 +143,7 @@ struct Placement {
 
 Placement placement(const TensorNeed& need, const TensorNeed::Part& part, const Tensor& view, DType compute) {
   if (need.kind == TensorNeed::kMx4) return {.in_place = false, .dtype = DType::kBF16};
+  if (need.kind == TensorNeed::kIds) return {.in_place = false, .dtype = DType::kI32};
   if (need.kind != TensorNeed::kMatrix) return {.in_place = false, .dtype = DType::kF32};
   const bool computes = compute == DType::kF32 || view.dtype == DType::kBF16;
   const bool lies_right =
@@ -175,7 +186,11 @@ void bind(const ModelSpec& spec, const TensorNeed& need, const Tensor& stored, D
     weights.owned_bytes += weights.owned.back().bytes();
     const Tensor copy = reshaped(weights.owned.back().data(), place.dtype, part.shape);
     CHECK(copy.elements() == view.elements(), need.name, describe(copy), describe(view));
-    convert(view, copy, need.kind == TensorNeed::kNorm && spec.norm_plus_one ? 1.0F : 0.0F);
+    if (need.kind == TensorNeed::kIds) {
+      narrow(view, copy);
+    } else {
+      convert(view, copy, need.kind == TensorNeed::kNorm && spec.norm_plus_one ? 1.0F : 0.0F);
+    }
     part.target() = copy;
   }
 }
@@ -251,7 +266,7 @@ Result<Weights> load_weights(const Checkpoint& checkpoint, DType compute, const 
     bind(checkpoint.spec, need, stored, compute, weights);
     if (progress) progress(done, total);
   }
-  if (checkpoint.spec.tied_embeddings) {
+  if (checkpoint.spec.tied_embeddings && !checkpoint.spec.draft) {
     weights.own.resize(std::max<size_t>(weights.own.size(), kHead + 1));
     weights.own[kHead] = weights.own[kEmbed];
   }

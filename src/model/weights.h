@@ -39,6 +39,9 @@ enum ModelWeight : uint8_t {
   kLayerInputEmbed,       // [layer_input_vocab, layers * layer_input]
   kLayerInputProjection,  // [layers * layer_input, hidden]
   kLayerInputNorm,        // [layer_input] f32
+  kDraftInput,            // of a drafter: [hidden, taps * target_hidden]
+  kDraftNorm,             // [hidden] f32
+  kDraftIds,              // [head_vocab] i32: added to a row's number it is the token's id
 };
 
 using Tensors = std::vector<Tensor>;  // by number; undefined where the spec has none of that number
@@ -108,8 +111,8 @@ struct Weights {
 struct TensorNeed {
   // Matrices are multiplied with; vectors become float32; norms too, with the model's offset of 1. kMx4:
   // bytes of pairs of FP4 numbers in blocks of 32, whose power-of-two scales are a tensor of its own; becomes
-  // bfloat16.
-  enum Kind : uint8_t { kMatrix, kVector, kNorm, kMx4, kMx4Scales };
+  // bfloat16. kIds: I64, becomes int32.
+  enum Kind : uint8_t { kMatrix, kVector, kNorm, kMx4, kMx4Scales, kIds };
   // One tensor made of it: all of it or, by `view`, strided parts; `shape` after that.
   struct Part {
     Tensors* list = nullptr;

@@ -91,12 +91,11 @@ Result<std::unique_ptr<Service>> Service::open(Checkpoint checkpoint, const Serv
     parts->images = std::make_unique<ImageLoader>(vision->prep, images, options.image_tools);
   }
   const RunPlan& run = parts->engine->plan().run;
-  const ServingMetrics::Model model{
-      .name = parts->model_name,
-      .max_len = run.max_len,
-      .block_size = run.layout.groups.front().block_tokens,
-      .num_blocks = run.pages,
-      .draft_tokens = options.engine.speculative.method.empty() ? 0 : options.engine.speculative.tokens};
+  const ServingMetrics::Model model{.name = parts->model_name,
+                                    .max_len = run.max_len,
+                                    .block_size = run.layout.groups.front().block_tokens,
+                                    .num_blocks = run.pages,
+                                    .draft_tokens = parts->engine->plan().drafts};
   parts->metrics = std::make_unique<ServingMetrics>(*parts->registry, model);
   return std::unique_ptr<Service>(new Service(std::move(parts)));
 }

@@ -1,6 +1,7 @@
 // Requests to an engine, and what becomes of them.
 #pragma once
 #include <future>
+#include <latch>
 #include <string>
 #include <vector>
 
@@ -45,17 +46,24 @@ struct Ask {
 inline std::vector<std::vector<int>> run_all(Engine& engine, const std::vector<Ask>& asks,
                                              bool reversed = false) {
   std::vector<Listener> listeners(asks.size());
+  std::latch submitted(
+      1);  // the first answer waits for it: they all run together, however slow the machine is
   for (size_t n = 0; n < asks.size(); ++n) {
     const size_t i = reversed ? asks.size() - 1 - n : n;
+    const auto on_event = [&submitted, listen = listeners[i].callback()](const Event& event) {
+      submitted.wait();
+      listen(event);
+    };
     Request r{.prompt = asks[i].prompt,
               .images = asks[i].images,
               .sampling = {.temperature = asks[i].temperature, .seed = asks[i].seed},
               .max_tokens = asks[i].max_tokens,
-              .on_event = listeners[i].callback()};
+              .on_event = on_event};
     const Result<uint64_t> id = engine.submit(std::move(r));
     EXPECT_TRUE(id.ok()) << id.error().message;
     if (!id.ok()) listeners[i].promise.set_value(Finish::kCancelled);
   }
+  submitted.count_down();
   std::vector<std::vector<int>> all;
   for (Listener& listener : listeners) {
     EXPECT_EQ(listener.promise.get_future().get(), Finish::kLength);

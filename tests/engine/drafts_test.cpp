@@ -108,7 +108,7 @@ TEST(DraftsEngine, neither_blocks_nor_budgets_nor_preemption_matter) {
       options.prefix_caching = v.prefix_caching;
       if (v.tight) {
         const auto probe = start(golden_folder(model), options);
-        options.cache_bytes = probe->plan().sequence_pages * probe->plan().run.layout.page_bytes * 3 / 2;
+        options.cache_bytes = probe->plan().sequence_pages * probe->plan().run.layout.page_bytes * 9 / 8;
       }
       const auto engine = start(golden_folder(model), options);
       EXPECT_EQ(run_all(*engine, asks), want);

@@ -1,0 +1,20 @@
+// Drafters: models that guess what another one, their target, will say. DraftSpec (model/spec.h) says how.
+#pragma once
+#include "model/forward.h"
+
+namespace heed {
+
+// Keys and values that a block drafter keeps of the batch's tokens, in all its layers:
+//   c = norm(linear(taps)); keys and values of c as of any token, but for the norm before the layer.
+// taps: [tokens, taps * target_hidden], as the target's forward() filled them for this batch. step: the
+// drafter's.
+void keep_context(const Model& drafter, const Batch& batch, const Step& step, const Tensor& taps);
+
+// Why this drafter cannot guess for this target, or "".
+std::string draft_why_not(const ModelSpec& drafter, const ModelSpec& target, bool has_embed, bool has_head);
+
+// Has a drafter use the target's embedding and head where its checkpoint has none of its own. Views only:
+// the target must outlive it.
+void share_with_target(const Model& target, Model& drafter);
+
+}  // namespace heed
