@@ -1,34 +1,41 @@
 #!/usr/bin/env python3
-"""Trains a DFlash drafter for the bundled chat model, on text that this model says itself.
+"""Trains a DFlash drafter for the bundled chat model, on what this model answers.
 
-    tools/train_dflash.py models/bard OUT [--rounds 12] [--steps 8000] [--device cuda]
+    tools/train_dflash.py models/bard PLAYS.txt OUT [--minutes 5] [--device cuda]
 
-Needs torch, transformers 5.17 and safetensors; a few minutes on a data-centre GPU. OUT gets a checkpoint folder in
-z-lab's form: no embedding and no head, for those are the target's.
+Needs torch, transformers 5.17, tokenizers and safetensors; a few minutes on a data-centre GPU. PLAYS.txt is as for
+train_bard.py; speeches among the target's validation tokens are left out. OUT gets a checkpoint folder in z-lab's form:
+no embedding and no head, for those are the target's.
 
-Text: the target goes on from its first token, some words freely, then greedily or at temperature 0.8. Each sequence
-gives blocks at random places; a block's first token is known, the others are the mask token, and each is to have the
-target's own distribution at its place (cross entropy; weights fall with the distance). Keys and values of the text come
-from the target's hidden states, strictly before the block. arXiv 2602.06036.
+Text: dialogues cut before or within an answer, which the target goes on with, greedily in half of the texts and at
+temperature 0.8 in the others. Each gives blocks at random places of its answer; a block's first token is known, the
+others are the mask token, and each is to have what the target says at its place: that token where it was greedy, else
+the target's distribution (cross entropy; weights fall with the distance). Keys and values of the text come from the
+target's hidden states, strictly before the block. arXiv 2602.06036.
 """
 import argparse
 import json
 import math
 import pathlib
+import random
 import time
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import cross_entropy, rms_norm, scaled_dot_product_attention, silu
+from tokenizers import Tokenizer
 from transformers import Gemma3ForCausalLM
 
 from train_bard import config as bard_config
-from train_bard import masks
+from train_bard import conversation, masks, speeches
 
-BLOCK, TAPS, LAYERS, MASK_TOKEN = 8, [0, 2, 4], 3, 0
-HIDDEN, INNER, HEADS, KV_HEADS, HEAD = 256, 704, 4, 2, 64
-LENGTH, FREE, DECAY, ROTATION = 256, 48, 4.0, 10000.0
+BLOCK, TAPS, LAYERS, MASK_TOKEN = 8, [1, 3, 5], 2, 0
+HIDDEN, INNER, HEADS, KV_HEADS, HEAD = 256, 768, 4, 2, 64
+PROMPT, ANSWER = 240, 40  # most tokens of a dialogue before the cut, and of what is said behind it
+LENGTH = PROMPT + ANSWER
+DECAY, ROTATION = 4.0, 10000.0
+ASSISTANT, END = 4, 5  # tokens that begin and end an answer
 
 
 def load_target(folder, device):
@@ -42,31 +49,69 @@ class Target:
     """Logits and tapped hidden states of whole sequences."""
 
     def __init__(self, model, device):
-        self.model, self.masks, self.states = model, masks(LENGTH, device), {}
+        self.model, self.device, self.masks, self.states = model, device, masks(LENGTH, device), {}
         for tap in TAPS:
             model.model.layers[tap].register_forward_hook(
                 lambda _, args, out, tap=tap: self.states.update({tap: out[0] if isinstance(out, tuple) else out}))
 
-    def __call__(self, ids, last_only=False):
+    def __call__(self, ids, places=None):
+        """Logits at all places, or at one of each row; the hidden states are left in taps()."""
         mask = {name: m[..., :ids.shape[1], :ids.shape[1]] for name, m in self.masks.items()}
         with torch.autocast("cuda", torch.bfloat16):
             hidden = self.model.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-            logits = self.model.lm_head(hidden[:, -1:] if last_only else hidden)
-        return logits.float(), torch.cat([self.states[tap] for tap in TAPS], -1)
+            if places is not None:
+                hidden = hidden[torch.arange(len(ids), device=ids.device), places]
+            return self.model.lm_head(hidden).float()
+
+    def taps(self):
+        return torch.cat([self.states[tap] for tap in TAPS], -1)
+
+
+def prompts(folder, plays):
+    """Dialogues from every speech on, up to each answer and up to a random place within it: lists of tokens."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    held_out = tokenizer.decode(json.loads((folder / "val_tokens.json").read_text())["val_tokens"])
+    turns = [turn for turn in speeches(plays) if turn.strip() not in held_out]
+    all_prompts = []
+    for first in range(len(turns) - 1):
+        ids = tokenizer.encode(conversation(turns[first:first + 10])).ids
+        ends = [i + 2 for i, token in enumerate(ids) if token == ASSISTANT]
+        for end in ends:
+            length = ids[end:].index(END)
+            for cut in {end, end + random.randint(0, length)}:
+                if cut <= PROMPT:
+                    all_prompts.append(ids[:cut])
+    return all_prompts
 
 
 @torch.no_grad()
-def say(target, count, device):
-    """[count, LENGTH] tokens, half of them greedy behind their beginning."""
-    ids = torch.ones(count, 1, dtype=torch.long, device=device)
-    greedy = torch.arange(count, device=device) % 2 == 0
-    while ids.shape[1] < LENGTH:
-        logits = target(ids, last_only=True)[0][:, -1]
-        heat = 1.0 if ids.shape[1] < FREE else 0.8
-        drawn = torch.multinomial((logits / heat).softmax(-1), 1)[:, 0]
-        token = torch.where(greedy & (ids.shape[1] >= FREE), logits.argmax(-1), drawn)
-        ids = torch.cat([ids, token[:, None]], 1)
-    return ids
+def answer(target, rows):
+    """[2 * rows, LENGTH] tokens, every second row greedy behind its prompt; and which of them are of the answer."""
+    device = target.device
+    end = torch.tensor([len(row) for row in rows], device=device).repeat_interleave(2)
+    ids = torch.tensor([row + [0] * (LENGTH - len(row)) for row in rows], device=device).repeat_interleave(2, 0)
+    answered = torch.zeros(ids.shape, dtype=torch.bool, device=device)
+    number = torch.arange(len(ids), device=device)
+    greedy, going = number % 2 == 0, torch.ones(len(ids), dtype=torch.bool, device=device)
+    for _ in range(ANSWER):
+        logits = target(ids[:, :int(end.max())], end - 1)  # what stands behind a row's end is not seen from before
+        drawn = torch.multinomial((logits / 0.8).softmax(-1), 1)[:, 0]
+        token = torch.where(greedy, logits.argmax(-1), drawn)
+        ids[number, end] = token
+        answered[number, end] = going
+        going = going & (token != END)
+        end = end + 1
+    return ids.short(), answered
+
+
+def answers(target, rows, most):
+    """Those of all prompts, pairs in random order."""
+    rows = sorted(rows, key=len)
+    pairs = [answer(target, rows[at:at + most]) for at in range(0, len(rows), most)]
+    texts, answered = (torch.cat(parts) for parts in zip(*pairs))
+    order = torch.randperm(len(rows), device=texts.device)
+    order = torch.stack([2 * order, 2 * order + 1], 1).flatten()
+    return texts[order], answered[order]
 
 
 def rotate(x, positions):
@@ -149,54 +194,61 @@ class Drafter(nn.Module):
         return self.norm(x)
 
 
-def blocks(texts, count, device):
-    """Random places in the answers, room for a whole block behind each."""
-    return torch.randint(FREE, LENGTH - BLOCK, (len(texts), count), device=device)
+def blocks(answered, count):
+    """Random places of answers with another token behind."""
+    places = (answered[:, :-1] & answered[:, 1:])[:, :LENGTH - BLOCK]
+    return torch.multinomial(places.float() + 1e-9, count, replacement=True)
 
 
-def step_loss(drafter, target, texts, starts):
+def step_loss(drafter, target, texts, answered, starts):
     """Cross entropy against the target's distribution, and how often its likeliest token is the drafter's, by slot."""
     with torch.no_grad():
-        logits, taps = target(texts)
+        texts = texts.long()
+        logits, taps = target(texts), target.taps()
         place = starts[:, :, None] + torch.arange(BLOCK, device=texts.device)
         tokens = torch.full_like(place, MASK_TOKEN)
         tokens[:, :, 0] = texts.gather(1, starts)
         x = target.model.model.embed_tokens(tokens.flatten(1))
         flat = (place[:, :, 1:] - 1).flatten(1)  # the logits there are of the token at `place`
         teacher = logits.gather(1, flat[:, :, None].expand(-1, -1, logits.shape[-1])).softmax(-1)
-        said = texts.gather(1, place[:, :, 1:].flatten(1))
+        said = texts.gather(1, place[:, :, 1:].flatten(1)).long()
+        counts = answered.gather(1, place.flatten(1)).long().view(*place.shape).cumprod(2)[:, :, 1:].flatten(1)
     with torch.autocast("cuda", torch.bfloat16):
         y = drafter(taps, starts, x).view(*starts.shape, BLOCK, HIDDEN)[:, :, 1:]
         guess = target.model.lm_head(y).float().flatten(1, 2)
-    weight = torch.exp(-torch.arange(BLOCK - 1, device=texts.device) / DECAY).repeat(starts.shape[1])
+    weight = counts * torch.exp(-torch.arange(BLOCK - 1, device=texts.device) / DECAY).repeat(starts.shape[1])
     soft = cross_entropy(guess.transpose(1, 2), teacher.transpose(1, 2), reduction="none")
     hard = cross_entropy(guess.transpose(1, 2), said, reduction="none")
     greedy = (torch.arange(len(texts), device=texts.device) % 2 == 0)[:, None]
     loss = torch.where(greedy, hard, soft)
-    hits = (guess.argmax(-1) == said).view(len(texts), -1, BLOCK - 1)
-    return (loss * weight).sum() / (weight.sum() * len(texts)), hits[0::2].float().mean((0, 1)), \
-        hits[1::2].float().mean((0, 1))
+    shape = (len(texts), -1, BLOCK - 1)
+    hits, counts = ((guess.argmax(-1) == said) * counts).view(shape), counts.view(shape)
+    greedy, sampled = (hits[n::2].sum((0, 1)) / counts[n::2].sum((0, 1)) for n in (0, 1))
+    return (loss * weight).sum() / weight.sum(), greedy, sampled
 
 
-def train(drafter, target, texts, steps, batch, device):
+def train(drafter, target, texts, answered, minutes, batch):
     optimizer = torch.optim.AdamW(drafter.parameters(), lr=2e-3, betas=(0.9, 0.95), weight_decay=0.01)
-    held_out, texts = texts[:256], texts[256:]
-    begin = time.time()
-    for step in range(steps):
-        rate = min(1.0, (step + 1) / 200) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / steps)))
+    held_out = texts[:512], answered[:512]
+    texts, answered = texts[512:], answered[512:]
+    begin, step, done = time.time(), 0, 0.0
+    while done < 1:
+        done = min((time.time() - begin) / (60 * minutes), 1.0)
+        rate = min(1.0, (step + 1) / 200) * (0.02 + 0.49 * (1 + math.cos(math.pi * done)))
         for group in optimizer.param_groups:
             group["lr"] = 2e-3 * rate
         # Rows alternate between greedy and sampled texts: pairs stay together.
-        at = 2 * torch.randint(0, len(texts) // 2, (batch // 2,), device=device)
-        rows = texts[torch.stack([at, at + 1], 1).flatten()]
-        loss = step_loss(drafter, target, rows, blocks(rows, 24, device))[0]
+        at = 2 * torch.randint(0, len(texts) // 2, (batch // 2,), device=target.device)
+        at = torch.stack([at, at + 1], 1).flatten()
+        loss = step_loss(drafter, target, texts[at], answered[at], blocks(answered[at], 16))[0]
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(drafter.parameters(), 1.0)
         optimizer.step()
-        if step % 500 == 0 or step + 1 == steps:
+        step += 1
+        if step % 1000 == 0 or done == 1:
             with torch.no_grad():
-                loss, greedy, sampled = step_loss(drafter, target, held_out, blocks(held_out, 24, device))
+                loss, greedy, sampled = step_loss(drafter, target, *held_out, blocks(held_out[1], 16))
             length = [1 + float(hits.cumprod(0).sum()) for hits in (greedy, sampled)]
             print(f"step {step} held-out loss {loss.item():.3f}; hits by slot, greedy text "
                   f"{[round(float(h), 2) for h in greedy]}, sampled {[round(float(h), 2) for h in sampled]}; "
@@ -219,22 +271,25 @@ def save(out, drafter):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("target", type=pathlib.Path)
+    parser.add_argument("plays", type=pathlib.Path)
     parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("--rounds", type=int, default=12, help="times 2048 texts of 256 tokens")
-    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--prompts", type=int, default=24000, help="of those that the plays give")
+    parser.add_argument("--minutes", type=float, default=5.0, help="of training, after the answers")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--device", default="cuda")
     args = parser.parse_args()
 
+    random.seed(0)
     torch.manual_seed(0)
     torch.set_float32_matmul_precision("high")
     target = Target(load_target(args.target, args.device), args.device)
     begin = time.time()
-    texts = torch.cat([say(target, 2048, args.device) for _ in range(args.rounds)])
-    print(f"{texts.numel()} tokens said in {time.time() - begin:.0f} s", flush=True)
+    rows = prompts(args.target, args.plays)
+    texts, answered = answers(target, random.sample(rows, min(args.prompts, len(rows))), 1024)
+    print(f"{len(texts)} answers in {time.time() - begin:.0f} s", flush=True)
     drafter = Drafter().to(args.device)
     print(f"{sum(p.numel() for p in drafter.parameters())} parameters", flush=True)
-    train(drafter, target, texts, args.steps, args.batch, args.device)
+    train(drafter, target, texts, answered, args.minutes, args.batch)
     save(args.out, drafter)
 
 

@@ -417,10 +417,8 @@ void add_result_options(CLI::App& app, BenchOptions& o) {
 
 }  // namespace
 
-Command add_bench(CLI::App& app) {
-  CLI::App* bench = app.add_subcommand("bench", "Measure a server");
-  bench->require_subcommand(1);
-  CLI::App* command = bench->add_subcommand(
+Command add_bench_serve(CLI::App& bench) {
+  CLI::App* command = bench.add_subcommand(
       "serve", "Put load on an OpenAI-compatible server and report as vLLM's benchmark does");
   auto o = std::make_shared<BenchOptions>();
   add_server_options(*command, *o);
@@ -431,6 +429,12 @@ Command add_bench(CLI::App& app) {
             o->load.keep_text = o->detailed;
             return bench_serve(*o);
           }};
+}
+
+std::vector<Command> add_bench(CLI::App& app) {
+  CLI::App* bench = app.add_subcommand("bench", "Measure a server, or a model in this process");
+  bench->require_subcommand(1);
+  return {add_bench_serve(*bench), add_bench_latency(*bench)};
 }
 
 }  // namespace heed

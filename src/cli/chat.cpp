@@ -14,6 +14,7 @@ namespace {
 
 struct ChatOptions {
   ModelOptions model;
+  SpeculativeOptions speculative;
   SamplingOptions sampling;
   ImageFileOptions images;
   std::string system;
@@ -105,7 +106,7 @@ Status chat(const ChatOptions& o) {
   const TextSide text = TRY(load_text_side(o.model.model));
   TRY(resolve(o.sampling, checkpoint.generation));  // wrong options are told before loading
   ImageList images = TRY(read_images(checkpoint.spec, o.images.files));
-  const auto engine = TRY(start_engine(std::move(checkpoint), o.model.runner));
+  const auto engine = TRY(start_engine(std::move(checkpoint), o.model.runner, o.speculative));
   catch_interrupts();
   return Chat(*engine, text, o, std::move(images)).run();
 }
@@ -117,6 +118,7 @@ Command add_chat(CLI::App& app) {
       "chat", "Talk with a model; Ctrl-C stops an answer, /image FILE shows a picture, /exit leaves");
   auto o = std::make_shared<ChatOptions>();
   add_model_options(*command, o->model);
+  add_speculation(*command, o->speculative);
   command->add_option("--system", o->system, "System message");
   add_image_file_options(*command, o->images);
   add_sampling_options(*command, o->sampling, 1024);

@@ -21,7 +21,9 @@ Command add_complete(CLI::App& app);
 Command add_score(CLI::App& app);
 Command add_tokenize(CLI::App& app);
 Command add_inspect(CLI::App& app);
-Command add_bench(CLI::App& app);
+std::vector<Command> add_bench(CLI::App& app);
+Command add_bench_serve(CLI::App& bench);
+Command add_bench_latency(CLI::App& bench);
 Command add_serve(CLI::App& app);
 Command add_run_batch(CLI::App& app);
 
@@ -32,7 +34,10 @@ struct ModelOptions {
 };
 void add_model_options(CLI::App& app, ModelOptions& options);
 
-// How many sequences and how much cache: what planning and serving take.
+// --speculative-config.
+void add_speculation(CLI::App& app, SpeculativeOptions& options);
+
+// Speculation, how many sequences and how much cache: what planning and serving take.
 void add_engine_options(CLI::App& app, EngineOptions& options);
 
 // Sampling as given on the command line; what was not given comes from generation_config.json.
@@ -51,7 +56,8 @@ Result<Request> resolve(const SamplingOptions& options, const GenerationConfig& 
 Progress progress_bar();
 
 // An engine for one conversation. `max_len`: its longest sequence; 0: as the options say.
-Result<std::unique_ptr<Engine>> start_engine(Checkpoint checkpoint, RunnerOptions options, int max_len = 0);
+Result<std::unique_ptr<Engine>> start_engine(Checkpoint checkpoint, RunnerOptions options,
+                                             SpeculativeOptions speculative, int max_len = 0);
 
 // Token ids from a file that holds a JSON array of them.
 Result<std::vector<int>> read_token_ids(const std::string& path);

@@ -83,16 +83,20 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
       ->capture_default_str();
 }
 
-void add_engine_options(CLI::App& app, EngineOptions& options) {
-  const auto speculation = [&options](const std::string& text) {
-    const auto read = read_speculative_config(text);
-    if (!read.ok()) throw CLI::ValidationError(read.error().message);
-    options.speculative = *read;
+void add_speculation(CLI::App& app, SpeculativeOptions& options) {
+  const auto read = [&options](const std::string& text) {
+    const auto given = read_speculative_config(text);
+    if (!given.ok()) throw CLI::ValidationError(given.error().message);
+    options = *given;
   };
   app.add_option_function<std::string>(
-      "--speculative-config", speculation,
+      "--speculative-config", read,
       R"(Guess tokens ahead, as JSON: {"method": "ngram", "num_speculative_tokens": 5, "prompt_lookup_max": 4}, )"
       R"(or {"model": FOLDER} with a drafter or a small model)");
+}
+
+void add_engine_options(CLI::App& app, EngineOptions& options) {
+  add_speculation(app, options.speculative);
   app.add_option("--max-num-seqs", options.max_sequences, "Most sequences that run at a time")
       ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();
@@ -151,9 +155,13 @@ Progress progress_bar() {
   return [bar](int64_t done, int64_t total) { bar->show(done, total); };
 }
 
-Result<std::unique_ptr<Engine>> start_engine(Checkpoint checkpoint, RunnerOptions options, int max_len) {
+Result<std::unique_ptr<Engine>> start_engine(Checkpoint checkpoint, RunnerOptions options,
+                                             SpeculativeOptions speculative, int max_len) {
   if (max_len > 0) options.max_len = max_len;
-  return Engine::start(std::move(checkpoint), {.runner = options, .max_sequences = 1}, progress_bar());
+  return Engine::start(
+      std::move(checkpoint),
+      {.runner = std::move(options), .max_sequences = 1, .speculative = std::move(speculative)},
+      progress_bar());
 }
 
 Result<std::vector<int>> read_token_ids(const std::string& path) {

@@ -11,6 +11,7 @@ namespace {
 
 struct CompleteOptions {
   ModelOptions model;
+  SpeculativeOptions speculative;
   SamplingOptions sampling;
   ImageFileOptions images;
   std::string prompt;
@@ -78,8 +79,8 @@ Status complete(const CompleteOptions& o) {
                          std::to_string(context) + " with at least one new token");
   }
   request.max_tokens = std::min(request.max_tokens, context - prompt_size);
-  const auto engine =
-      TRY(start_engine(std::move(checkpoint), o.model.runner, prompt_size + request.max_tokens));
+  const auto engine = TRY(
+      start_engine(std::move(checkpoint), o.model.runner, o.speculative, prompt_size + request.max_tokens));
   const double load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
   AnswerOptions options{.stops = o.sampling.stops};
@@ -105,6 +106,7 @@ Command add_complete(CLI::App& app) {
   CLI::App* command = app.add_subcommand("complete", "Continue a prompt");
   auto o = std::make_shared<CompleteOptions>();
   add_model_options(*command, o->model);
+  add_speculation(*command, o->speculative);
   o->prompt_given =
       command->add_option("PROMPT", o->prompt, "The text to continue (default: standard input)");
   CLI::Option* ids =

@@ -24,8 +24,8 @@ struct LiveRequest {
   int guesses_run = 0;
   std::vector<int> guesses;
   std::vector<Event> picked;
-  int made = 0;          // tokens of the answer told so far
-  int draft_length = 0;  // guesses worth making, as the last ones turned out; 0: not known yet
+  int made = 0;  // tokens of the answer told so far
+  DraftRecord record;
   int draft_tokens = 0, accepted_tokens = 0;
   Clock::time_point submitted, scheduled, first_token;  // the epoch: not yet
 };
@@ -58,6 +58,7 @@ Engine::Engine(EnginePlan plan, std::unique_ptr<Runner> runner, const EngineOpti
                                     .prompt_logit_tokens = prompt_logit_tokens(plan_.run)}),
       images_(spec().vision ? std::make_unique<ImageEncoder>(*runner_, plan_.needs.image_bytes) : nullptr),
       proposer_(options.make_proposer ? options.make_proposer() : make_proposer(options.speculative)),
+      policy_(plan_.drafts, options.speculative.adaptive),
       max_queue_(options.max_queue),
       max_logprobs_(options.max_logprobs),
       on_step_(options.on_step),
@@ -301,7 +302,9 @@ void Engine::step(const std::vector<Scheduler::Item>& items) {
       counters_.prompt_tokens += static_cast<uint64_t>(std::min(item.count, job.prompt - computed));
     }
   }
+  const Clock::time_point begin = Clock::now();
   const Tensor logits = runner_->step(scheduled_);
+  policy_.took_step(scheduler_.planned(), seconds_between(begin, Clock::now()));
   ++counters_.steps;
 
   sampling_.clear();
@@ -344,9 +347,9 @@ void Engine::sample_rows(const Tensor& logits) {
                                  [&](int64_t i) { pick_rows(*sampling_[i], logits, sampling_rows_[i]); });
   guessing_.clear();
   for (LiveRequest* live : sampling_) {
-    if (take_picked(*live) && wanted_guesses(*live) > 0) guessing_.push_back(live);
+    if (take_picked(*live) && room_for_guesses(*live) > 0) guessing_.push_back(live);
   }
-  guess();
+  if (plan_.drafts > 0) guess();
 }
 
 // Samples row by row for as long as what comes is what was guessed: each row's token is the one that would
@@ -385,8 +388,7 @@ void Engine::settle(LiveRequest& live) {
   for (int i = 0; i < kept; ++i) ++counters_.accepted_at[i];
   live.draft_tokens += live.guesses_run;
   live.accepted_tokens += kept;
-  // Twice as many where all were right, else about as many as were.
-  live.draft_length = kept == live.guesses_run ? std::min(2 * kept, plan_.drafts) : kept + 1;
+  policy_.saw(live.guesses_run, kept, live.record);
 }
 
 // False if the request has ended, and is gone.
@@ -421,27 +423,47 @@ void Engine::take_sampled(LiveRequest& live, Event event) {
   if (r.on_event) r.on_event(event);
 }
 
-int Engine::wanted_guesses(const LiveRequest& live) const {
+int Engine::room_for_guesses(const LiveRequest& live) const {
   if (!live.request.speculate) return 0;
-  const int room = live.job.most_tokens - static_cast<int>(live.job.sequence.tokens.size()) - 1;
-  return std::min(room, live.draft_length > 0 ? live.draft_length : plan_.drafts);
+  return live.job.most_tokens - static_cast<int>(live.job.sequence.tokens.size()) - 1;
 }
 
 // For each of guessing_, what the next step may confirm besides the token that it makes anyway.
 void Engine::guess() {
+  wants_.clear();
+  for (const LiveRequest* live : guessing_)
+    wants_.push_back({.record = &live->record, .room = room_for_guesses(*live)});
+  policy_.plan(wants_, scheduler_.running());
+  size_t count = 0;
+  for (size_t i = 0; i < wants_.size(); ++i) {
+    if (wants_[i].guesses == 0) continue;
+    wants_[count] = wants_[i];
+    guessing_[count++] = guessing_[i];
+  }
+  guessing_.resize(count);
+  if (count == 0) return;
+  const Clock::time_point start = Clock::now();
   if (proposer_) {
-    for (LiveRequest* live : guessing_) {
-      guesses_.clear();
-      proposer_->propose(live->job.sequence.tokens, wanted_guesses(*live), guesses_);
-      take_guesses(*live, guesses_);
-    }
+    guess_by_proposer();
+  } else {
+    guess_by_drafter();
   }
-  if (!plan_.run.draft || guessing_.empty()) return;
+  policy_.took_guesses(static_cast<int>(count), seconds_between(start, Clock::now()));
+}
+
+void Engine::guess_by_proposer() {
+  for (size_t i = 0; i < guessing_.size(); ++i) {
+    guesses_.clear();
+    proposer_->propose(guessing_[i]->job.sequence.tokens, wants_[i].guesses, guesses_);
+    take_guesses(*guessing_[i], guesses_);
+  }
+}
+
+// As the target will draw, from the same random numbers: alike distributions then give equal tokens.
+void Engine::guess_by_drafter() {
   draft_asks_.clear();
-  for (LiveRequest* live : guessing_) {
-    draft_asks_.push_back({.sequence = &live->job.sequence, .guesses = wanted_guesses(*live)});
-  }
-  // As the target will draw, from the same random numbers: alike distributions then give equal tokens.
+  for (size_t i = 0; i < guessing_.size(); ++i)
+    draft_asks_.push_back({.sequence = &guessing_[i]->job.sequence, .guesses = wants_[i].guesses});
   runner_->propose(draft_asks_, [&](int i, std::span<float> logits) {
     const LiveRequest& live = *guessing_[i];
     return sample({.logits = logits,

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/draft_policy.h"
 #include "engine/image_encoder.h"
 #include "engine/memory_plan.h"
 #include "engine/proposer.h"
@@ -131,8 +132,10 @@ class Engine {
   void settle(LiveRequest& live);
   bool take_picked(LiveRequest& live);
   void take_sampled(LiveRequest& live, Event event);
-  int wanted_guesses(const LiveRequest& live) const;
+  int room_for_guesses(const LiveRequest& live) const;
   void guess();
+  void guess_by_proposer();
+  void guess_by_drafter();
   void take_guesses(LiveRequest& live, std::span<const int> guesses);
   void finish(LiveRequest& live, Finish reason, Event event);
   void publish_stats();
@@ -145,8 +148,10 @@ class Engine {
   Scheduler scheduler_;
   std::unique_ptr<ImageEncoder> images_;  // where the model sees
   std::unique_ptr<Proposer> proposer_;    // or none
+  DraftPolicy policy_;
   // Kept for their memory.
   std::vector<LiveRequest*> guessing_;
+  std::vector<DraftPolicy::Want> wants_;  // of each
   std::vector<DraftAsk> draft_asks_;
   std::vector<int> guesses_;
   std::vector<Sequence*> seeing_;  // running; kept for its memory

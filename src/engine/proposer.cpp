@@ -58,13 +58,13 @@ Result<int> count_of(const Json& object, const char* key, int fallback, int most
 }
 
 Status check_keys(const Json& object) {
-  static const std::set<std::string> known = {"method", "model", "num_speculative_tokens",
-                                              "prompt_lookup_max", "prompt_lookup_min"};
+  static const std::set<std::string> known = {
+      "method", "model", "num_speculative_tokens", "prompt_lookup_max", "prompt_lookup_min", "adaptive"};
   for (const auto& [key, value] : object.items()) {
     if (known.contains(key)) continue;
     return unsupported("--speculative-config: \"" + key +
-                       "\" is not known; method, model, num_speculative_tokens, prompt_lookup_max and "
-                       "prompt_lookup_min are");
+                       "\" is not known; method, model, num_speculative_tokens, prompt_lookup_max, "
+                       "prompt_lookup_min and adaptive are");
   }
   return {};
 }
@@ -99,6 +99,12 @@ Result<SpeculativeOptions> read_speculative_config(const std::string& text) {
   if (has_model != !options.model.empty()) {
     return invalid("--speculative-config: model, the folder of the model that guesses, is " +
                    std::string(has_model ? "missing" : "not for method \"ngram\""));
+  }
+  if (const auto adaptive = object.find("adaptive"); adaptive != object.end()) {
+    if (!adaptive->is_boolean())
+      return invalid("--speculative-config: adaptive is " + to_text(*adaptive) +
+                     "; true or false is expected");
+    options.adaptive = *adaptive;
   }
   options.tokens = TRY(count_of(object, "num_speculative_tokens", options.tokens, kMostDrafts));
   options.lookup_max = TRY(count_of(object, "prompt_lookup_max", options.lookup_max, kMostLookup));

@@ -32,6 +32,8 @@ struct SpeculativeOptions {
   std::string method;  // "" : none; "ngram", "draft_model", "dflash"
   int tokens = 0;      // num_speculative_tokens: most guesses at a time, 1 to 64; 0: as the method has it
   std::string model;   // draft_model, dflash: the folder of the model that guesses
+  bool adaptive =
+      true;  // guesses fewer, or nothing, where that is faster (draft_policy.h); else always `tokens`
   // ngram: a suffix of so many tokens that occurred before is continued as it was then.
   int lookup_max = 4, lookup_min = 2;  // prompt_lookup_max, prompt_lookup_min
 };

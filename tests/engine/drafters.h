@@ -112,7 +112,7 @@ class RandomDrafter {
 // Options under which the model in `folder` guesses.
 inline EngineOptions with_drafter(const std::string& folder, int tokens = 0) {
   EngineOptions options;
-  options.speculative = {.method = "draft_model", .tokens = tokens, .model = folder};
+  options.speculative = {.method = "draft_model", .tokens = tokens, .model = folder, .adaptive = false};
   return options;
 }
 

@@ -50,7 +50,7 @@ std::vector<Ask> asks_of(const std::string& model) {
 
 EngineOptions with_oracle(const std::vector<std::vector<int>>& texts, double right, int tokens) {
   EngineOptions options;
-  options.speculative.tokens = tokens;
+  options.speculative = {.tokens = tokens, .adaptive = false};
   options.make_proposer = [&texts, right] { return std::make_unique<Oracle>(texts, right); };
   return options;
 }
