@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <random>
 #include <vector>
 
 namespace heed {
@@ -49,15 +50,11 @@ DraftPolicy taught(const Machine& m, int most, DraftRecord& record) {
     policy.took_step(1 + i % 16, m.fixed + m.per_token * (1 + i % 16));
     policy.took_guesses(1, m.guessing);
   }
-  double owed = 0;  // right with this share, without chance
+  std::mt19937 random(1);
+  std::bernoulli_distribution right(m.right);
   for (int i = 0; i < 4000; ++i) {
     int kept = 0;
-    while (kept < most) {
-      owed += m.right;
-      if (owed < 1) break;
-      owed -= 1;
-      ++kept;
-    }
+    while (kept < most && right(random)) ++kept;
     DraftRecord one;
     policy.saw(most, kept, one);
     record.tried += one.tried;

@@ -121,7 +121,9 @@ double chi_square_deviation(const std::map<std::vector<int>, int>& seen,
 TEST(DraftSampling, keeps_the_targets_distribution) {
   const std::string model = "mixtral";
   const std::vector<int> prompt = {5, 9, 200};
-  const int count = kSanitized ? 4000 : 200'000;
+  // HEED_SAMPLES: answers of each way; docs/speculation.md says what 70,000 (210,000 tokens) gave.
+  const char* asked = std::getenv("HEED_SAMPLES");
+  const int count = asked != nullptr ? std::atoi(asked) : kSanitized ? 2000 : 10'000;
   const auto runner = load(golden_folder(model), {.dtype = "float32"});
   const RandomDrafter drafter(open_checkpoint(golden_folder(model)).value().spec, {.block = 4, .taps = {1}});
   for (const Way& way :
@@ -154,8 +156,8 @@ TEST(DraftSampling, another_distribution_would_show) {
   EngineOptions options;
   options.runner.max_len = 16;
   const auto engine = start(golden_folder("mixtral"), options);
-  const auto seen = drawn(*engine, prompt, {"", {.temperature = 2.3F}}, 20'000);
-  EXPECT_GT(std::abs(chi_square_deviation(seen, want, 20'000)), 6);
+  const auto seen = drawn(*engine, prompt, {"", {.temperature = 2.1F}}, 10'000);
+  EXPECT_GT(std::abs(chi_square_deviation(seen, want, 10'000)), 5);
 }
 
 // Prompts that share beginnings, answers of all lengths, greedy and sampled, constrained and not, some cut
@@ -201,7 +203,7 @@ TEST(DraftSampling, five_hundred_requests_of_every_kind_are_as_without_guesses) 
   options.runner.step_tokens = 48;
   options.max_sequences = 24;
   const auto probe = start(golden_folder(model), options);
-  options.cache_bytes = probe->plan().sequence_pages * probe->plan().run.layout.page_bytes * 4;
+  options.cache_bytes = probe->plan().sequence_pages * probe->plan().run.layout.page_bytes * 3 / 2;
   for (const bool adaptive : {false, true}) {
     options.speculative.adaptive = adaptive;
     const auto [answers, stats] = run(options, true);
