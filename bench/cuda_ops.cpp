@@ -12,8 +12,8 @@
 #include <functional>
 #include <random>
 
+#include "attention/plan.h"
 #include "base/json.h"
-#include "kernels/cuda/attention_plan.h"
 #include "kernels/cuda/runtime.h"
 
 namespace heed::bench {

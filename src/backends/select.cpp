@@ -1,12 +1,25 @@
 #include "backends/select.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "kernels/cpu/cpu.h"
 #include "kernels/ref/ref.h"
+#ifdef HEED_CUDA
+#include "kernels/cuda/cuda.h"
+#endif
 
 namespace heed {
 namespace {
+
+std::vector<const Kernels*>& backends() {
+  static std::vector<const Kernels*> all = {
+#ifdef HEED_CUDA
+      &cuda_kernels(),
+#endif
+      &cpu_kernels(), &ref_kernels()};
+  return all;
+}
 
 std::string joined(const std::vector<std::string>& parts, std::string_view between) {
   std::string text;
@@ -46,15 +59,51 @@ std::string answers(const std::vector<AttentionNeeds>& layers, const Kernels* ch
   return joined(parts, "; ");
 }
 
+std::string names_of_backends() {
+  std::vector<std::string> names;
+  for (const Kernels* kernels : all_backends()) names.emplace_back(kernels->name);
+  return joined(names, ", ");
+}
+
 Result<const Kernels*> find_backend(std::string_view name) {
-  if (name.empty()) return all_backends().front();
-  std::vector<std::string> accepted;
   for (const Kernels* kernels : all_backends()) {
     if (kernels->name == name) return kernels;
-    accepted.emplace_back(kernels->name);
   }
-  return invalid("backend \"" + std::string(name) + "\" is unknown: this program has " +
-                 joined(accepted, ", "));
+  return invalid("backend \"" + std::string(name) + "\" is unknown: this program has " + names_of_backends());
+}
+
+// "cuda:1" is backend "cuda" and 1.
+Result<DeviceChoice> parse_device(std::string_view device) {
+  if (device == "cpu") return DeviceChoice{.kernels = &cpu_kernels()};
+  const size_t colon = std::min(device.find(':'), device.size());
+  DeviceChoice place;
+  for (const Kernels* kernels : all_backends()) {
+    if (kernels->accelerator != nullptr && kernels->name == device.substr(0, colon)) place.kernels = kernels;
+  }
+  const std::string_view number = colon < device.size() ? device.substr(colon + 1) : "0";
+  const auto [end, error] = std::from_chars(number.begin(), number.end(), place.index);
+  if (place.kernels != nullptr && error == std::errc() && end == number.end() && place.index >= 0)
+    return place;
+  std::string accepted = "cpu";
+  for (const Kernels* kernels : all_backends()) {
+    if (kernels->accelerator != nullptr) accepted += ", " + std::string(kernels->name) + ":0";
+  }
+  return invalid("device \"" + std::string(device) + "\" is unknown: this program has " + accepted);
+}
+
+std::string why_not(const DeviceChoice& place) {
+  return place.on_host() ? std::string() : place.kernels->accelerator->why_not(place.index);
+}
+
+// The backend that the attention kernel belongs to.
+const Kernels& owner_of(const AttentionKernel& attention) {
+  for (const Kernels* kernels : all_backends()) {
+    for (const AttentionKernel& kernel : kernels->attention) {
+      if (&kernel == &attention) return *kernels;
+    }
+  }
+  CHECK(false, attention.name);
+  return cpu_kernels();
 }
 
 Result<const AttentionKernel*> find_attention(std::string_view name) {
@@ -78,17 +127,48 @@ const AttentionKernel* first_that_can(const Kernels& kernels, const AttentionNee
 
 }  // namespace
 
-std::span<const Kernels* const> all_backends() {
-  static const Kernels* const backends[] = {&cpu_kernels(), &ref_kernels()};
-  return backends;
+std::span<const Kernels* const> all_backends() { return backends(); }
+
+void add_backend(const Kernels& kernels) { backends().push_back(&kernels); }
+
+std::string DeviceChoice::name() const {
+  return on_host() ? "cpu" : std::string(kernels->name) + ":" + std::to_string(index);
 }
 
-Result<Choice> choose(const std::vector<AttentionNeeds>& layers, std::string_view backend,
+std::string DeviceChoice::description() const {
+  return on_host() ? kernels->isa : name() + ", " + kernels->accelerator->describe(index);
+}
+
+Result<DeviceChoice> find_device(std::string_view device, std::string_view backend) {
+  if (device.empty() && backend.empty()) {
+    for (const Kernels* kernels : all_backends()) {
+      const DeviceChoice place = {.kernels = kernels};
+      if (why_not(place).empty()) return place;
+    }
+  }
+  DeviceChoice place;
+  if (!device.empty()) place = TRY(parse_device(device));
+  if (!backend.empty()) {
+    const Kernels* kernels = TRY(find_backend(backend));
+    if (!device.empty() && kernels->accelerator != place.kernels->accelerator) {
+      return invalid("backend " + std::string(backend) + " does not run on device " + place.name());
+    }
+    place.kernels = kernels;
+  }
+  const std::string reason = why_not(place);
+  if (!reason.empty()) return unsupported(place.name() + " cannot be used here: " + reason);
+  return place;
+}
+
+Result<Choice> choose(const std::vector<AttentionNeeds>& layers, const Kernels& kernels,
                       std::string_view attention) {
-  Choice choice{.kernels = TRY(find_backend(backend)), .attention = {}};
+  Choice choice{.kernels = &kernels, .attention = {}};
   if (!attention.empty()) {
     const AttentionKernel* kernel = TRY(find_attention(attention));
-    const std::string reason = why_not(*kernel, layers);
+    std::string reason = why_not(*kernel, layers);
+    if (owner_of(*kernel).accelerator != kernels.accelerator) {
+      reason = "it does not read the memory of backend " + std::string(kernels.name);
+    }
     if (!reason.empty()) {
       return unsupported("attention kernel " + std::string(kernel->name) +
                          " cannot run this model: " + reason);

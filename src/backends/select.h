@@ -13,19 +13,34 @@
 
 namespace heed {
 
-// Best first.
+// Those that this program was built with, best first, whether they can run here or not.
 std::span<const Kernels* const> all_backends();
+// Makes one more known, behind the others. Not while an engine runs.
+void add_backend(const Kernels& kernels);
+
+// Where ops run: "cpu", or an accelerator's device such as "cuda:0".
+struct DeviceChoice {
+  const Kernels* kernels = nullptr;
+  int index = 0;  // of the accelerator's device
+
+  bool on_host() const { return kernels->accelerator == nullptr; }
+  std::string name() const;         // "cpu", "cuda:0"
+  std::string description() const;  // "cuda:0, NVIDIA H100 80GB HBM3", or what the host's kernels run on
+};
+// device: "cpu", "cuda", "cuda:1"; "": the backend's first. backend: a name, or "": the best for the device.
+// Both empty: the best backend that can run here. An error says why what was named cannot.
+Result<DeviceChoice> find_device(std::string_view device, std::string_view backend);
 
 struct Choice {
   const Kernels* kernels = nullptr;
   std::vector<const AttentionKernel*> attention;  // one for each layer; null where it needs none
 };
 
-// backend: a name, or "" for the best. attention: a kernel's name, or "" for the backend's first that can do
-// the layer. A named attention kernel runs every layer; it may be another backend's (all of them work on host
-// memory), so that a wrong result can be traced to one op.
+// attention: a kernel's name, or "" for the backend's first that can do the layer. A named attention kernel
+// runs every layer; it may be another backend's that works on the same memory, so that a wrong result can be
+// traced to one op.
 // Layers of 0 heads need none.
-Result<Choice> choose(const std::vector<AttentionNeeds>& layers, std::string_view backend,
+Result<Choice> choose(const std::vector<AttentionNeeds>& layers, const Kernels& kernels,
                       std::string_view attention);
 
 // "cpu.flash: yes; ref.naive: yes" or with reasons, over every backend: for people.

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "cli/commands.h"
+#include "model/synthetic.h"
 
 namespace heed {
 namespace {
@@ -15,6 +16,7 @@ using Clock = std::chrono::steady_clock;
 
 struct LatencyOptions {
   ModelOptions model;
+  std::string shape;
   EngineOptions engine;
   SamplingOptions sampling;
   std::string prompts;
@@ -120,9 +122,25 @@ OrderedJson guesses_between(const EngineStats& before, const EngineStats& after,
           {"accepted_per_position", shares}};
 }
 
+// Where the host's time went in the steps of an accelerator between two readings, each, in microseconds.
+OrderedJson steps_between(const DeviceTimes& before, const DeviceTimes& after) {
+  const auto steps = static_cast<double>(std::max<int64_t>(after.steps - before.steps, 1));
+  const auto each = [&](double DeviceTimes::*field) { return 1e6 * (after.*field - before.*field) / steps; };
+  return {{"steps", after.steps - before.steps},
+          {"replayed", after.replayed - before.replayed},
+          {"send_us", each(&DeviceTimes::send_seconds)},
+          {"launch_us", each(&DeviceTimes::launch_seconds)},
+          {"wait_us", each(&DeviceTimes::wait_seconds)}};
+}
+
 Result<OrderedJson> measure(Engine& engine, const LatencyOptions& o, const Prompts& prompts, int size) {
   std::vector<double> first;
   std::vector<double> rate;
+  const bool on_host = engine.plan().run.place.on_host();
+  for (int i = 0; i < (on_host ? 0 : 2); ++i) {  // what a device sets up on first use, and records
+    engine.forget_prefixes();
+    TRY(run_batch(engine, o, prompts, size, 0));
+  }
   engine.drain();
   const EngineStats before = engine.stats();
   for (int repeat = 0; repeat < o.repeats; ++repeat) {
@@ -134,6 +152,8 @@ Result<OrderedJson> measure(Engine& engine, const LatencyOptions& o, const Promp
   engine.drain();
   OrderedJson line = {
       {"batch", size}, {"first_token_seconds", median(first)}, {"decode_tokens_per_second", median(rate)}};
+  line["device"] = engine.plan().run.place.description();
+  if (!on_host) line["each_step"] = steps_between(before.device, engine.stats().device);
   const int most = engine.plan().drafts;
   if (most > 0) line["speculation"] = guesses_between(before, engine.stats(), most);
   return line;
@@ -154,7 +174,10 @@ void print(const OrderedJson& line) {
 }
 
 Status bench_latency(const LatencyOptions& o) {
-  Checkpoint checkpoint = TRY(open_checkpoint(o.model.model));
+  if (o.model.model.empty() == o.shape.empty())
+    return invalid("either a MODEL or --synthetic is expected, and not both");
+  Checkpoint checkpoint =
+      TRY(o.shape.empty() ? open_checkpoint(o.model.model) : synthetic_checkpoint(o.shape));
   const int largest = *std::max_element(o.batches.begin(), o.batches.end());
   const Prompts prompts = o.prompts.empty()
                               ? random_prompts(largest * o.repeats, o.input_len, checkpoint.spec.vocab)
@@ -185,7 +208,11 @@ Command add_bench_latency(CLI::App& bench) {
   CLI::App* command =
       bench.add_subcommand("latency", "Time a model in this process: first token, and tokens a second");
   auto o = std::make_shared<LatencyOptions>();
-  add_model_options(*command, o->model);
+  command->add_option("MODEL", o->model.model, "Folder of a Hugging Face checkpoint");
+  std::string shapes;
+  for (const std::string& name : synthetic_shapes()) shapes += (shapes.empty() ? "" : ", ") + name;
+  command->add_option("--synthetic", o->shape, "Random weights of a published shape instead: " + shapes);
+  add_runner_options(*command, o->model.runner);
   add_engine_options(*command, o->engine);
   add_sampling_options(*command, o->sampling, 128);
   command->add_option("--prompts", o->prompts, "File with prompts, a JSON array of arrays of token ids");

@@ -33,6 +33,8 @@ struct ModelOptions {
   RunnerOptions runner;
 };
 void add_model_options(CLI::App& app, ModelOptions& options);
+// The same without MODEL.
+void add_runner_options(CLI::App& app, RunnerOptions& options);
 
 // --speculative-config.
 void add_speculation(CLI::App& app, SpeculativeOptions& options);

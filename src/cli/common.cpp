@@ -36,6 +36,10 @@ class ProgressBar {
 
 void add_model_options(CLI::App& app, ModelOptions& options) {
   app.add_option("MODEL", options.model, "Folder of a Hugging Face checkpoint")->required();
+  add_runner_options(app, options.runner);
+}
+
+void add_runner_options(CLI::App& app, RunnerOptions& r) {
   app.add_option_function<std::vector<std::string>>(
          "--plugin",
          [](const std::vector<std::string>& paths) {
@@ -49,13 +53,16 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
          },
          "Shared library that adds mixers or models")
       ->type_name("FILE");
-  RunnerOptions& r = options.runner;
   app.add_option("--dtype", r.dtype, "Arithmetic of linear layers and the cache: auto, float32 or bfloat16")
       ->check(CLI::IsMember({"auto", "float32", "bfloat16"}))
       ->capture_default_str();
-  app.add_option("--backend", r.backend, "Backend: cpu or ref (default: the fastest there is)");
+  app.add_option("--device", r.device, "Where to run: cpu, or a GPU such as cuda:0 (default: the backend's)");
+  app.add_option("--backend", r.backend, "Backend: cuda, cpu or ref (default: the fastest that runs here)");
   app.add_option("--attention", r.attention,
                  "Attention kernel, such as cpu.flash (default: the backend's first that can)");
+  app.add_option("--cuda-graphs", r.recordings, "On a GPU, record decoding steps as CUDA graphs: on or off")
+      ->type_name("on|off")
+      ->default_str("on");
   app.add_option("--threads", r.threads, "Threads (default: as many as processors)")
       ->check(CLI::Range(1, 1024));
   app.add_option("--block-size", r.block_size, "Tokens in a cache block (default: 16)")
@@ -78,9 +85,9 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
   app.add_option("--max-model-len", r.max_len,
                  "Longest sequence in tokens, or auto: what fits (default: what the checkpoint is meant for)")
       ->transform(CLI::Validator(length, "INT or auto"));
-  app.add_option("--max-num-batched-tokens", r.step_tokens, "Most tokens of a prompt that run in one step")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
+  app.add_option("--max-num-batched-tokens", r.step_tokens,
+                 "Most tokens of a prompt that run in one step (default: 512, on a GPU 8192)")
+      ->check(CLI::Range(1, 1 << 20));
 }
 
 void add_speculation(CLI::App& app, SpeculativeOptions& options) {

@@ -105,6 +105,7 @@ void print_plan(const RunPlan& plan) {
   std::printf("backend: %s (%s), attention %s, arithmetic %s\n",
               std::string(plan.choice.kernels->name).c_str(), plan.choice.kernels->isa.c_str(),
               attention_name(plan).c_str(), std::string(name_of(plan.compute)).c_str());
+  if (!plan.place.on_host()) std::printf("device: %s\n", plan.place.description().c_str());
   std::printf("weights: %s, of which %s are used where the file is mapped\n",
               size_text(plan.weight_bytes).c_str(),
               plan.mapped_bytes > 0 ? size_text(plan.mapped_bytes).c_str() : "none");

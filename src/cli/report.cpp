@@ -25,6 +25,7 @@ void StartUpReport::print(const Service& service, const std::string& url) const 
                     " layers, vocabulary " + std::to_string(engine.spec().vocab));
   line("arithmetic", std::string(name_of(run.compute)) + " on " + std::string(run.choice.kernels->name) +
                          " (" + run.choice.kernels->isa + "), attention " + attention_name(run));
+  if (!run.place.on_host()) line("device", run.place.description());
   line("context",
        std::to_string(run.max_len) + " tokens, up to " + std::to_string(run.step_tokens) + " in a step" +
            (run.image_tokens > run.step_tokens ? "; a picture runs whole, and a step then has up to " +
@@ -34,7 +35,8 @@ void StartUpReport::print(const Service& service, const std::string& url) const 
   line("cache", size_text(run.cache_bytes) + ": " + std::to_string(run.pages) + " pages, " +
                     std::to_string(plan.cache_tokens) + " tokens of full-length sequences");
   line("memory", size_text(plan.memory.total()) + " in all; there were " +
-                     size_text(plan.memory.limit.bytes) + " (" + plan.memory.limit.source + ")");
+                     size_text(plan.memory.limit.bytes) + " (" + plan.memory.limit.source + ")" +
+                     (run.place.on_host() ? "" : "; on the host " + size_text(plan.memory.host_total())));
   line("sequences", std::to_string(plan.sequences) + " at a time, " + std::to_string(plan.full_sequences) +
                         " of them of full length");
   line("chat", service.text().chat_template

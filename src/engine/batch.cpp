@@ -65,6 +65,7 @@ void build_batch(const Cache& cache, std::span<const Scheduled> scheduled, Batch
     batch.state_slots[i] = sequence.state_slot;
   }
   cache.point_to_tables(batch.groups);
+  read_here(batch);
 }
 
 }  // namespace heed

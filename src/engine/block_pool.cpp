@@ -5,8 +5,8 @@
 
 namespace heed {
 
-BlockPool::BlockPool(int64_t page_bytes, int pages)
-    : memory_(page_bytes * pages),
+BlockPool::BlockPool(int64_t page_bytes, int pages, Device& device)
+    : memory_(device.take(page_bytes * pages)),
       states_(pages),
       index_(std::bit_ceil(2 * static_cast<size_t>(std::max(pages, 1))), -1) {
   free_.reserve(pages);

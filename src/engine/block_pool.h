@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/siphash.h"
-#include "tensor/tensor.h"
+#include "tensor/device.h"
 
 namespace heed {
 
@@ -23,7 +23,7 @@ struct PageKey {
 
 class BlockPool {
  public:
-  BlockPool(int64_t page_bytes, int pages);
+  BlockPool(int64_t page_bytes, int pages, Device& device = host_device());
 
   // A page without a key for the caller to hold, or -1 if every page is held. May forget the oldest cached
   // page.

@@ -56,10 +56,11 @@ int sink_blocks(const CacheGroup& group) {
 
 Cache::Cache(CacheLayout layout, const CacheOptions& options)
     : layout_(std::move(layout)),
-      pool_(layout_.page_bytes, options.pages),
+      pool_(layout_.page_bytes, options.pages, *options.device),
       tables_(static_cast<int>(layout_.groups.size()), table_stride(layout_, options.max_len),
-              options.sequences),
-      states_(options.states, options.sequences, options.prefix_caching ? options.snapshots : 0),
+              options.sequences, !options.device->is_host()),
+      states_(options.states, options.sequences, options.prefix_caching ? options.snapshots : 0,
+              *options.device),
       max_len_(options.max_len),
       prefix_caching_(options.prefix_caching),
       hash_block_(common_hash_block(layout_)),
@@ -197,8 +198,9 @@ void Cache::set_page(Sequence& sequence, int group, int block, int page) {
   sequence.held[group].pages[block] = page;
   const CacheGroup& g = layout_.groups[group];
   const int per_page = g.block_tokens / layout_.kernel_block;
-  int32_t* entries = tables_.row(group, sequence.table_row) + int64_t{block} * per_page;
-  for (int i = 0; i < per_page; ++i) entries[i] = page < 0 ? -1 : entry(g, page, i);
+  for (int i = 0; i < per_page; ++i) {
+    tables_.set(group, sequence.table_row, block * per_page + i, page < 0 ? -1 : entry(g, page, i));
+  }
 }
 
 void Cache::trim(Sequence& sequence) {

@@ -29,9 +29,10 @@ struct CacheOptions {
   int max_len = 0;    // longest sequence
   int sequences = 1;  // holding pages at a time; room for more is made when it is needed
   bool prefix_caching = false;
-  StateLayout states = {};    // of recurrent layers
-  int snapshots = 0;          // most there are at a time
-  int snapshot_stride = 512;  // tokens
+  StateLayout states = {};          // of recurrent layers
+  int snapshots = 0;                // most there are at a time
+  int snapshot_stride = 512;        // tokens
+  Device* device = &host_device();  // whose memory pages and states lie in
 };
 
 class Cache {
@@ -82,6 +83,7 @@ class Cache {
              int row, std::vector<BatchGroup>& groups) const;
   // Has every group of the batch read the block tables; Sequence::table_row says which row is whose.
   void point_to_tables(std::vector<BatchGroup>& groups) const;
+  BlockTables& tables() { return tables_; }
 
   // Views of the memory, per model layer.
   std::vector<LayerCache> layers() const;

@@ -114,6 +114,7 @@ void Drafter::build(std::span<const DraftAsk> asks, std::span<const Row> rows) {
     batch_.table_rows.push_back(sequence.table_row);
   }
   tools_.pages.point_to_tables(batch_.groups);
+  read_here(batch_);
 }
 
 void Drafter::run_block(std::span<DraftAsk> asks, std::span<const Row> rows, const Draw& draw) {

@@ -47,6 +47,14 @@ void describe(const LiveRequest& live, Clock::time_point now, Event& event) {
   event.prefill_seconds = seconds_between(or_now(live.scheduled), or_now(live.first_token));
 }
 
+// Whether each token of the answer is the likeliest one, and nothing else is asked of the logits.
+bool wants_only_best(const Request& r) {
+  const Sampling& s = r.sampling;
+  return s.temperature == 0 && !s.penalises() && s.logit_bias.empty() && s.bad_words.empty() &&
+         s.allowed_ids.empty() && !r.constraint && r.logprobs < 0 && r.prompt_logprobs < 0 &&
+         (r.min_tokens == 0 || r.stop_ids.empty());
+}
+
 }  // namespace
 
 Engine::Engine(EnginePlan plan, std::unique_ptr<Runner> runner, const EngineOptions& options)
@@ -95,7 +103,8 @@ Result<std::unique_ptr<Engine>> Engine::start(Checkpoint checkpoint, const Engin
                                   .sequences = plan.sequences,
                                   .prefix_caching = options.prefix_caching,
                                   .snapshots = plan.snapshots,
-                                  .arena_bytes = arena_bytes},
+                                  .arena_bytes = arena_bytes,
+                                  .scratch_bytes = plan.run.place.on_host() ? 0 : plan.memory.scratch},
                                  progress));
   return std::unique_ptr<Engine>(new Engine(std::move(plan), std::move(runner), options));
 }
@@ -267,6 +276,7 @@ void Engine::publish_stats() {
   counters_.cached_pages = pool.cached_pages();
   counters_.held_states = runner_->cache().states().taken();
   counters_.snapshots = runner_->cache().states().snapshots();
+  counters_.device = runner_->device_times();
   const std::lock_guard lock(mutex_);
   stats_ = counters_;
   pending_ -= std::exchange(ended_, 0);
@@ -302,8 +312,11 @@ void Engine::step(const std::vector<Scheduler::Item>& items) {
       counters_.prompt_tokens += static_cast<uint64_t>(std::min(item.count, job.prompt - computed));
     }
   }
+  const bool only_best = std::all_of(items.begin(), items.end(), [](const Scheduler::Item& item) {
+    return item.logit_count == 0 || wants_only_best(item.job->request->request);
+  });
   const Clock::time_point begin = Clock::now();
-  const Tensor logits = runner_->step(scheduled_);
+  const Tensor logits = runner_->step(scheduled_, only_best);
   policy_.took_step(scheduler_.planned(), seconds_between(begin, Clock::now()));
   ++counters_.steps;
 
@@ -362,7 +375,10 @@ void Engine::pick_rows(LiveRequest& live, const Tensor& logits, int64_t first_ro
   live.picked.clear();
   for (int row = 0; row <= live.guesses_run; ++row) {
     Event& event = live.picked.emplace_back();
-    event.id = pick(r, live.job, live.counts, live.allowed, logits_row(logits, first_row + row), event);
+    const std::span<const int32_t> best = runner_->best_ids();
+    event.id = best.empty()
+                   ? pick(r, live.job, live.counts, live.allowed, logits_row(logits, first_row + row), event)
+                   : best[first_row + row];
     if (event.id < 0) return;
     event.is_stop = std::find(r.stop_ids.begin(), r.stop_ids.end(), event.id) != r.stop_ids.end();
     tokens.push_back(event.id);

@@ -86,6 +86,7 @@ struct EngineStats {
            accepted_tokens = 0;                  // times that tokens were guessed; how many; right
   std::array<uint64_t, 64> accepted_at = {};     // by place within the guesses
   uint64_t prefix_queries = 0, prefix_hits = 0;  // prompt tokens looked up; found
+  DeviceTimes device;                            // of an accelerator
 };
 
 class Engine {

@@ -64,7 +64,7 @@ int64_t scratch_bytes(const RunPlan& run, const StepSize& size) {
 }
 
 int64_t tower_scratch_bytes(const ModelSpec& spec, const RunPlan& run, StepSize size) {
-  size.tokens = size.length = tower_patches(spec, run);
+  size.tokens = size.length = size.keys = tower_patches(spec, run);
   const AttentionNeeds needs = vision_attention_needs(*spec.vision, run.compute, run.layout.kernel_block);
   return std::max(run.choice.kernels->scratch_bytes(size), run.vision_attention->scratch_bytes(needs, size));
 }
@@ -92,24 +92,41 @@ int64_t guess_arena_bytes(const ModelSpec& target, const RunPlan& run) {
 }  // namespace
 
 std::vector<MemoryPlan::Part> MemoryPlan::parts() const {
-  return {{"mapped weights", mapped_weights, "used where their files are mapped"},
-          {"owned weights", owned_weights, "converted to what is computed with"},
-          {"cache", cache, "pages of keys and values"},
-          {"states", states, "of recurrent layers: a slot a sequence, and snapshots"},
-          {"sequences", sequences, "tokens, hashes and block tables of those running"},
-          {"images", images, "encoded pictures, and those in the vision tower"},
-          {"requests", requests, "prompts, counts and log-probabilities of all"},
-          {"step", step, "activations and logits of the largest step"},
-          {"scratch", scratch, "within kernels"},
-          {"sampling", sampling, "one row a thread"},
-          {"reserve", reserve, "program, tokenizer, connections"}};
+  const bool here = !accelerated;
+  std::vector<Part> all = {
+      {"mapped weights", mapped_weights,
+       here ? "used where their files are mapped" : "copied from where their files are mapped", here},
+      {"owned weights", owned_weights, "converted to what is computed with", here},
+      {"cache", cache, "pages of keys and values", here},
+      {"states", states, "of recurrent layers: a slot a sequence, and snapshots", here},
+      {"sequences", sequences, "tokens, hashes and block tables of those running"},
+      {"images", images, "encoded pictures, and those in the vision tower", here},
+      {"requests", requests, "prompts, counts and log-probabilities of all"},
+      {"step", step, "activations and logits of the largest step", here},
+      {"scratch", scratch, "within kernels", here},
+      {"sampling", sampling, "one row a thread"},
+      {"reserve", reserve, "program, tokenizer, connections"}};
+  if (here) return all;
+  all.push_back({"logits", logits, "as they come back from the device"});
+  all.push_back({"device reserve", device_reserve, "driver and libraries of the device", false});
+  return all;
 }
 
-int64_t MemoryPlan::total() const {
+namespace {
+
+int64_t sum_of(const std::vector<MemoryPlan::Part>& parts, bool on_host) {
   int64_t sum = 0;
-  for (const Part& part : parts()) sum = checked_add(sum, part.bytes).value_or(INT64_MAX);
+  for (const MemoryPlan::Part& part : parts) {
+    if (part.on_host == on_host) sum = checked_add(sum, part.bytes).value_or(INT64_MAX);
+  }
   return sum;
 }
+
+}  // namespace
+
+int64_t MemoryPlan::total() const { return sum_of(parts(), !accelerated); }
+
+int64_t MemoryPlan::host_total() const { return accelerated ? sum_of(parts(), true) : 0; }
 
 int64_t step_arena_bytes(const ModelSpec& spec, const RunPlan& run, const MemoryNeeds& needs) {
   const int tokens = most_step_tokens(run, needs.sequences);
@@ -120,12 +137,13 @@ int64_t step_arena_bytes(const ModelSpec& spec, const RunPlan& run, const Memory
 }
 
 MemoryPlan plan_memory(const ModelSpec& spec, const RunPlan& run, const MemoryNeeds& needs,
-                       const MemoryLimit& limit) {
+                       const MemoryLimit& limit, const MemoryLimit& host_limit) {
   const int64_t groups = std::ssize(run.layout.groups);
   const int tokens = most_step_tokens(run, needs.sequences);
   const StepSize size = {.tokens = tokens,
                          .sequences = needs.sequences,
                          .length = run.max_len,
+                         .keys = most_keys(run),
                          .width = std::max(widest_row(spec), run.draft ? widest_row(*drafter_of(run)) : 0),
                          .products = most_products(spec),
                          .head_state = largest_head_state(run.states),
@@ -148,6 +166,12 @@ MemoryPlan plan_memory(const ModelSpec& spec, const RunPlan& run, const MemoryNe
   plan.sampling = needs.threads * int64_t{spec.vocab} * kCandidateBytes;
   plan.reserve = kReserve;
   plan.limit = limit;
+  if (run.place.on_host()) return plan;
+  plan.accelerated = true;
+  plan.host_limit = host_limit;
+  plan.device_reserve = run.place.kernels->accelerator->reserve_bytes;
+  const int64_t rows = std::min<int64_t>(tokens, needs.sequences + needs.prompt_logit_rows);
+  plan.logits = 2 * rows * spec.vocab * size_of(DType::kF32);  // as their buffer grows
   return plan;
 }
 

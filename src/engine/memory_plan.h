@@ -1,5 +1,5 @@
 // What an engine takes of the machine's memory, part by part, before anything is loaded. Binding: nothing
-// grows beyond it later.
+// grows beyond it later. On an accelerator most of it is the device's memory, and some stays the host's.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -25,13 +25,22 @@ struct MemoryPlan {
   int64_t reserve = 0;   // program, tokenizer, connections: not ours to count
   MemoryLimit limit;     // what there is
 
+  // Of an accelerator: then `limit` is of its memory, and the host's has another.
+  bool accelerated = false;
+  int64_t device_reserve = 0;  // what its driver and libraries take
+  int64_t logits = 0;          // as they come back to the host
+  MemoryLimit host_limit;
+
   struct Part {
     const char* name;
     int64_t bytes;
     const char* meaning;
+    bool on_host = true;
   };
   std::vector<Part> parts() const;
-  int64_t total() const;
+  int64_t total() const;       // under `limit`: of an accelerator's memory where there is one
+  int64_t host_total() const;  // under `host_limit`; 0 without an accelerator
+  bool fits() const { return total() <= limit.bytes && host_total() <= host_limit.bytes; }
 };
 
 struct MemoryNeeds {
@@ -44,7 +53,7 @@ struct MemoryNeeds {
 };
 // For the pages, max_len and step_tokens of `run`.
 MemoryPlan plan_memory(const ModelSpec& spec, const RunPlan& run, const MemoryNeeds& needs,
-                       const MemoryLimit& limit);
+                       const MemoryLimit& limit, const MemoryLimit& host_limit = {});
 
 // Bytes of the arena of such a step.
 int64_t step_arena_bytes(const ModelSpec& spec, const RunPlan& run, const MemoryNeeds& needs);

@@ -34,6 +34,11 @@ class Planner {
         run_(std::move(run)),
         drafts_(drafts),
         limit_(memory_limit()) {
+    if (!on_host()) {
+      host_limit_ = limit_;
+      limit_ = {.bytes = run_.place.kernels->accelerator->free_bytes(run_.place.index),
+                .source = "free on " + run_.place.name()};
+    }
     if (options.memory_bytes > 0) limit_ = {.bytes = options.memory_bytes, .source = "as told"};
   }
 
@@ -83,7 +88,7 @@ class Planner {
                   .request_bytes = options_.request_bytes > 0 ? options_.request_bytes
                                                               : std::max(kLeastRequestBytes, 2 * most),
                   .image_bytes = spec_.vision ? image_bytes() : 0};
-    plan.memory = plan_memory(spec_, run, plan.needs, limit_);
+    plan.memory = plan_memory(spec_, run, plan.needs, limit_, host_limit_);
     return plan;
   }
 
@@ -120,7 +125,7 @@ class Planner {
 
   bool fits(int length) {
     const EnginePlan plan = at(length);
-    return plan.run.pages >= plan.sequence_pages && plan.memory.total() <= limit_.bytes;
+    return plan.run.pages >= plan.sequence_pages && plan.memory.fits();
   }
 
   int longest_that_fits(int most) {
@@ -140,14 +145,23 @@ class Planner {
   Result<EnginePlan> with_cache() {
     EnginePlan plan = at(run_.max_len);
     if (options_.cache_bytes > 0) return plan;
-    // As much as all sequences could ever hold, up to a quarter of what there is.
+    // As much as all sequences could ever hold, up to a quarter of what there is; an accelerator's memory is
+    // there for nothing else.
     const int64_t one = plan.sequence_pages;
     const int64_t page = plan.run.layout.page_bytes + BlockPool::state_bytes(1);
     const int64_t room = one + (limit_.bytes - plan.memory.total()) / page;
-    const int64_t quarter = std::max(limit_.bytes / 4 / page, one);
-    plan.run.pages = std::min({checked_mul(one, plan.sequences).value_or(INT64_MAX), quarter, room});
-    return sized(std::move(plan), one);
+    const int64_t share = on_host() ? std::max(limit_.bytes / 4 / page, one) : room;
+    plan.run.pages = std::min({checked_mul(one, plan.sequences).value_or(INT64_MAX), share, room});
+    plan = sized(std::move(plan), one);
+    while (!plan.memory.fits() && plan.run.pages > one) {  // what kernels take grows with the cache
+      const int64_t over = std::max<int64_t>(plan.memory.total() - limit_.bytes, 0);
+      plan.run.pages = std::max(plan.run.pages - over / page - 1, one);
+      plan = sized(std::move(plan), one);
+    }
+    return plan;
   }
+
+  bool on_host() const { return run_.place.on_host(); }
 
   Error does_not_fit(int wanted, int most) {
     const EnginePlan plan = at(wanted);
@@ -165,6 +179,7 @@ class Planner {
         separator = ", ";
       }
       text += "), and there are " + size_text(limit_.bytes) + " (" + limit_.source + ")";
+      if (!on_host()) text += " and " + size_text(host_limit_.bytes) + " (" + host_limit_.source + ")";
     }
     if (most > 0)
       return limit_reached(text + "; --max-model-len " + std::to_string(most) + " or auto would fit");
@@ -176,7 +191,7 @@ class Planner {
   const EngineOptions& options_;
   RunPlan run_;
   int drafts_;
-  MemoryLimit limit_;
+  MemoryLimit limit_, host_limit_;
 };
 
 }  // namespace

@@ -132,7 +132,7 @@ Status plan_drafter(const Checkpoint& target, const std::string& folder, RunPlan
 
 Status plan_vision(const ModelSpec& spec, const RunnerOptions& options, int block, RunPlan& plan) {
   const Choice tower = TRY(choose({vision_attention_needs(*spec.vision, plan.compute, block)},
-                                  options.backend, options.attention));
+                                  *plan.place.kernels, options.attention));
   plan.vision_attention = tower.attention.front();
   static constexpr Span kPicture = {0, 2};
   static constexpr SeqFacts kFacts = {.length = 2, .media = &kPicture, .num_media = 1};
@@ -159,6 +159,12 @@ double token_flops(const Model& model) {
 
 }  // namespace
 
+int64_t most_keys(const RunPlan& plan) {
+  int64_t keys = 0;
+  for (const CacheGroup& group : plan.layout.groups) keys = std::max(keys, plan.pages * group.block_tokens);
+  return keys;
+}
+
 std::string attention_name(const RunPlan& plan) {
   for (const AttentionKernel* kernel : plan.choice.attention) {
     if (kernel != nullptr) return std::string(kernel->name);
@@ -180,9 +186,15 @@ Result<RunPlan> plan_run(const Checkpoint& checkpoint, const RunnerOptions& opti
                        "), which guesses for another model; --speculative-config takes it");
   }
   std::vector<MixerNeeds> layers = mixer_needs(spec);
+  plan.place = TRY(find_device(options.device, options.backend));
+  if (!options.drafter.empty() && !plan.place.on_host()) {
+    return unsupported("a model that guesses runs on the CPU so far: leave --speculative-config away, or " +
+                       plan.place.name());
+  }
   if (!options.drafter.empty()) TRY(plan_drafter(checkpoint, options.drafter, plan, layers));
   plan.attention = attention_needs(layers, plan.compute, kernel_block);
-  plan.choice = TRY(choose(plan.attention, options.backend, options.attention));
+  plan.recordings = options.recordings;
+  plan.choice = TRY(choose(plan.attention, *plan.place.kernels, options.attention));
   TRY(check_kernels(spec, *plan.choice.kernels));
   if (plan.draft) TRY(check_kernels(plan.draft->checkpoint->spec, *plan.choice.kernels));
   std::vector<KvSpec> kv;
@@ -192,7 +204,8 @@ Result<RunPlan> plan_run(const Checkpoint& checkpoint, const RunnerOptions& opti
   plan.snapshot_stride = options.snapshot_stride;
 
   if (spec.vision) TRY(plan_vision(spec, options, kernel_block, plan));
-  plan.wanted_step_tokens = std::max(options.step_tokens, 1);
+  const int usual = plan.place.on_host() ? 512 : 8192;
+  plan.wanted_step_tokens = options.step_tokens > 0 ? options.step_tokens : usual;
   const int length = options.max_len > 0 ? options.max_len : spec.max_positions;
   if (!set_length(plan, length))
     return limit_reached("a cache for " + std::to_string(length) + " tokens does not fit memory");
@@ -210,22 +223,30 @@ bool set_length(RunPlan& plan, int max_len) {
   return bytes.has_value();
 }
 
-Runner::Runner(Checkpoint checkpoint, RunPlan plan, Weights weights, const Resources& resources)
-    : checkpoint_(std::move(checkpoint)),
+Runner::Runner(std::unique_ptr<Device> accelerator, Checkpoint checkpoint, RunPlan plan, Weights weights,
+               const Resources& resources)
+    : accelerator_(std::move(accelerator)),
+      device_(accelerator_ ? *accelerator_ : host_device()),
+      checkpoint_(std::move(checkpoint)),
       plan_(std::move(plan)),
-      model_(make_model(checkpoint_.spec, std::move(weights), plan_.compute)),
+      model_(make_model(checkpoint_.spec, std::move(weights), plan_.compute, device_)),
       cache_(plan_.layout, {.pages = static_cast<int>(plan_.pages),
                             .max_len = plan_.max_len,
                             .sequences = resources.sequences,
                             .prefix_caching = resources.prefix_caching,
                             .states = plan_.states,
                             .snapshots = resources.snapshots,
-                            .snapshot_stride = plan_.snapshot_stride}),
+                            .snapshot_stride = plan_.snapshot_stride,
+                            .device = &device_}),
       layer_cache_(cache_.layers()),
       states_(cache_.states().layers()),
       pool_(resources.threads),
-      arena_(resources.arena_bytes),
-      token_flops_(token_flops(model_)) {}
+      arena_(resources.arena_bytes, device_),
+      token_flops_(token_flops(model_)) {
+  if (device_.is_host()) return;
+  device_.reserve_scratch(resources.scratch_bytes);
+  device_run_ = std::make_unique<DeviceRun>(device_, plan_, stream(), plan_.recordings, most_keys(plan_));
+}
 
 void Runner::populate(const std::atomic<bool>& stop) const {
   const auto touch = [&](char* memory, int64_t bytes) {
@@ -234,6 +255,7 @@ void Runner::populate(const std::atomic<bool>& stop) const {
       heed::populate(memory + at, std::min(kPiece, bytes - at));
     }
   };
+  if (!device_.is_host()) return;  // its memory is there once it is taken
   touch(cache_.pool().memory(), cache_.pool().bytes());
   touch(cache_.states().memory(), cache_.states().bytes());
   for (const Buffer& chunk : arena_.chunks()) touch(static_cast<char*>(chunk.data()), chunk.bytes());
@@ -247,9 +269,12 @@ Result<std::unique_ptr<Runner>> Runner::load(Checkpoint checkpoint, const Runner
 
 Result<std::unique_ptr<Runner>> Runner::load(Checkpoint checkpoint, RunPlan plan, const Resources& resources,
                                              const Progress& progress) {
-  Weights weights = TRY(load_weights(checkpoint, plan.compute, progress));
-  std::unique_ptr<Runner> runner(
-      new Runner(std::move(checkpoint), std::move(plan), std::move(weights), resources));
+  std::unique_ptr<Device> accelerator;
+  if (!plan.place.on_host()) accelerator = plan.place.kernels->accelerator->open(plan.place.index);
+  Device& device = accelerator ? *accelerator : host_device();
+  Weights weights = TRY(load_weights(checkpoint, plan.compute, progress, device));
+  std::unique_ptr<Runner> runner(new Runner(std::move(accelerator), std::move(checkpoint), std::move(plan),
+                                            std::move(weights), resources));
   if (runner->plan_.draft) TRY(runner->load_drafter());
   return runner;
 }
@@ -275,7 +300,8 @@ void Runner::propose(std::span<DraftAsk> asks, const Drafter::Draw& draw) {
   drafter_->propose(asks, draw);
 }
 
-Tensor Runner::step(std::span<const Scheduled> scheduled) {
+Tensor Runner::step(std::span<const Scheduled> scheduled, bool only_best) {
+  device_.enter();
   batch_.state_saves.clear();
   int row = 0;
   for (const Scheduled& item : scheduled) {
@@ -285,17 +311,11 @@ Tensor Runner::step(std::span<const Scheduled> scheduled) {
     row += item.count;
   }
   build_batch(cache_, scheduled, batch_, spec().vision ? spec().vision->tokens.pad : 0);
-  arena_.release({});
-  Stream stream{.pool = &pool_};
+  Stream here = stream();
   Taps taps{.after = drafter_ ? drafter_->taps() : std::span<const int>()};
-  const Tensor logits = forward(model_, batch_,
-                                {.kernels = *plan_.choice.kernels,
-                                 .attention = plan_.choice.attention,
-                                 .cache = layer_cache_,
-                                 .states = states_,
-                                 .stream = stream,
-                                 .arena = arena_,
-                                 .taps = taps.after.empty() ? nullptr : &taps});
+  Taps* const wanted = taps.after.empty() ? nullptr : &taps;
+  const auto run = [&] { return run_forward(here, wanted); };
+  const Tensor logits = device_run_ ? device_run_->step(batch_, cache_.tables(), run, only_best) : run();
   if (drafter_) drafter_->observe(batch_, taps.rows);
   for (const Scheduled& item : scheduled) {
     item.sequence->computed += item.count;
@@ -305,19 +325,36 @@ Tensor Runner::step(std::span<const Scheduled> scheduled) {
   return logits;
 }
 
+Tensor Runner::run_forward(Stream& stream, Taps* taps) {
+  arena_.release({});
+  return forward(model_, batch_,
+                 {.kernels = *plan_.choice.kernels,
+                  .attention = plan_.choice.attention,
+                  .cache = layer_cache_,
+                  .states = states_,
+                  .stream = stream,
+                  .arena = arena_,
+                  .taps = taps,
+                  .constants = device_run_ ? &device_run_->constants() : nullptr,
+                  .plans = device_run_ ? &device_run_->plans() : nullptr});
+}
+
 ImageEncoding Runner::begin_encoding(std::vector<std::shared_ptr<const ImagePatches>> pictures) const {
   CHECK(plan_.vision_attention != nullptr);
   return {model_, std::move(pictures), plan_.layout.kernel_block};
 }
 
 void Runner::encode(ImageEncoding& encoding, int layers) {
+  device_.enter();
   arena_.release({});
-  Stream stream{.pool = &pool_};
+  Stream here = stream();
   encoding.run(model_,
                {.kernels = *plan_.choice.kernels,
                 .attention = *plan_.vision_attention,
-                .stream = stream,
-                .arena = arena_},
+                .stream = here,
+                .arena = arena_,
+                .device = device_,
+                .constants = device_run_ ? &device_run_->constants() : nullptr},
                layers);
 }
 

@@ -14,6 +14,7 @@
 #include "backends/select.h"
 #include "engine/batch.h"
 #include "engine/cache.h"
+#include "engine/device_run.h"
 #include "engine/drafter.h"
 #include "model/checkpoint.h"
 #include "model/forward.h"
@@ -24,14 +25,16 @@ inline constexpr int kLongestThatFits = -1;  // for plan_engine; else the model'
 
 struct RunnerOptions {
   std::string dtype = "auto";           // "auto": the checkpoint's; "float32" or "bfloat16"
-  std::string backend;                  // "": the best; else a name
+  std::string device;                   // "cpu", "cuda:0"; "": the backend's
+  std::string backend;                  // "": the best that can run here; else a name
   std::string attention;                // "": the backend's first that can; else a kernel's name
   int threads = 0;                      // 0: all processors
   std::string state_dtype = "float32";  // of recurrent states: or "bfloat16"
   int snapshot_stride = 512;            // tokens between snapshots of recurrent states
   int block_size = 0;                   // tokens in a cache block; 0: the backend's kernel block
   int max_len = 0;                      // longest sequence; 0: the model's max_positions; or kLongestThatFits
-  int step_tokens = 512;                // most tokens of a prefill step
+  int step_tokens = 0;                  // most tokens of a prefill step; 0: 512, on an accelerator 8192
+  bool recordings = true;               // steps of an accelerator may be recorded and replayed
   std::string drafter;                  // folder of a model that guesses for this one; "": none
 };
 
@@ -45,6 +48,8 @@ struct DraftPlan {
 // All that follows from a checkpoint's headers and the options, before a weight is read.
 struct RunPlan {
   DType compute = DType::kF32;
+  DeviceChoice place;
+  bool recordings = true;
   Choice choice;
   std::optional<DraftPlan> draft;
   std::vector<AttentionNeeds> attention;  // of every layer
@@ -67,6 +72,8 @@ inline int most_step_tokens(const RunPlan& plan, int others) {
   const int longest = std::min(plan.image_tokens, plan.max_len);
   return longest > 0 ? std::max(plan.step_tokens, longest + others) : plan.step_tokens;
 }
+// Tokens that a cache of its pages holds, of one group alone.
+int64_t most_keys(const RunPlan& plan);
 // The attention kernel that the layers have, for people; "none" where no layer needs one.
 std::string attention_name(const RunPlan& plan);
 Result<RunPlan> plan_run(const Checkpoint& checkpoint, const RunnerOptions& options);
@@ -83,15 +90,21 @@ class Runner {
     int threads = 0;
     int sequences = 1;  // at a time; more are possible at the price of memory taken later
     bool prefix_caching = false;
-    int snapshots = 0;        // of recurrent states, at most
-    int64_t arena_bytes = 0;  // 0: grows as it must
+    int snapshots = 0;          // of recurrent states, at most
+    int64_t arena_bytes = 0;    // 0: grows as it must
+    int64_t scratch_bytes = 0;  // of an accelerator's ops; 0: grows as it must
   };
   static Result<std::unique_ptr<Runner>> load(Checkpoint checkpoint, RunPlan plan, const Resources& resources,
                                               const Progress& progress = nullptr);
 
   // Runs the tokens and counts them as computed. Returns logits [sum of logit_count, vocab] f32, valid until
   // the next step. The cache must have been extended for them.
-  Tensor step(std::span<const Scheduled> scheduled);
+  // `only_best`: of each row only the likeliest token is wanted; where it is known without the logits coming
+  // to the host, best_ids() has them and the tensor is undefined.
+  Tensor step(std::span<const Scheduled> scheduled, bool only_best = false);
+  std::span<const int32_t> best_ids() const {
+    return device_run_ ? device_run_->best_ids() : std::span<const int32_t>();
+  }
 
   // Runs all tokens of the sequence not yet computed, in steps of at most plan().step_tokens cut where its
   // masks allow. Returns the logits of the last `logit_count` tokens, which must fit the last step. An error
@@ -125,11 +138,17 @@ class Runner {
   const Checkpoint& checkpoint() const { return checkpoint_; }
   const RunPlan& plan() const { return plan_; }
   ThreadPool& pool() { return pool_; }
+  DeviceTimes device_times() const { return device_run_ ? device_run_->times() : DeviceTimes{}; }
 
  private:
-  Runner(Checkpoint checkpoint, RunPlan plan, Weights weights, const Resources& resources);
+  Runner(std::unique_ptr<Device> accelerator, Checkpoint checkpoint, RunPlan plan, Weights weights,
+         const Resources& resources);
   Status load_drafter();
+  Stream stream() { return {.pool = &pool_, .device = device_.stream()}; }
+  Tensor run_forward(Stream& stream, Taps* taps);
 
+  std::unique_ptr<Device> accelerator_;  // null: all is done on the host
+  Device& device_;
   Checkpoint checkpoint_;
   RunPlan plan_;
   Model model_;
@@ -139,8 +158,9 @@ class Runner {
   ThreadPool pool_;
   Arena arena_;
   std::unique_ptr<Drafter> drafter_;
-  Batch batch_;             // of the last step; kept for its memory
-  double token_flops_ = 1;  // of the text model, about
+  std::unique_ptr<DeviceRun> device_run_;  // of the accelerator
+  Batch batch_;                            // of the last step; kept for its memory
+  double token_flops_ = 1;                 // of the text model, about
 };
 
 }  // namespace heed

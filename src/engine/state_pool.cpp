@@ -1,14 +1,13 @@
 #include "engine/state_pool.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace heed {
 
-StatePool::StatePool(StateLayout layout, int live, int snapshots)
-    : layout_(std::move(layout)), live_(layout_.empty() ? 0 : live) {
+StatePool::StatePool(StateLayout layout, int live, int snapshots, Device& device)
+    : layout_(std::move(layout)), device_(device), live_(layout_.empty() ? 0 : live) {
   if (layout_.empty()) return;
-  memory_ = Buffer((int64_t{live} + snapshots) * layout_.slot_bytes());
+  memory_ = device.take((int64_t{live} + snapshots) * layout_.slot_bytes());
   for (int slot = live - 1; slot >= 0; --slot) free_.push_back(slot);
   for (int slot = live + snapshots - 1; slot >= live; --slot) free_snapshots_.push_back(slot);
   index_.reserve(snapshots);
@@ -18,7 +17,7 @@ int StatePool::take(bool zeroed) {
   if (free_.empty()) return -1;
   const int slot = free_.back();
   free_.pop_back();
-  if (zeroed) std::memset(address(slot), 0, layout_.slot_bytes());
+  if (zeroed) device_.zero(address(slot), layout_.slot_bytes());
   return slot;
 }
 
@@ -62,7 +61,7 @@ void StatePool::restore(const Hash128& key, int slot) {
   const auto found = index_.find(key);
   CHECK(found != index_.end());
   used_.splice(used_.begin(), used_, found->second);
-  std::memcpy(address(slot), address(found->second->slot), layout_.slot_bytes());
+  device_.copy(address(slot), address(found->second->slot), layout_.slot_bytes());
 }
 
 std::vector<Tensors> StatePool::layers() const {

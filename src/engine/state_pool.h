@@ -12,14 +12,14 @@
 #include "attention/state_spec.h"
 #include "base/siphash.h"
 #include "model/weights.h"
-#include "tensor/tensor.h"
+#include "tensor/device.h"
 
 namespace heed {
 
 class StatePool {
  public:
-  // `live` slots for sequences and `snapshots` for snapshots.
-  StatePool(StateLayout layout, int live, int snapshots);
+  // `live` slots for sequences and `snapshots` for snapshots, in the memory of `device`.
+  StatePool(StateLayout layout, int live, int snapshots, Device& device = host_device());
 
   // A slot of zeros for the caller's sequence, or of anything; -1 if all are taken.
   int take(bool zeroed = true);
@@ -63,6 +63,7 @@ class StatePool {
   char* address(int slot) const { return memory() + slot * layout_.slot_bytes(); }
 
   StateLayout layout_;
+  Device& device_;
   int live_;
   Buffer memory_;
   std::vector<int> free_;  // live slots

@@ -126,6 +126,12 @@ Shapes check(const SoftcapArgs& args) {
   return Shapes("softcap").match(args.x, "x", {"rows", "dim"});
 }
 
+Shapes check(const ArgMaxArgs& args) {
+  check_f32("arg_max", {args.x});
+  CHECK(args.ids != nullptr, "arg_max: ids");
+  return Shapes("arg_max").match(args.x, "x", {"rows", "dim"});
+}
+
 Shapes check(const CopyArgs& args) {
   check_output("copy", args.x);
   check_output("copy", args.out);

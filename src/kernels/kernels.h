@@ -10,18 +10,19 @@
 // tensor may be bfloat16 or float16, it is widened when read and rounded to nearest even when written.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include "attention/plan.h"
 #include "attention/rows.h"
 #include "attention/spec.h"
 #include "base/thread_pool.h"
+#include "tensor/device.h"
 #include "tensor/tensor.h"
 
 namespace heed {
-
-struct AttentionPlan;
 
 // Where and with what an op runs. CPU backends use the pool; the cuda backend a CudaStream
 // (kernels/cuda/cuda.h), and there whatever arguments point to is device memory.
@@ -109,7 +110,7 @@ struct AttentionArgs {
   float softcap = 0;                    // cap * tanh(score / cap); 0: none
   const float* sink_logits = nullptr;   // [heads], or none
   Tensor out;                           // [tokens, heads, v_dim] f32 or bf16
-  const AttentionPlan* plan = nullptr;  // of these rows, where a kernel wants one (kernels/cuda)
+  const AttentionPlan* plan = nullptr;  // of these rows, where the kernel wants one
 };
 
 // kClampedSwiglu, as gpt-oss has it, is a function of both: g = min(gate, 7), u = clamp(up, -7, 7),
@@ -165,6 +166,13 @@ struct GatherRowsArgs {
 struct SoftcapArgs {  // x = cap * tanh(x / cap), in place
   float cap = 0;
   Tensor x;  // [rows, dim] f32
+};
+
+// ids[r]: where the largest of a row is, the first of equal ones. NaN is never it; 0 where nothing is above
+// -infinity.
+struct ArgMaxArgs {
+  Tensor x;                // [rows, dim] f32
+  int32_t* ids = nullptr;  // out: [rows]
 };
 
 // out[t, h] = x[t, h] weight[h]^T: a linear layer of its own for each head.
@@ -334,20 +342,31 @@ struct AttentionNeeds {
 // The largest step that ops are going to be run on.
 struct StepSize {
   int64_t tokens = 0, sequences = 0;
-  int64_t length = 0;      // keys of the longest sequence
-  int64_t width = 0;       // elements of the widest row that a linear layer reads
+  int64_t length = 0;        // keys of the longest sequence
+  int64_t keys = INT64_MAX;  // of all sequences together
+  int64_t width = 0;         // elements of the widest row that a linear layer reads
   int64_t products = 0;    // most linear layers that one op runs: experts of a layer, or heads (head_linear)
   int64_t head_state = 0;  // elements of one head's largest state (linear_attention, gated_delta)
   int threads = 1;         // of the pool
 };
 
 // One attention kernel of a backend, e.g. "cpu.flash". why_not gives the reasons against, or "" when it can.
-// scratch_bytes: what a call takes for itself at most.
+// scratch_bytes: what a call takes for itself at most. plan_shape: how it wants plans; null: it wants none.
 struct AttentionKernel {
   std::string_view name;
   std::string (*why_not)(const AttentionNeeds& needs);
   void (*run)(Stream& stream, const AttentionArgs& args);
   int64_t (*scratch_bytes)(const AttentionNeeds& needs, const StepSize& size);
+  AttentionPlanShape (*plan_shape)(const AttentionNeeds& needs, const Stream& stream) = nullptr;
+};
+
+// The devices that a backend runs on, where that is not the host. Each is asked by its number.
+struct Accelerator {
+  std::string (*why_not)(int index);   // "" if it can run there
+  std::string (*describe)(int index);  // for people: "NVIDIA H100 80GB HBM3"
+  int64_t (*free_bytes)(int index);    // of its memory
+  int64_t reserve_bytes = 0;           // that its driver and libraries may still take
+  std::unique_ptr<Device> (*open)(int index);
 };
 
 struct Kernels {
@@ -355,6 +374,7 @@ struct Kernels {
   std::string isa;                             // what it runs on, for people: "avx512-bf16"
   std::span<const AttentionKernel> attention;  // in order of preference
   int kernel_block = 16;                       // rows of a cache block that its attention kernels prefer
+  const Accelerator* accelerator = nullptr;    // null: it runs on the host
 
   void (*embed)(Stream&, const EmbedArgs&);
   void (*rms_norm)(Stream&, const RmsNormArgs&);
@@ -383,6 +403,7 @@ struct Kernels {
   void (*clamp)(Stream&, const ClampArgs&);
   void (*standardise)(Stream&, const StandardiseArgs&);
   void (*average_patches)(Stream&, const AveragePatchesArgs&);
+  void (*arg_max)(Stream&, const ArgMaxArgs&);  // may be null: the host does it then
 
   int64_t (*scratch_bytes)(const StepSize& size);  // what a call of any of these takes for itself at most
 };

@@ -1,5 +1,8 @@
 // What one step of the model runs on: tokens of one or more sequences, laid end to end. The engine builds and
 // owns it, and uses it again for the next step; forward() reads it. All pointers stay valid for the step.
+//
+// The vectors are the host's. Ops read what `arrays` and each group's `on_device` point to, which is the same
+// in the memory of the device that they run on; on the host these are the vectors themselves.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -15,12 +18,21 @@ struct BatchGroup {
   int64_t table_stride = 0;
   std::vector<int64_t> slots;  // [tokens]
   std::vector<RowMask> rows;   // [tokens]
+  struct {
+    const int64_t* slots = nullptr;
+    const RowMask* rows = nullptr;
+  } on_device;
 };
 
 // Rows of the batch that stand for (a part of) a picture.
 struct BatchImage {
   int32_t row = 0;    // the first
   Tensor embeddings;  // [rows, hidden] f32, in place of what `tokens` would look up; not scaled
+};
+
+struct BatchArrays {
+  const int32_t *tokens = nullptr, *positions = nullptr, *seq_start = nullptr, *table_rows = nullptr,
+                *logit_rows = nullptr, *state_slots = nullptr;
 };
 
 struct Batch {
@@ -35,7 +47,21 @@ struct Batch {
       state_slots;  // [sequences]: each one's slot of recurrent state, where the model has any
   std::vector<StateSave> state_saves;  // copies of states to keep, ascending in token
 
+  BatchArrays arrays;
+
   int sequences() const { return static_cast<int>(table_rows.size()); }
 };
+
+// Has ops on the host read the vectors, as they are now.
+inline void read_here(Batch& batch) {
+  batch.arrays = {.tokens = batch.tokens.data(),
+                  .positions = batch.positions.data(),
+                  .seq_start = batch.seq_start.data(),
+                  .table_rows = batch.table_rows.data(),
+                  .logit_rows = batch.logit_rows.data(),
+                  .state_slots = batch.state_slots.data()};
+  for (BatchGroup& group : batch.groups)
+    group.on_device = {.slots = group.slots.data(), .rows = group.rows.data()};
+}
 
 }  // namespace heed

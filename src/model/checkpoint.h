@@ -30,6 +30,7 @@ struct Checkpoint {
   GenerationConfig generation;
   std::vector<Safetensors> shards;
   std::map<std::string, int> shard_of;  // tensor name -> index into shards
+  bool synthetic = false;               // without files: weights are made up (model/synthetic.h)
 
   bool has_weights() const { return !shards.empty(); }
   const SafetensorsEntry& entry(const std::string& name) const {

@@ -19,7 +19,7 @@ class Forward {
     const Tensor x = pass_.f32({pass_.tokens(), m_.spec.hidden});
     pass_.kernels().embed(
         pass_.stream(),
-        {.table = m_.weights.own[kEmbed], .ids = b_.tokens.data(), .scale = m_.embed_scale, .out = x});
+        {.table = m_.weights.own[kEmbed], .ids = b_.arrays.tokens, .scale = m_.embed_scale, .out = x});
     for (const BatchImage& image : b_.images) {
       const int64_t end = image.row + image.embeddings.size[0];
       pass_.kernels().copy(pass_.stream(), {.x = image.embeddings, .out = x.slice(image.row, end)});
@@ -114,7 +114,7 @@ class Forward {
     Stream& stream = pass_.stream();
     const Kernels& k = pass_.kernels();
     k.embed(stream, {.table = m_.weights.own[kLayerInputEmbed],
-                     .ids = b_.tokens.data(),
+                     .ids = b_.arrays.tokens,
                      .scale = std::sqrt(static_cast<float>(dim)),
                      .out = looked_up});
     k.copy(stream, {.x = x, .out = in});
@@ -149,7 +149,7 @@ class Forward {
     const ArenaScope scope(pass_.arena());
     const Tensor picked = pass_.f32({rows, m_.spec.hidden});
     const Tensor h = pass_.input({rows, m_.spec.hidden});
-    pass_.kernels().gather_rows(pass_.stream(), {.x = x, .rows = b_.logit_rows.data(), .out = picked});
+    pass_.kernels().gather_rows(pass_.stream(), {.x = x, .rows = b_.arrays.logit_rows, .out = picked});
     pass_.rms_norm(picked, m_.weights.own[kFinalNorm], h);
     pass_.linear(h, m_.weights.own[kHead], {}, out);
     if (m_.spec.logit_softcap > 0)
@@ -166,11 +166,11 @@ class Forward {
 
 }  // namespace
 
-Model make_model(ModelSpec spec, Weights weights, DType compute) {
+Model make_model(ModelSpec spec, Weights weights, DType compute, Device& device) {
   Model model{.spec = std::move(spec), .weights = std::move(weights), .compute = compute};
   model.embed_scale =
       compute == DType::kBF16 ? rounded_to_bf16(model.spec.embed_scale) : model.spec.embed_scale;
-  if (model.spec.vision) model.vision = make_vision(*model.spec.vision, model.weights.vision);
+  if (model.spec.vision) model.vision = make_vision(*model.spec.vision, model.weights.vision, device);
   for (const LayerSpec& layer : model.spec.layers) {
     const std::optional<RopeSpec> rope = mixer_of(layer.mixer).needs(layer.mixer).rope;
     if (!rope) {

@@ -10,6 +10,7 @@
 #include "model/vision.h"
 #include "model/weights.h"
 #include "tensor/arena.h"
+#include "tensor/upload.h"
 
 namespace heed {
 
@@ -31,7 +32,8 @@ struct Model {
   float embed_scale = 1;                        // rounded to the model's dtype, as transformers does
 };
 
-Model make_model(ModelSpec spec, Weights weights, DType compute);
+// `device`: whose memory the weights lie in.
+Model make_model(ModelSpec spec, Weights weights, DType compute, Device& device = host_device());
 
 // Hidden states that a forward pass puts out on its way.
 struct Taps {
@@ -47,7 +49,9 @@ struct Step {
   const std::vector<Tensors>& states;  // per layer, each [slots, ...], as the mixer numbers them
   Stream& stream;
   Arena& arena;
-  Taps* taps = nullptr;  // filled, where there is one
+  Taps* taps = nullptr;                                      // filled, where there is one
+  Constants* constants = nullptr;                            // where ops do not read the host's memory
+  const std::vector<const AttentionPlan*>* plans = nullptr;  // per layer; null: no kernel wants any
 };
 
 // The logits of batch.logit_rows: [logit_rows, vocab] f32 in the arena; undefined if no logits are wanted.

@@ -87,7 +87,7 @@ class AttentionMixer : public Mixer {
     const Tensor q = by_head.columns(0, a.head_dim);
     finish_heads(a, call, q, kQNorm);
     if (a.temperature != 0) {
-      pass.kernels().temper(pass.stream(), {.positions = pass.batch().positions.data(),
+      pass.kernels().temper(pass.stream(), {.positions = pass.positions(),
                                             .temperature = a.temperature,
                                             .floor_scale = a.temperature_floor,
                                             .x = q});

@@ -67,7 +67,7 @@ class LinearAttentionMixer : public Mixer {
     k.linear_attention(pass.stream(), {.q = q,
                                        .k = keys,
                                        .v = third(a, qkv, 2),
-                                       .slopes = a.slopes.data(),
+                                       .slopes = pass.constant(a.slopes),
                                        .scale = a.scale,
                                        .state = pass.state(call.layer, 0),
                                        .out = made.split_last(a.heads, a.head_dim)});

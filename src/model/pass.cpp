@@ -13,14 +13,18 @@ void Pass::make_rope_tables() {
     RopeTable table;
     if (pairs > 0) {
       table = {f32({tokens(), pairs}), f32({tokens(), pairs})};
-      kernels().rope_table(stream(), {.positions = batch_.positions.data(),
-                                      .inverse_frequency = model_.frequencies[i].data(),
+      kernels().rope_table(stream(), {.positions = batch_.arrays.positions,
+                                      .inverse_frequency = constant(model_.frequencies[i]),
                                       .attention_factor = model_.ropes[i].attention_factor,
                                       .cos = table.cos,
                                       .sin = table.sin});
     }
     tables_.push_back(table);
   }
+}
+
+const float* Pass::constant(const std::vector<float>& values) const {
+  return step_.constants != nullptr ? step_.constants->at(values) : values.data();
 }
 
 void Pass::rotate(int layer, const Tensor& x) const {
@@ -35,7 +39,7 @@ void Pass::rotate(int layer, const Tensor& x) const {
 void Pass::keep(int layer, const Tensor& k, const Tensor& v) const {
   const LayerCache& cache = step_.cache[layer];
   kernels().kv_write(stream(),
-                     {.k = k, .v = v, .slots = batch_.groups[cache.group].slots.data(), .kv = cache.kv});
+                     {.k = k, .v = v, .slots = batch_.groups[cache.group].on_device.slots, .kv = cache.kv});
 }
 
 void Pass::attend(int layer, const Attend& args) const {
@@ -45,23 +49,24 @@ void Pass::attend(int layer, const Attend& args) const {
   PagedKv kv = cache.kv;
   kv.table = group.table;
   kv.table_stride = group.table_stride;
-  kv.table_rows = batch_.table_rows.data();
+  kv.table_rows = batch_.arrays.table_rows;
   step_.attention[layer]->run(stream(), {.q = args.q,
                                          .kv = kv,
-                                         .seq_start = batch_.seq_start.data(),
+                                         .seq_start = batch_.arrays.seq_start,
                                          .sequences = batch_.sequences(),
-                                         .rows = group.rows.data(),
+                                         .rows = group.on_device.rows,
                                          .scale = args.scale,
                                          .softcap = args.softcap,
                                          .sink_logits = args.sink_logits,
-                                         .out = args.out});
+                                         .out = args.out,
+                                         .plan = step_.plans != nullptr ? (*step_.plans)[layer] : nullptr});
 }
 
 StateArgs Pass::state(int layer, int number) const {
   return {.slots = weight_of(step_.states[layer], number),
-          .seq_start = batch_.seq_start.data(),
+          .seq_start = batch_.arrays.seq_start,
           .sequences = batch_.sequences(),
-          .slot = batch_.state_slots.data(),
+          .slot = batch_.arrays.state_slots,
           .saves = batch_.state_saves};
 }
 

@@ -29,6 +29,10 @@ class Pass {
   Arena& arena() const { return step_.arena; }
   int64_t tokens() const { return static_cast<int64_t>(batch_.tokens.size()); }
 
+  const int32_t* positions() const { return batch_.arrays.positions; }  // [tokens], where ops read them
+  // Numbers of a spec or model, where ops read them. They must stay where they are.
+  const float* constant(const std::vector<float>& values) const;
+
   // Scratch memory, valid until the arena's scope around the call ends.
   Tensor take(DType dtype, std::initializer_list<int64_t> sizes) const { return arena().take(dtype, sizes); }
   Tensor f32(std::initializer_list<int64_t> sizes) const { return take(DType::kF32, sizes); }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <numeric>
 
 #include "base/checked.h"
 #include "model/forward.h"
@@ -15,7 +14,11 @@ using Kind = VisionSpec::Kind;
 
 constexpr int64_t kMlpRows = 1024;  // patches that go through an MLP at a time: its rows are wide
 
-float scalar(const Tensor& t) { return t.defined() && t.data != nullptr ? *t.f32() : 0; }
+float scalar(const Tensor& t, Device& device) {
+  float value = 0;
+  if (t.defined() && t.data != nullptr) device.download(&value, t.f32(), sizeof(value));
+  return value;
+}
 
 // What the tower reads of each byte, by channel.
 std::array<std::array<float, 256>, 3> byte_values(const VisionSpec& v) {
@@ -32,7 +35,7 @@ std::array<std::array<float, 256>, 3> byte_values(const VisionSpec& v) {
 
 }  // namespace
 
-Vision make_vision(const VisionSpec& spec, const VisionWeights& weights) {
+Vision make_vision(const VisionSpec& spec, const VisionWeights& weights, Device& device) {
   Vision vision;
   const int half = spec.head_dim / 2;
   for (int i = 0; spec.kind == Kind::kGemma4 && i < half / 2; ++i) {
@@ -43,7 +46,7 @@ Vision make_vision(const VisionSpec& spec, const VisionWeights& weights) {
   for (const Tensors& layer : weights.layers) {
     std::vector<ClipBounds>& bounds = vision.clips.emplace_back();
     for (int linear = 0; linear < kVisionLinears; ++linear) {
-      const auto bound = [&](int i) { return scalar(weight_of(layer, vision_clip(linear) + i)); };
+      const auto bound = [&](int i) { return scalar(weight_of(layer, vision_clip(linear) + i), device); };
       bounds.push_back({bound(0), bound(1), bound(2), bound(3)});
     }
   }
@@ -81,6 +84,7 @@ ImageEncoding::ImageEncoding(const Model& model, std::vector<std::shared_ptr<con
     for (int row = 0; row < grid.rows; ++row) {
       for (int column = 0; column < grid.columns; ++column) {
         slots_.push_back(blocks_ * block + std::ssize(columns_) - starts_.back());
+        ordinals_.push_back(static_cast<int32_t>(columns_.size()) - starts_.back());
         columns_.push_back(column);
         rows_.push_back(row);
       }
@@ -118,24 +122,45 @@ class TowerPass {
         e_(encoding),
         x_(encoding.hidden_) {}
 
+  // The arrays of the encoding, to where ops read them.
+  void upload_arrays() const {
+    const AttentionNeeds needs = vision_attention_needs(v_, m_.compute, e_.block_);
+    e_.planned_ = s_.attention.plan_shape != nullptr;
+    if (e_.planned_)
+      e_.plan_ = plan_attention(e_.masks_, e_.starts_, s_.attention.plan_shape(needs, s_.stream));
+    e_.upload_ = std::make_unique<Upload>(s_.device);
+    Upload& upload = *e_.upload_;
+    const int64_t each = std::ssize(e_.columns_) * int64_t{3 * sizeof(int32_t) + sizeof(int64_t)} +
+                         std::ssize(e_.masks_) * int64_t{sizeof(RowMask)};
+    const int64_t others = std::ssize(e_.starts_) + std::ssize(e_.tables_);
+    constexpr int kArrays = 8;
+    upload.begin(each + others * int64_t{sizeof(int32_t)} + e_.plan_.bytes() + kArrays * Upload::kAlign);
+    e_.arrays_ = {.columns = upload.add(e_.columns_),
+                  .rows = upload.add(e_.rows_),
+                  .ordinals = upload.add(e_.ordinals_),
+                  .starts = upload.add(e_.starts_),
+                  .tables = upload.add(e_.tables_),
+                  .slots = upload.add(e_.slots_),
+                  .masks = upload.add(e_.masks_)};
+    e_.plan_.device = upload.add(e_.plan_.packed);
+    upload.send();
+  }
+
   void embed_patches() const {
     const ArenaScope scope(s_.arena);
     const int64_t side = v_.prep.patch;
     const Tensor pixels = f32({e_.patches_, 3 * side * side});
-    if (!s_.arena.measures()) fill_pixels(pixels);
+    if (!s_.arena.measures()) upload_pixels(pixels);
     const Tensor in = input({e_.patches_, 3 * side * side});
     s_.kernels.copy(s_.stream, {.x = pixels, .out = in});
     s_.kernels.linear(
         s_.stream,
         {.x = in, .weight = weight_of(w_.own, kPatch), .bias = weight_of(w_.own, kPatchBias), .out = x_});
     if (v_.kind == Kind::kGemma4) {
-      add_positions(kColumnEmbed, e_.columns_);
-      add_positions(kRowEmbed, e_.rows_);
+      add_positions(kColumnEmbed, e_.arrays_.columns);
+      add_positions(kRowEmbed, e_.arrays_.rows);
     } else {
-      std::vector<int32_t> ids(e_.patches_);
-      for (size_t i = 0; i + 1 < e_.starts_.size(); ++i)
-        std::iota(ids.begin() + e_.starts_[i], ids.begin() + e_.starts_[i + 1], 0);
-      add_positions(kPatchEmbed, ids);
+      add_positions(kPatchEmbed, e_.arrays_.ordinals);
     }
   }
 
@@ -145,8 +170,8 @@ class TowerPass {
     for (int axis = 0; axis < 2; ++axis) {
       cos_[axis] = f32({e_.patches_, pairs});
       sin_[axis] = f32({e_.patches_, pairs});
-      s_.kernels.rope_table(s_.stream, {.positions = (axis == 0 ? e_.columns_ : e_.rows_).data(),
-                                        .inverse_frequency = m_.vision.frequencies.data(),
+      s_.kernels.rope_table(s_.stream, {.positions = axis == 0 ? e_.arrays_.columns : e_.arrays_.rows,
+                                        .inverse_frequency = frequencies(),
                                         .cos = cos_[axis],
                                         .sin = sin_[axis]});
     }
@@ -199,7 +224,7 @@ class TowerPass {
   // Memory that outlives the call.
   void own_memory(Tensor& tensor, Buffer& memory) const {
     if (s_.arena.measures()) return;
-    memory = Buffer(tensor.bytes());
+    memory = s_.device.take(tensor.bytes());
     tensor.data = memory.data();
   }
 
@@ -208,10 +233,21 @@ class TowerPass {
   Tensor input(std::initializer_list<int64_t> sizes) const { return s_.arena.take(m_.compute, sizes); }
   Tensor own(int number) const { return weight_of(w_.layers[layer_], number); }
 
-  void fill_pixels(const Tensor& pixels) const {
+  const float* frequencies() const {
+    const std::vector<float>& values = m_.vision.frequencies;
+    return s_.constants != nullptr ? s_.constants->at(values) : values.data();
+  }
+
+  void upload_pixels(const Tensor& pixels) const {
+    if (s_.device.is_host()) return fill_pixels(pixels.mutable_f32());
+    const Buffer here(pixels.bytes());
+    fill_pixels(static_cast<float*>(here.data()));
+    s_.device.upload(pixels.data, here.data(), pixels.bytes());
+  }
+
+  void fill_pixels(float* out) const {
     const auto values = byte_values(v_);
     const int64_t area = int64_t{v_.prep.patch} * v_.prep.patch;
-    float* out = pixels.mutable_f32();
     for (const auto& picture : e_.pictures_) {
       const std::vector<uint8_t>& bytes = picture->bytes;
       for (size_t i = 0; i < bytes.size(); ++i) {
@@ -221,10 +257,10 @@ class TowerPass {
     }
   }
 
-  void add_positions(VisionWeight table, const std::vector<int32_t>& ids) const {
+  void add_positions(VisionWeight table, const int32_t* ids) const {
     const ArenaScope scope(s_.arena);
     const Tensor rows = f32({e_.patches_, v_.hidden});
-    s_.kernels.embed(s_.stream, {.table = weight_of(w_.own, table), .ids = ids.data(), .out = rows});
+    s_.kernels.embed(s_.stream, {.table = weight_of(w_.own, table), .ids = ids, .out = rows});
     s_.kernels.add(s_.stream, {.x = rows, .out = x_});
   }
 
@@ -304,16 +340,17 @@ class TowerPass {
       return s_.arena.take(m_.compute, {e_.blocks_, v_.heads, e_.block_, v_.head_dim});
     };
     const PagedKv kv = {
-        .k = blocks(), .v = blocks(), .table = e_.tables_.data(), .table_stride = e_.table_stride_};
-    s_.kernels.kv_write(s_.stream, {.k = k, .v = v, .slots = e_.slots_.data(), .kv = kv});
+        .k = blocks(), .v = blocks(), .table = e_.arrays_.tables, .table_stride = e_.table_stride_};
+    s_.kernels.kv_write(s_.stream, {.k = k, .v = v, .slots = e_.arrays_.slots, .kv = kv});
     const float scale = v_.kind == Kind::kGemma4 ? 1.0F : 1 / std::sqrt(static_cast<float>(v_.head_dim));
     s_.attention.run(s_.stream, {.q = q,
                                  .kv = kv,
-                                 .seq_start = e_.starts_.data(),
+                                 .seq_start = e_.arrays_.starts,
                                  .sequences = static_cast<int>(e_.pictures_.size()),
-                                 .rows = e_.masks_.data(),
+                                 .rows = e_.arrays_.masks,
                                  .scale = scale,
-                                 .out = out});
+                                 .out = out,
+                                 .plan = e_.planned_ ? &e_.plan_ : nullptr});
   }
 
   void run_mlp(const Tensor& x) const {
@@ -350,6 +387,7 @@ void ImageEncoding::run(const Model& model, const Step& step, int layers) {
   const ArenaScope scope(step.arena);
   TowerPass pass(model, step, *this);
   if (!started_) pass.own_memory(hidden_, memory_);
+  if (!started_) pass.upload_arrays();
   if (!started_) pass.embed_patches();
   started_ = true;
   pass.make_rope_tables();

@@ -7,12 +7,14 @@
 #include <memory>
 #include <vector>
 
+#include "attention/plan.h"
 #include "attention/rows.h"
 #include "kernels/kernels.h"
 #include "media/image_prep.h"
 #include "model/vision_spec.h"
 #include "model/weights.h"
 #include "tensor/arena.h"
+#include "tensor/upload.h"
 
 namespace heed {
 
@@ -28,7 +30,7 @@ struct Vision {
   std::vector<float> frequencies;              // of the rope along one axis
   std::vector<std::vector<ClipBounds>> clips;  // per layer, of each linear layer (VisionLinear); empty: none
 };
-Vision make_vision(const VisionSpec& spec, const VisionWeights& weights);
+Vision make_vision(const VisionSpec& spec, const VisionWeights& weights, Device& device);
 
 // What an attention kernel is asked for; dtype and block as in the text model's cache.
 AttentionNeeds vision_attention_needs(const VisionSpec& spec, DType kv_dtype, int block);
@@ -58,6 +60,8 @@ class ImageEncoding {
     const AttentionKernel& attention;
     Stream& stream;
     Arena& arena;
+    Device& device = host_device();
+    Constants* constants = nullptr;  // where ops do not read the host's memory
   };
   // Goes on by at most so many layers; the projection behind the last one counts as one.
   void run(const Model& model, const Step& step, int layers);
@@ -75,11 +79,22 @@ class ImageEncoding {
   Buffer memory_;
   Tensor hidden_;                        // [patches, hidden] f32, between calls
   std::vector<int32_t> columns_, rows_;  // [patches]: where in its picture each is
+  std::vector<int32_t> ordinals_;        // [patches]: which of its picture's it is
   std::vector<int32_t> starts_;          // [pictures + 1], into the patches
   std::vector<int64_t> slots_;           // [patches]: where its key is kept
   std::vector<RowMask> masks_;           // [patches]
   std::vector<int32_t> tables_;          // [pictures, table_stride_]: blocks of each
   int64_t table_stride_ = 0, blocks_ = 0;
+  // These arrays where ops read them, and the plan that the attention kernel may want.
+  struct Arrays {
+    const int32_t *columns = nullptr, *rows = nullptr, *ordinals = nullptr, *starts = nullptr,
+                  *tables = nullptr;
+    const int64_t* slots = nullptr;
+    const RowMask* masks = nullptr;
+  } arrays_;
+  std::unique_ptr<Upload> upload_;
+  AttentionPlan plan_;
+  bool planned_ = false;
   std::vector<std::shared_ptr<const EncodedImage>> results_;
 };
 

@@ -6,9 +6,12 @@
 #include <array>
 #include <cmath>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "base/checked.h"
+#include "model/synthetic.h"
+#include "model/weight_mover.h"
 
 namespace heed {
 namespace {
@@ -250,26 +253,40 @@ Status check_tensors(const Checkpoint& checkpoint) {
   return {};
 }
 
-Result<Weights> load_weights(const Checkpoint& checkpoint, DType compute, const Progress& progress) {
-  TRY(check_tensors(checkpoint));
+Result<Weights> load_weights(const Checkpoint& checkpoint, DType compute, const Progress& progress,
+                             Device& device) {
   Weights weights;
+  const auto tie = [&] {
+    if (!checkpoint.spec.tied_embeddings || checkpoint.spec.draft) return;
+    weights.own.resize(std::max<size_t>(weights.own.size(), kHead + 1));
+    weights.own[kHead] = weights.own[kEmbed];
+  };
+  if (checkpoint.synthetic) {
+    weights = synthetic_weights(checkpoint.spec, compute, progress, device);
+    tie();
+    return weights;
+  }
+  TRY(check_tensors(checkpoint));
+  std::optional<WeightMover> mover;
+  if (!device.is_host()) mover.emplace(device);
   const std::vector<TensorNeed> needs = needed_tensors(checkpoint.spec, weights, names_of(checkpoint));
   int64_t total = 0;
   int64_t done = 0;
-  for (const TensorNeed& need : needs)
+  for (const TensorNeed& need : needs) {
     total += checkpoint.entry(need.name).end - checkpoint.entry(need.name).begin;
+    if (mover) mover->expect(footprint(need, TRY(stored_tensor(checkpoint, need.name)), compute), need);
+  }
   for (const TensorNeed& need : needs) {
     Tensor stored = TRY(stored_tensor(checkpoint, need.name));
     done += stored.bytes();
     Buffer memory;
     if (need.kind == TensorNeed::kMx4) stored = TRY(widened(checkpoint, need, stored, memory));
     bind(checkpoint.spec, need, stored, compute, weights);
+    if (mover) mover->move(need, weights);
     if (progress) progress(done, total);
   }
-  if (checkpoint.spec.tied_embeddings && !checkpoint.spec.draft) {
-    weights.own.resize(std::max<size_t>(weights.own.size(), kHead + 1));
-    weights.own[kHead] = weights.own[kEmbed];
-  }
+  tie();
+  if (mover) weights.on_device = mover->finish();
   return weights;
 }
 

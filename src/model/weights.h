@@ -13,6 +13,7 @@
 
 #include "base/result.h"
 #include "model/checkpoint.h"
+#include "tensor/device.h"
 #include "tensor/tensor.h"
 
 namespace heed {
@@ -103,6 +104,7 @@ struct Weights {
   std::vector<LayerWeights> layers;
   VisionWeights vision;
   std::vector<Buffer> owned;  // converted tensors
+  Buffer on_device;           // all of them, where that is not the host
   int64_t mapped_bytes = 0;   // used in place
   int64_t owned_bytes = 0;
 };
@@ -185,6 +187,8 @@ Status check_tensors(const Checkpoint& checkpoint);
 // Fills weights from the checkpoint, which must outlive them. `compute`: kF32 or kBF16, what activations are
 // multiplied in. `progress`, if set, hears of bytes done and in all, now and then.
 using Progress = std::function<void(int64_t done, int64_t total)>;
-Result<Weights> load_weights(const Checkpoint& checkpoint, DType compute, const Progress& progress = nullptr);
+// `device`: where they are to lie; on another than the host all are copied, each once.
+Result<Weights> load_weights(const Checkpoint& checkpoint, DType compute, const Progress& progress = nullptr,
+                             Device& device = host_device());
 
 }  // namespace heed

@@ -27,7 +27,8 @@ Tensor Arena::take(DType dtype, std::initializer_list<int64_t> sizes) {
   if (at_.chunk == chunks_.size()) {
     CHECK(grows_, "a step needs more memory than was planned", bytes, capacity());
     constexpr int64_t kSmallest = int64_t{1} << 20;
-    chunks_.emplace_back(std::max({bytes, capacity(), kSmallest}));  // doubling: few chunks, however it grows
+    // Doubling: few chunks, however it grows.
+    chunks_.push_back(device_->take(std::max({bytes, capacity(), kSmallest})));
     at_.used = 0;
   }
   tensor.data = static_cast<char*>(chunks_[at_.chunk].data()) + at_.used;

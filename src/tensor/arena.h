@@ -6,7 +6,7 @@
 #pragma once
 #include <vector>
 
-#include "tensor/tensor.h"
+#include "tensor/device.h"
 
 namespace heed {
 
@@ -18,8 +18,9 @@ class Arena {
   };
 
   Arena() = default;
-  explicit Arena(int64_t bytes) : grows_(bytes == 0) {
-    if (bytes > 0) chunks_.emplace_back(bytes);
+  // `device` must outlive the arena.
+  explicit Arena(int64_t bytes, Device& device = host_device()) : device_(&device), grows_(bytes == 0) {
+    if (bytes > 0) chunks_.push_back(device.take(bytes));
   }
   // Counts only: the tensors have no memory behind them.
   static Arena measuring();
@@ -34,6 +35,7 @@ class Arena {
   const std::vector<Buffer>& chunks() const { return chunks_; }
 
  private:
+  Device* device_ = &host_device();
   std::vector<Buffer> chunks_;
   Mark at_;
   bool grows_ = true;

@@ -95,19 +95,19 @@ struct Tensor {
 // "float32 [3, 64]", for messages.
 std::string describe(const Tensor& tensor);
 
-// Owns one allocation, aligned to 64 bytes, not initialised.
+// Owns one allocation, aligned to 64 bytes, not initialised: of the host's memory, or of what a Device has
+// (tensor/device.h).
 class Buffer {
  public:
+  using Release = void (*)(void* memory);
   Buffer() = default;
   explicit Buffer(int64_t bytes);
+  Buffer(void* memory, int64_t bytes, Release release) : memory_(memory, release), bytes_(bytes) {}
   void* data() const { return memory_.get(); }
   int64_t bytes() const { return bytes_; }
 
  private:
-  struct Free {
-    void operator()(void* memory) const { std::free(memory); }
-  };
-  std::unique_ptr<void, Free> memory_;
+  std::unique_ptr<void, Release> memory_{nullptr, std::free};
   int64_t bytes_ = 0;
 };
 

@@ -7,8 +7,11 @@
 namespace heed {
 namespace {
 
-TEST(Bard, continues_every_golden_token_for_token) {
-  const auto runner = load(kBard, {.dtype = "float32", .backend = "cpu"});
+class Bard : public testing::TestWithParam<const char*> {};
+
+TEST_P(Bard, continues_every_golden_token_for_token) {
+  if (const std::string reason = missing(GetParam()); !reason.empty()) GTEST_SKIP() << reason;
+  const auto runner = load(kBard, {.dtype = "float32", .backend = GetParam()});
   const Json goldens = read_json(kBard + "/golden.json").value();
   int cases = 0;
   for (const Json& golden : goldens) {
@@ -21,6 +24,9 @@ TEST(Bard, continues_every_golden_token_for_token) {
   }
   EXPECT_GE(cases, 5);
 }
+
+INSTANTIATE_TEST_SUITE_P(All, Bard, testing::Values("cpu", "cuda"),
+                         [](const auto& test) { return std::string(test.param); });
 
 }  // namespace
 }  // namespace heed

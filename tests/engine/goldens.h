@@ -51,8 +51,18 @@ inline Golden read_golden(const std::string& name) {
   return golden;
 }
 
-// A failure aborts the test program with the error's message.
-inline std::unique_ptr<Runner> load(const std::string& folder, const RunnerOptions& options) {
+// Why tests of a backend cannot run here, or "".
+inline std::string missing(std::string_view backend) {
+  for (const Kernels* kernels : all_backends()) {
+    if (kernels->name == backend)
+      return kernels->accelerator == nullptr ? "" : kernels->accelerator->why_not(0);
+  }
+  return "this program was built without " + std::string(backend);
+}
+
+// On the CPU unless the options say otherwise. A failure aborts the test program with the error's message.
+inline std::unique_ptr<Runner> load(const std::string& folder, RunnerOptions options) {
+  if (options.device.empty() && options.backend.empty()) options.backend = "cpu";
   return Runner::load(open_checkpoint(folder).value(), options).value();
 }
 

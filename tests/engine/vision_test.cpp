@@ -36,7 +36,12 @@ std::vector<int> greedy_seen(Runner& runner, const SeenGolden& golden) {
   return made;
 }
 
-class VisionGolden : public testing::TestWithParam<SeenCase> {};
+class VisionGolden : public testing::TestWithParam<SeenCase> {
+ protected:
+  void SetUp() override {
+    if (const std::string reason = missing(GetParam().backend); !reason.empty()) GTEST_SKIP() << reason;
+  }
+};
 
 TEST_P(VisionGolden, float32_logits_and_greedy_tokens_equal_transformers) {
   const SeenGolden golden = read_seen_golden(GetParam().model);
@@ -57,7 +62,7 @@ std::vector<SeenCase> seen_cases() {
   std::vector<SeenCase> cases;
   for (const char* model : {"gemma4_vision", "gemma4_vision_small_window", "gemma4_vision_small",
                             "gemma4_vision_large", "gemma3_vision"}) {
-    for (const char* backend : {"ref", "cpu"}) {
+    for (const char* backend : {"ref", "cpu", "cuda"}) {
       if (kSanitized && backend == std::string("ref")) continue;
       cases.push_back({model, backend});
     }

@@ -1,13 +1,12 @@
 // The plan of the cuda attention kernels: every row is run once, over all keys that it sees, and the work is
 // shared out evenly. No device is needed.
-#include "kernels/cuda/attention_plan.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstring>
 #include <map>
 
+#include "attention/plan.h"
 #include "tests/kernels/cases.h"
 
 namespace heed {

@@ -138,6 +138,15 @@ TEST(Ref, activations_equal_their_formulas_in_double_precision) {
   }
 }
 
+TEST(Ref, arg_max_is_the_first_of_the_largest_and_never_nan) {
+  Ref ref;
+  const float inf = INFINITY;
+  std::vector<float> x = {1, 3, 3, NAN, NAN, -1, -2, -1, -inf, NAN, -inf, -inf};
+  std::vector<int32_t> ids(3, -1);
+  ref.kernels.arg_max(ref.stream, {.x = view(x, {3, 4}), .ids = ids.data()});
+  EXPECT_EQ(ids, (std::vector<int32_t>{1, 1, 0}));
+}
+
 TEST(Ref, embed_gather_add_softcap_and_cache_writes_by_hand) {
   Ref ref;
   std::vector<float> table = {1, 2, 3, 4};

@@ -1,6 +1,8 @@
 // cuda.flash: from an op's arguments to the launches of its two kernels.
 #include "kernels/cuda/attention.h"
 
+#include <algorithm>
+
 #include "kernels/checks.h"
 #include "kernels/cuda/attention_launch.h"
 #include "kernels/cuda/runtime.h"
@@ -85,21 +87,39 @@ void flash_attention(Stream& stream, const AttentionArgs& args) {
   CHECK(args.scale > 0, args.scale);  // the largest product is then the largest score
   CudaStream& device = device_of(stream);
   AttentionParams params = params_of(args, n);
-  const int64_t sums = sums_bytes(args.plan->slots, n["kv_heads"], n["v_dim"]);
-  char* scratch = static_cast<char*>(device.scratch(sums + stats_bytes(args.plan->slots, n["kv_heads"])));
+  const bool recorded = args.plan->recorded_slots > 0;
+  const int slots = recorded ? args.plan->recorded_slots : args.plan->slots;
+  CHECK(args.plan->slots <= slots, args.plan->slots, slots);
+  const int64_t sums = sums_bytes(slots, n["kv_heads"], n["v_dim"]);
+  char* scratch = static_cast<char*>(device.scratch(sums + stats_bytes(slots, n["kv_heads"])));
   params.partial = reinterpret_cast<float*>(scratch);
   params.stats = reinterpret_cast<float2*>(scratch + sums);
-  const AttentionLaunch launch = {.stream = handle_of(stream),
-                                  .sms = device.sms(),
-                                  .short_units = static_cast<int>(args.plan->short_units.size()),
-                                  .prefill_units = static_cast<int>(args.plan->prefill_units.size()),
-                                  .merges = static_cast<int>(args.plan->merges.size())};
-  if (launch.prefill_units > 0) {
-    CHECK(args.plan->shape.prefill_tile == prefill_tile(params.head_dim, params.v_dim), params.head_dim);
+  const AttentionLaunch launch = {
+      .stream = handle_of(stream), .sms = device.sms(), .merges = recorded || !args.plan->merges.empty()};
+  if (!args.plan->prefill_units.empty()) {
+    CHECK(!recorded && args.plan->shape.prefill_tile == prefill_tile(params.head_dim, params.v_dim),
+          params.head_dim);
     run_prefill(launch, params);
   }
-  if (launch.short_units > 0) run_short(launch, params);
+  if (recorded || !args.plan->short_units.empty()) run_short(launch, params);
 }
+
+AttentionPlanShape flash_plan_shape(const AttentionNeeds& needs, const Stream& stream) {
+  return cuda_plan_shape(needs, device_of(stream));
+}
+
+namespace {
+
+// Whether the calling thread's device has the instructions of sm_90a.
+bool on_hopper() {
+  int device = 0;
+  int major = 0;
+  return cudaGetDevice(&device) == cudaSuccess &&
+         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
+         major == 9;
+}
+
+}  // namespace
 
 std::string flash_why_not(const AttentionNeeds& needs) {
   if (needs.kv_dtype != DType::kBF16) {
@@ -120,8 +140,12 @@ std::string flash_why_not(const AttentionNeeds& needs) {
 }
 
 int64_t flash_scratch_bytes(const AttentionNeeds& needs, const StepSize& size) {
-  const AttentionPlanShape shape = {.group = needs.heads / needs.kv_heads};
-  const int64_t slots = most_slots(size.tokens, size.sequences, size.length, shape);
+  constexpr int64_t kPadding = 8;  // sequences that a recorded step may have besides
+  const bool tiles = on_hopper() && prefill_tile(needs.head_dim, needs.v_dim) > 0;
+  const AttentionPlanShape shape = {.group = needs.heads / needs.kv_heads,
+                                    .prefill_tile = tiles ? prefill_tile(needs.head_dim, needs.v_dim) : 0};
+  const int64_t slots = std::max(most_slots(size.tokens, size.sequences, size.length, shape, size.keys),
+                                 most_decode_slots(size.sequences + kPadding, size.length, shape, size.keys));
   return sums_bytes(slots, needs.kv_heads, needs.v_dim) + stats_bytes(slots, needs.kv_heads);
 }
 

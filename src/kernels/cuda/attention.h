@@ -2,7 +2,7 @@
 #pragma once
 #include <string>
 
-#include "kernels/cuda/attention_plan.h"
+#include "attention/plan.h"
 #include "kernels/kernels.h"
 
 namespace heed::cuda {
@@ -13,6 +13,7 @@ std::string simple_why_not(const AttentionNeeds& needs);
 // bfloat16 caches whose rows lie at multiples of 16 bytes. args.plan must be there, and on the device.
 void flash_attention(Stream& stream, const AttentionArgs& args);
 std::string flash_why_not(const AttentionNeeds& needs);
+AttentionPlanShape flash_plan_shape(const AttentionNeeds& needs, const Stream& stream);
 int64_t flash_scratch_bytes(const AttentionNeeds& needs, const StepSize& size);
 
 }  // namespace heed::cuda

@@ -3,8 +3,8 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
+#include "attention/plan.h"
 #include "attention/rows.h"
-#include "kernels/cuda/attention_plan.h"
 
 namespace heed::cuda {
 
@@ -37,7 +37,7 @@ struct AttentionParams {
 struct AttentionLaunch {
   cudaStream_t stream;
   int sms;
-  int short_units, prefill_units, merges;  // of the plan; kernels read theirs from the device's copy
+  bool merges;  // whether the plan may have any; how many kernels read from the device's copy
 };
 
 // For dims up to 64, 128, 256, 512 and 576/512.

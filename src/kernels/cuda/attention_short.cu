@@ -493,7 +493,7 @@ void launch_for(const AttentionLaunch& launch, const AttentionParams& params) {
   }();
   short_kernel<C><<<blocks * launch.sms, kThreads, C::kShared, launch.stream>>>(params);
   CUDA_LAUNCHED("attention short_kernel");
-  if (launch.merges == 0) return;
+  if (!launch.merges) return;
   merge_kernel<<<4 * launch.sms, kThreads, 0, launch.stream>>>(params);
   CUDA_LAUNCHED("attention merge_kernel");
 }

@@ -2,6 +2,7 @@
 #include "kernels/cuda/cuda.h"
 
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/device.h"
 #include "kernels/cuda/ops.h"
 
 namespace heed {
@@ -11,16 +12,24 @@ const Kernels& cuda_kernels() {
       {.name = "cuda.flash",
        .why_not = cuda::flash_why_not,
        .run = cuda::flash_attention,
-       .scratch_bytes = cuda::flash_scratch_bytes},
+       .scratch_bytes = cuda::flash_scratch_bytes,
+       .plan_shape = cuda::flash_plan_shape},
       {.name = "cuda.simple",
        .why_not = cuda::simple_why_not,
        .run = cuda::simple_attention,
        .scratch_bytes = [](const AttentionNeeds& /*needs*/, const StepSize& /*size*/) { return int64_t{0}; }},
   };
+  // What cuBLASLt, modules of kernels and recordings take was below 0.6 GiB on an H100.
+  static constexpr Accelerator kAccelerator = {.why_not = cuda::why_not,
+                                               .describe = cuda::describe,
+                                               .free_bytes = cuda::free_bytes,
+                                               .reserve_bytes = int64_t{768} << 20,
+                                               .open = cuda::open};
   static const Kernels kernels = {
       .name = "cuda",
       .isa = "sm_80, sm_90a",
       .attention = attention,
+      .accelerator = &kAccelerator,
       .embed = cuda::embed,
       .rms_norm = cuda::rms_norm,
       .linear = cuda::linear,
@@ -48,6 +57,7 @@ const Kernels& cuda_kernels() {
       .clamp = cuda::clamp,
       .standardise = cuda::standardise,
       .average_patches = cuda::average_patches,
+      .arg_max = cuda::arg_max,
       .scratch_bytes = cuda::linear_scratch_bytes,
   };
   return kernels;

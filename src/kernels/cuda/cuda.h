@@ -5,10 +5,10 @@
 // ExpertLinearArgs::weights (the array of tensors) and StateArgs::saves. Ops are put on the stream and
 // return at once; none of them waits, so all may be captured into a graph once the scratch memory is there.
 //
-// Numbers: sums are float32. Where keys and values, or x and weights, are bfloat16, tensor cores multiply:
-// queries, softmax weights and x are then rounded to bfloat16 first. With float32 keys or weights all
-// arithmetic is float32. A sequence's attention has the same bits whatever is batched with it; a row of
-// `linear` has not, since cuBLASLt chooses its algorithm by the number of rows.
+// Numbers: sums are float32. Where keys and values are bfloat16, tensor cores multiply: queries and softmax
+// weights are then rounded to bfloat16 first. With float32 keys or x all arithmetic is float32. A sequence's
+// attention has the same bits whatever is batched with it; a row of `linear` has not, since cuBLASLt chooses
+// its algorithm by the number of rows.
 #pragma once
 #include <memory>
 #include <string>
@@ -23,12 +23,11 @@ class CublasLt;
 
 const Kernels& cuda_kernels();
 
-// Why the backend cannot run here, or "".
-std::string cuda_why_not();
+// Why the backend cannot run on device `index`, or "".
+std::string cuda_why_not(int index = 0);
 
-// How cuda.flash wants plans of batches for layers of this kind; see kernels/cuda/attention_plan.h.
+// How cuda.flash wants plans of batches for layers of this kind; see attention/plan.h.
 class CudaStream;
-struct AttentionPlanShape;
 AttentionPlanShape cuda_plan_shape(const AttentionNeeds& needs, const CudaStream& stream);
 
 // Owns one allocation of device memory, not initialised.

@@ -139,10 +139,23 @@ void run_own(cudaStream_t stream, const Params& p, bool aligned) {
   CUDA_LAUNCHED("tile_kernel");
 }
 
+// x as a sum of three bfloat16 numbers, of 8 bits each: as many as float32 has. Then products with bfloat16
+// weights are those of float32, on tensor cores.
+constexpr int kTerms = 3;
+
 __global__ void __launch_bounds__(kThreads)
-    round_kernel(const float* x, int64_t x_row, int64_t rows, int64_t groups, __nv_bfloat16* out) {
+    split_kernel(const float* x, int64_t x_row, int64_t rows, int64_t groups, __nv_bfloat16* out) {
   const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (i < rows * groups) store(out + i * 4, load<4>(x + i / groups * x_row + i % groups * 4));
+  if (i >= rows * groups) return;
+  Pack<float, 4> rest = load<4>(x + i / groups * x_row + i % groups * 4);
+#pragma unroll
+  for (int term = 0; term < kTerms; ++term) {
+    __nv_bfloat16* to = out + (term * rows * groups + i) * 4;
+    store(to, rest);
+    const Pack<float, 4> taken = load<4>(to);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) rest.x[j] -= taken.x[j];
+  }
 }
 
 // Rows at multiples of 16 bytes.
@@ -162,8 +175,8 @@ void run_blas(CudaStream& device, CublasLt& blas, const LinearArgs& args) {
   const auto stream = static_cast<cudaStream_t>(device.handle());
   const int64_t tokens = args.x.size[0];
   const int64_t in = args.x.size[1];
-  const bool round = args.x.dtype == DType::kF32 && args.weight.dtype == DType::kBF16;
-  char* scratch = static_cast<char*>(device.scratch(kBlasScratch + (round ? tokens * in * 2 : 0)));
+  const bool split = args.x.dtype == DType::kF32 && args.weight.dtype == DType::kBF16;
+  char* scratch = static_cast<char*>(device.scratch(kBlasScratch + (split ? kTerms * tokens * in * 2 : 0)));
   CublasLt::Product product = {.x = args.x.data,
                                .weight = args.weight.data,
                                .bias = args.bias.defined() ? args.bias.f32() : nullptr,
@@ -176,13 +189,19 @@ void run_blas(CudaStream& device, CublasLt& blas, const LinearArgs& args) {
                                .out_row = args.out.stride[0],
                                .bf16 = args.weight.dtype == DType::kBF16,
                                .accumulate = args.accumulate};
-  if (round) {
-    auto* rounded = reinterpret_cast<__nv_bfloat16*>(scratch + kBlasScratch);
+  if (split) {
+    auto* terms = reinterpret_cast<__nv_bfloat16*>(scratch + kBlasScratch);
     const auto blocks = static_cast<unsigned>((tokens * (in / 4) + kThreads - 1) / kThreads);
-    round_kernel<<<blocks, kThreads, 0, stream>>>(args.x.f32(), args.x.stride[0], tokens, in / 4, rounded);
-    CUDA_LAUNCHED("round_kernel");
-    product.x = rounded;
+    split_kernel<<<blocks, kThreads, 0, stream>>>(args.x.f32(), args.x.stride[0], tokens, in / 4, terms);
+    CUDA_LAUNCHED("split_kernel");
     product.x_row = in;
+    for (int term = kTerms - 1; term > 0; --term) {  // the small ones first
+      product.x = terms + term * tokens * in;
+      blas.multiply(stream, product, scratch, kBlasScratch);
+      product.accumulate = true;
+      product.bias = nullptr;
+    }
+    product.x = terms;
   }
   blas.multiply(stream, product, scratch, kBlasScratch);
 }
@@ -214,6 +233,8 @@ void linear(Stream& stream, const LinearArgs& args) {
             [&]<class W>(const W*) { run_own<float, W>(handle_of(stream), params, aligned); });
 }
 
-int64_t linear_scratch_bytes(const StepSize& size) { return kBlasScratch + size.tokens * size.width * 2; }
+int64_t linear_scratch_bytes(const StepSize& size) {
+  return kBlasScratch + kTerms * size.tokens * size.width * 2;
+}
 
 }  // namespace heed::cuda

@@ -221,7 +221,8 @@ __global__ void __launch_bounds__(kSortThreads)
   float* to = out + token * out_row + i % dim;
   float sum = accumulate ? *to : 0;
   for (int c = 0; c < top_k; ++c)
-    sum += weights[token * top_k + c] * x[place[token * top_k + c] * x_row + i % dim];
+    sum +=
+        (weights != nullptr ? weights[token * top_k + c] : 1) * x[place[token * top_k + c] * x_row + i % dim];
   *to = sum;
 }
 

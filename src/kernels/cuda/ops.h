@@ -31,6 +31,7 @@ void layer_norm(Stream& stream, const LayerNormArgs& args);
 void clamp(Stream& stream, const ClampArgs& args);
 void standardise(Stream& stream, const StandardiseArgs& args);
 void average_patches(Stream& stream, const AveragePatchesArgs& args);
+void arg_max(Stream& stream, const ArgMaxArgs& args);
 
 int64_t linear_scratch_bytes(const StepSize& size);
 

@@ -15,16 +15,20 @@ cudaStream_t stream_of(void* handle) { return static_cast<cudaStream_t>(handle);
 
 }  // namespace
 
-std::string cuda_why_not() {
+std::string cuda_why_not(int index) {
   int devices = 0;
   if (const cudaError_t error = cudaGetDeviceCount(&devices); error != cudaSuccess) {
     cudaGetLastError();  // or the next launch reports it again
     return std::string("no CUDA device: ") + cudaGetErrorString(error);
   }
   if (devices == 0) return "no CUDA device";
+  if (index >= devices) {
+    return "no CUDA device " + std::to_string(index) + ": this machine has " + std::to_string(devices);
+  }
   cudaDeviceProp properties;
-  if (const cudaError_t error = cudaGetDeviceProperties(&properties, 0); error != cudaSuccess) {
-    return std::string("CUDA device 0 does not answer: ") + cudaGetErrorString(error);
+  if (const cudaError_t error = cudaGetDeviceProperties(&properties, index); error != cudaSuccess) {
+    cudaGetLastError();
+    return "CUDA device " + std::to_string(index) + " does not answer: " + cudaGetErrorString(error);
   }
   if (properties.major < kOldestMajor) {
     return std::string(properties.name) + " has compute capability " + std::to_string(properties.major) +

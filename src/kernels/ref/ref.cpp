@@ -270,6 +270,20 @@ void gather_rows(Stream& /*stream*/, const GatherRowsArgs& args) {
   }
 }
 
+void arg_max(Stream& /*stream*/, const ArgMaxArgs& args) {
+  const Shapes n = check(args);
+  for (int64_t row = 0; row < n["rows"]; ++row) {
+    const float* x = args.x.f32() + row * args.x.stride[0];
+    float largest = -INFINITY;
+    args.ids[row] = 0;
+    for (int64_t i = 0; i < n["dim"]; ++i) {
+      if (!(x[i] > largest)) continue;
+      largest = x[i];
+      args.ids[row] = static_cast<int32_t>(i);
+    }
+  }
+}
+
 void softcap(Stream& /*stream*/, const SoftcapArgs& args) {
   const Shapes n = check(args);
   for (int64_t t = 0; t < n["rows"]; ++t) {
@@ -323,6 +337,7 @@ const Kernels& ref_kernels() {
       .clamp = ref::clamp,
       .standardise = ref::standardise,
       .average_patches = ref::average_patches,
+      .arg_max = arg_max,
       .scratch_bytes = [](const StepSize& /*size*/) { return int64_t{0}; },
   };
   return kernels;

@@ -1,5 +1,5 @@
 // Attention of the cuda backend against ref over the common cases.
-#include "kernels/cuda/attention_plan.h"
+#include "attention/plan.h"
 #include "tests/kernels/cuda/gpu.h"
 
 namespace heed {

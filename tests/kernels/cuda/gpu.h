@@ -5,7 +5,7 @@
 #include <iostream>
 #include <vector>
 
-#include "kernels/cuda/attention_plan.h"
+#include "attention/plan.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/ref/ref.h"
 #include "tests/kernels/cases.h"

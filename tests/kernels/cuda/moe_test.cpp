@@ -57,21 +57,21 @@ TEST_F(CudaMoe, sort_and_sum_equal_ref) {
     x.fill(random);
     std::vector<float> weights(choice.size());
     for (float& w : weights) w = random.uniform(0, 1);
-    for (const bool accumulate : {false, true}) {
+    for (const auto& [accumulate, weighed] : {std::pair{false, true}, {true, true}, {false, false}}) {
       Array want(DType::kF32, {tokens, 37}, 2);
       if (accumulate) want.fill(random);
       Array got = want;
       got.t.data = got.memory.data();
       ref.expert_sum(host, {.x = x.t,
                             .place = place.data(),
-                            .weights = weights.data(),
+                            .weights = weighed ? weights.data() : nullptr,
                             .top_k = top_k,
                             .accumulate = accumulate,
                             .out = want.t});
       const Tensor out = put(got);
       cuda.expert_sum(stream, {.x = put(x),
                                .place = args.place,
-                               .weights = put(weights),
+                               .weights = weighed ? put(weights) : nullptr,
                                .top_k = top_k,
                                .accumulate = accumulate,
                                .out = out});

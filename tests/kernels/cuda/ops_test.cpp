@@ -42,25 +42,47 @@ TEST_F(CudaOps, linear_equals_ref) {
   }
 }
 
-TEST_F(CudaOps, linear_with_bfloat16_weights_costs_no_more_than_the_rounding_of_x) {
-  LinearProblem want({100, 512, 256, DType::kF32, DType::kBF16}, 9),
-      got({100, 512, 256, DType::kF32, DType::kBF16}, 9);
-  ref.linear(host, want.args);
-  LinearArgs args = got.args;
-  args.x = put(got.x);
-  args.weight = put(got.weight);
-  args.out = put(got.out);
-  cuda.linear(stream, args);
-  get(got.out, args.out);
-  const std::vector<float> a = got.out.values();
-  const std::vector<float> b = want.out.values();
-  double error = 0, size = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    error += (a[i] - b[i]) * (a[i] - b[i]);
-    size += b[i] * b[i];
+TEST_F(CudaOps, linear_of_float32_with_bfloat16_weights_is_that_of_float32) {
+  for (const bool accumulate : {false, true}) {
+    const LinearCase c = {100, 512, 256, DType::kF32, DType::kBF16, !accumulate, accumulate};
+    LinearProblem want(c, 9), got(c, 9);
+    LinearArgs args = got.args;
+    args.x = put(got.x);
+    args.weight = put(got.weight);
+    if (c.bias) args.bias = put(got.bias);
+    args.out = put(got.out);
+    ref.linear(host, want.args);
+    cuda.linear(stream, args);
+    get(got.out, args.out);
+    expect_close(got.out.values(), want.out.values(), "linear");
+    forget();
   }
-  EXPECT_LT(std::sqrt(error / size), 0.003);
   std::cout << "cuBLASLt " << (device->blas() != nullptr ? "found" : "missing: own kernel") << std::endl;
+}
+
+TEST_F(CudaOps, arg_max_equals_ref) {
+  for (const auto& [rows, dim, pad] :
+       {std::tuple{1, 1, 0}, {3, 37, 3}, {5, 4096, 0}, {2, 151936, 4}, {7, 4097, 1}, {300, 500, 0}}) {
+    SCOPED_TRACE(std::to_string(rows) + "x" + std::to_string(dim));
+    Random random(5);
+    Array x(DType::kF32, {rows, dim}, pad);
+    x.fill(random);
+    for (int r = 0; r < rows; ++r) {
+      float* row = x.t.mutable_f32() + r * x.t.stride[0];
+      if (r % 5 == 1) row[random.below(dim)] = NAN;
+      if (r % 5 == 2) std::fill_n(row, dim, random.below(2) == 0 ? -INFINITY : NAN);
+      if (r % 5 == 3) row[random.below(dim)] = row[random.below(dim)] = 3;  // equal ones
+      if (r % 5 == 4) {
+        for (int i = 0; i < dim; ++i) row[i] = i % 3 == 0 ? -0.0F : 0.0F;
+      }
+    }
+    std::vector<int32_t> want(rows, -1);
+    ref.arg_max(host, {.x = x.t, .ids = want.data()});
+    int32_t* ids = put(std::vector<int32_t>(rows, -1));
+    cuda.arg_max(stream, {.x = put(x), .ids = ids});
+    EXPECT_EQ(get(ids, static_cast<size_t>(rows)), want);
+    forget();
+  }
 }
 
 TEST_F(CudaOps, rms_norm_equals_ref) {

@@ -1,4 +1,4 @@
-// What the attention kernels of the cuda backend are to run, decided on the host from the rows of a batch.
+// What attention kernels of an accelerator are to run, decided on the host from the rows of a batch.
 // A plan is made once a step for each mask and ratio of heads to kv heads, and serves all layers with both.
 //
 // Rows are packed: row r of a sequence is its token r / group with head r % group of a kv head, group being
@@ -9,7 +9,8 @@
 //   visited   [ tested )                 [ tested       )[ no test       )[ tested         )
 //
 // Short sequences (few rows: decoding, drafts) are cut along their keys into parts, whose results are merged;
-// the size of a part depends on the sequence alone, so neighbours in the batch change no bit of a result.
+// whether they are and the size of a part depends on the sequence alone, so neighbours in the batch change no
+// bit of a result.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -48,6 +49,8 @@ struct AttentionPlanHeader {
 };
 
 inline constexpr int kShortTile = 16;  // rows of a unit of short sequences
+// Sequences of more rows in a call are not cut into parts: they have tiles enough to keep the device busy.
+inline constexpr int kMostCutRows = 512;
 
 struct AttentionPlanShape {
   int group = 1;         // heads / kv_heads
@@ -58,6 +61,9 @@ struct AttentionPlan {
   std::vector<AttentionUnit> short_units, prefill_units;  // most keys first
   std::vector<AttentionMerge> merges;
   int slots = 0;
+  // Launches do not depend on what the plan holds, so that they may be recorded: then partial results have
+  // room for so many slots. 0: they do.
+  int recorded_slots = 0;
 
   AttentionPlanShape shape;
   std::vector<int32_t> packed;   // header, units, merges, to be copied to the device in one piece
@@ -72,7 +78,12 @@ AttentionPlan plan_attention(std::span<const RowMask> rows, std::span<const int3
 // Keys of a part of a short tile that visits `keys` keys.
 int part_keys(int keys);
 
-// Most slots that a batch of so many tokens and sequences can take, of at most `length` keys each.
-int64_t most_slots(int64_t tokens, int64_t sequences, int64_t length, const AttentionPlanShape& shape);
+// Most slots that a batch of so many tokens and sequences can take, of at most `length` keys each and of at
+// most `keys` together.
+int64_t most_slots(int64_t tokens, int64_t sequences, int64_t length, const AttentionPlanShape& shape,
+                   int64_t keys = INT64_MAX);
+// The same where every sequence has one token; and bytes of such a plan.
+int64_t most_decode_slots(int64_t sequences, int64_t length, const AttentionPlanShape& shape, int64_t keys);
+int64_t decode_plan_bytes(int64_t sequences, int64_t slots, const AttentionPlanShape& shape);
 
 }  // namespace heed

@@ -1,4 +1,4 @@
-#include "kernels/cuda/attention_plan.h"
+#include "attention/plan.h"
 
 #include <algorithm>
 #include <climits>
@@ -91,14 +91,44 @@ int part_keys(int keys) {
   return part;
 }
 
-int64_t most_slots(int64_t tokens, int64_t sequences, int64_t length, const AttentionPlanShape& shape) {
-  const int64_t tiles = tokens * shape.group / kShortTile + sequences;
-  int64_t parts = 0;  // of one tile: not monotone in the length, because parts grow
+namespace {
+
+int64_t tiles_of(int64_t rows) { return (rows + kShortTile - 1) / kShortTile; }
+
+// Of one tile that visits up to `length` keys. Not monotone in the length, because parts grow.
+int64_t most_parts(int64_t length) {
+  int64_t parts = 0;
   for (int64_t keys = 1; keys < 2 * length; keys *= 2) {
     const int64_t most = std::min(keys, length);
     parts = std::max(parts, most / part_keys(static_cast<int>(std::min<int64_t>(most, INT_MAX))) + 2);
   }
-  return tiles * parts;
+  return parts;
+}
+
+// Of `tiles` tiles, `each` of a sequence at most.
+int64_t slots_of(int64_t tiles, int64_t each, int64_t length, int64_t keys) {
+  return std::min(tiles * most_parts(length), 2 * tiles + each * (keys / part_keys(1) + 1));
+}
+
+}  // namespace
+
+int64_t most_slots(int64_t tokens, int64_t sequences, int64_t length, const AttentionPlanShape& shape,
+                   int64_t keys) {
+  const int64_t most_rows = shape.prefill_tile > 0 ? shape.prefill_tile / 2 : kMostCutRows;
+  const int64_t each = tiles_of(std::max<int64_t>(std::min<int64_t>(most_rows, kMostCutRows), shape.group));
+  const int64_t tiles = std::min(tokens * shape.group / kShortTile + sequences, sequences * each);
+  return slots_of(tiles, each, length, keys);
+}
+
+int64_t most_decode_slots(int64_t sequences, int64_t length, const AttentionPlanShape& shape, int64_t keys) {
+  const int64_t each = tiles_of(shape.group);
+  return slots_of(sequences * each, each, length, keys);
+}
+
+int64_t decode_plan_bytes(int64_t sequences, int64_t slots, const AttentionPlanShape& shape) {
+  const int64_t tiles = sequences * tiles_of(shape.group);
+  return int64_t{sizeof(AttentionPlanHeader)} + (tiles + slots) * int64_t{sizeof(AttentionUnit)} +
+         tiles * int64_t{sizeof(AttentionMerge)};
 }
 
 AttentionPlan plan_attention(std::span<const RowMask> rows, std::span<const int32_t> seq_start,
@@ -113,8 +143,10 @@ AttentionPlan plan_attention(std::span<const RowMask> rows, std::span<const int3
     const int tile = is_small ? kShortTile : shape.prefill_tile;
     for (int row = 0; row < count; row += tile) {
       const AttentionUnit unit = tile_of(rows, s, token, row, std::min(tile, count - row), shape.group);
-      if (is_small) {
+      if (is_small && count <= kMostCutRows) {
         split(plan, unit);
+      } else if (is_small) {
+        plan.short_units.push_back(unit);
       } else {
         plan.prefill_units.push_back(unit);
       }

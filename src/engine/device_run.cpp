@@ -1,0 +1,120 @@
+#include "engine/device_run.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "engine/runner.h"
+
+namespace heed {
+namespace {
+
+// Sizes that steps are padded to, so that few recordings serve all. Sequences that are not there would need
+// states that are not there either.
+int bucket_of(int sequences, bool stateful) {
+  if (stateful) return sequences;
+  constexpr int kStep = 8;
+  int size = 1;
+  while (size < kStep && size < sequences) size *= 2;
+  return std::max(size, (sequences + kStep - 1) / kStep * (sequences > kStep / 2 ? kStep : 0));
+}
+
+class Stopwatch {
+ public:
+  // Seconds since the last lap.
+  double lap() {
+    const Clock::time_point now = Clock::now();
+    return std::chrono::duration<double>(now - std::exchange(last_, now)).count();
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point last_ = Clock::now();
+};
+
+constexpr int64_t kMostBest = 1024;
+
+bool is_decode(const Batch& batch) {
+  constexpr int kMost = 512;
+  const auto tokens = std::ssize(batch.tokens);
+  return tokens == batch.sequences() && std::ssize(batch.logit_rows) == tokens && tokens <= kMost &&
+         batch.images.empty() && batch.state_saves.empty();
+}
+
+}  // namespace
+
+DeviceRun::DeviceRun(Device& device, const RunPlan& plan, const Stream& stream, bool records, int64_t keys)
+    : device_(device),
+      records_(records),
+      stateful_(!plan.states.empty()),
+      batch_(device, plan, stream, keys),
+      constants_(device),
+      arg_max_(plan.place.kernels->arg_max),
+      stream_(stream),
+      best_there_(device.take(kMostBest * int64_t{sizeof(int32_t)})),
+      best_here_(device.take_pinned(kMostBest * int64_t{sizeof(int32_t)})) {}
+
+Tensor DeviceRun::step(Batch& batch, BlockTables& tables, const std::function<Tensor()>& forward,
+                       bool only_best) {
+  const auto rows = std::ssize(batch.logit_rows);
+  Stopwatch watch;
+  int bucket = 0;
+  if (records_ && is_decode(batch)) {
+    bucket = bucket_of(batch.sequences(), stateful_);
+    pad_batch(batch, bucket);
+    if (!batch_.send(batch, tables, /*recorded=*/true)) bucket = 0;
+  }
+  if (bucket == 0) batch_.send(batch, tables, /*recorded=*/false);
+  times_.send_seconds += watch.lap();
+  const Tensor logits = bucket > 0 ? replay(recorded_[bucket], forward) : run(forward);
+  times_.launch_seconds += watch.lap();
+  Tensor here;
+  best_ = {};
+  if (only_best && arg_max_ != nullptr && 0 < rows && rows <= kMostBest) {
+    device_.download(best_here_.data(), best_there_.data(), rows * int64_t{sizeof(int32_t)});
+    best_ = {static_cast<const int32_t*>(best_here_.data()), static_cast<size_t>(rows)};
+  } else {
+    here = to_host(logits, rows);
+  }
+  times_.wait_seconds += watch.lap();
+  ++times_.steps;
+  return here;
+}
+
+// The ops, and then what is likeliest: it costs little, and whether it is wanted may change from step to
+// step.
+Tensor DeviceRun::run(const std::function<Tensor()>& forward) {
+  const Tensor logits = forward();
+  if (arg_max_ != nullptr && logits.defined() && logits.size[0] <= kMostBest)
+    arg_max_(stream_, {.x = logits, .ids = static_cast<int32_t*>(best_there_.data())});
+  return logits;
+}
+
+Tensor DeviceRun::replay(Recorded& recorded, const std::function<Tensor()>& forward) {
+  const bool is_good = recorded.recording != nullptr && recorded.addresses == batch_.address_key() &&
+                       device_.is_valid(*recorded.recording);
+  if (is_good) {
+    ++times_.replayed;
+    device_.replay(*recorded.recording);
+    return recorded.logits;
+  }
+  if (!std::exchange(recorded.warm, true) || !device_.begin_recording()) return run(forward);
+  recorded.logits = run(forward);
+  recorded.recording = device_.finish_recording();
+  recorded.addresses = batch_.address_key();
+  device_.replay(*recorded.recording);
+  return recorded.logits;
+}
+
+Tensor DeviceRun::to_host(const Tensor& logits, int64_t rows) {
+  if (rows == 0) return {};
+  const Tensor wanted = logits.slice(0, rows);
+  if (wanted.bytes() > logits_.bytes())
+    logits_ = device_.take_pinned(std::max(wanted.bytes(), 2 * logits_.bytes()));
+  Tensor here = wanted;
+  here.data = logits_.data();
+  device_.download(here.data, wanted.data, wanted.bytes());
+  return here;
+}
+
+}  // namespace heed

@@ -1,0 +1,63 @@
+// A step on an accelerator: its batch goes there in one copy, the ops run, and the logits come back. Steps in
+// which every sequence has one token are recorded once for each size and then replayed, which saves the host
+// the launch of every op.
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/device_batch.h"
+
+namespace heed {
+
+// Where the host's time of these steps went.
+struct DeviceTimes {
+  int64_t steps = 0, replayed = 0;
+  double send_seconds = 0;    // the batch: plans, copies
+  double launch_seconds = 0;  // ops, or the recording
+  double wait_seconds = 0;    // for the logits
+};
+
+class DeviceRun {
+ public:
+  // `records`: whether steps may be. `keys`: see DeviceBatch.
+  DeviceRun(Device& device, const RunPlan& plan, const Stream& stream, bool records, int64_t keys);
+
+  // `forward` runs the ops on the batch, whose padding may have changed, and gives logits on the device.
+  // Returns them on the host, valid until the next step.
+  // Where only the likeliest tokens are wanted and best_ids() can say them, the logits stay where they are:
+  // then the tensor is undefined.
+  Tensor step(Batch& batch, BlockTables& tables, const std::function<Tensor()>& forward, bool only_best);
+  // Of the last step, where only they were wanted: the likeliest token of each row of logits.
+  std::span<const int32_t> best_ids() const { return best_; }
+
+  const std::vector<const AttentionPlan*>& plans() const { return batch_.plans(); }
+  Constants& constants() { return constants_; }
+  const DeviceTimes& times() const { return times_; }
+
+ private:
+  struct Recorded {
+    bool warm = false;  // has run without being recorded: all that ops set up on first use is there
+    std::pair<const void*, const void*> addresses;
+    std::unique_ptr<Recording> recording;
+    Tensor logits;
+  };
+  Tensor run(const std::function<Tensor()>& forward);
+  Tensor replay(Recorded& recorded, const std::function<Tensor()>& forward);
+  Tensor to_host(const Tensor& logits, int64_t rows);
+
+  Device& device_;
+  bool records_, stateful_;
+  DeviceBatch batch_;
+  Constants constants_;
+  std::map<int, Recorded> recorded_;  // by the number of tokens
+  void (*arg_max_)(Stream&, const ArgMaxArgs&);
+  Stream stream_;
+  Buffer logits_, best_there_, best_here_;  // of up to kMostBest rows
+  std::span<const int32_t> best_;
+  DeviceTimes times_;
+};
+
+}  // namespace heed

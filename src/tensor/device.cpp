@@ -1,0 +1,42 @@
+#include "tensor/device.h"
+
+#include <cstring>
+
+namespace heed {
+namespace {
+
+class NoFence final : public Fence {
+ public:
+  void set() override {}
+  void wait() override {}
+};
+
+class Host final : public Device {
+ public:
+  bool is_host() const override { return true; }
+  void* stream() override { return nullptr; }
+  Buffer take(int64_t bytes) override { return Buffer(bytes); }
+  Buffer take_pinned(int64_t bytes) override { return Buffer(bytes); }
+  void upload(void* to, const void* from, int64_t bytes) override { copy(to, from, bytes); }
+  void download(void* to, const void* from, int64_t bytes) override { copy(to, from, bytes); }
+  void copy(void* to, const void* from, int64_t bytes) override {
+    if (bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));
+  }
+  void zero(void* at, int64_t bytes) override {
+    if (bytes > 0) std::memset(at, 0, static_cast<size_t>(bytes));
+  }
+  void wait() override {}
+  std::unique_ptr<Fence> make_fence() override { return std::make_unique<NoFence>(); }
+  void scatter(int32_t* words, const int32_t* places, const int32_t* values, int64_t count) override {
+    for (int64_t i = 0; i < count; ++i) words[places[i]] = values[i];
+  }
+};
+
+}  // namespace
+
+Device& host_device() {
+  static Host host;
+  return host;
+}
+
+}  // namespace heed

@@ -1,0 +1,103 @@
+// Models on a device whose memory the host cannot touch: every pointer that ops get lies there, nothing on
+// the host reads what they wrote, recorded steps find all of it at the same addresses again.
+#include "tests/engine/fake_device.h"
+#include "tests/engine/pictures.h"
+
+namespace heed {
+namespace {
+
+const char* const kModels[] = {"llama_rope3",      "qwen3",      "gemma3_text", "rnj1",         "qwen2",
+                               "mixtral",          "qwen3_moe",  "qwen3_next",  "qwen3_5_moe",  "minimax",
+                               "minimax_m1",       "bailing",    "deepseek_v3", "llama4_text",  "gemma4_text",
+                               "gemma4_published", "gemma4_moe", "gpt_oss",     "gpt_oss_mxfp4"};
+
+class OnDevice : public testing::TestWithParam<const char*> {
+ protected:
+  static void SetUpTestSuite() { fake::add(); }
+};
+
+TEST_P(OnDevice, logits_and_greedy_tokens_are_those_of_the_host) {
+  const Golden golden = read_golden(GetParam());
+  const auto here = load(golden_folder(GetParam()), {.dtype = "float32", .backend = "cpu"});
+  const int replays = fake::replays;
+  for (const bool recordings : {true, false}) {
+    const auto there =
+        load(golden_folder(GetParam()),
+             {.dtype = "float32", .backend = "fake", .step_tokens = 33, .recordings = recordings});
+    EXPECT_EQ(
+        largest_difference(logits_of(*there, golden.input, 8, 33), logits_of(*here, golden.input, 8, 33)), 0);
+    EXPECT_EQ(greedy_of(*there, golden.input, 20), greedy_of(*here, golden.input, 20));
+  }
+  EXPECT_GE(fake::replays - replays, 16) << "decoding is replayed";
+}
+
+INSTANTIATE_TEST_SUITE_P(All, OnDevice, testing::ValuesIn(kModels),
+                         [](const auto& test) { return std::string(test.param); });
+
+class SeenOnDevice : public OnDevice {};
+
+TEST_P(SeenOnDevice, pictures_give_the_logits_of_the_host) {
+  const SeenGolden golden = read_seen_golden(GetParam());
+  std::vector<std::vector<std::vector<float>>> all;
+  for (const char* backend : {"cpu", "fake"}) {
+    const auto runner = load(golden_folder(GetParam()), {.dtype = "float32", .backend = backend});
+    Sequence sequence = golden.sequence();
+    all.push_back(rows_of(runner->prefill(sequence, 8).value()));
+    runner->cache().release(sequence);
+  }
+  EXPECT_EQ(largest_difference(all[0], all[1]), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, SeenOnDevice,
+                         testing::Values("gemma4_vision", "gemma4_vision_small", "gemma3_vision"),
+                         [](const auto& test) { return std::string(test.param); });
+
+// Engines with many requests: batches that are padded, block tables that grow, prefixes, snapshots, drafts.
+TEST(EngineOnDevice, answers_do_not_depend_on_where_it_runs) {
+  fake::add();
+  for (const char* model : {"gemma3_text", "qwen3_next", "mixtral"}) {
+    const Golden golden = read_golden(model);
+    std::vector<Ask> asks;
+    for (int i = 0; i < 13; ++i) {
+      const auto from = golden.input.begin() + i % 3;
+      asks.push_back({.prompt = {from, from + 20 + 3 * i}, .max_tokens = 8 + i});
+    }
+    std::vector<std::vector<std::vector<int>>> answers;
+    for (const char* backend : {"cpu", "fake"}) {
+      const auto engine = start(golden_folder(model), {.runner = {.backend = backend, .step_tokens = 40},
+                                                       .max_sequences = 9,
+                                                       .speculative = {.method = "ngram", .tokens = 3}});
+      answers.push_back(run_all(*engine, asks));
+      answers.push_back(run_all(*engine, asks));
+    }
+    for (const auto& answer : answers) EXPECT_EQ(answer, answers[0]) << model;
+  }
+}
+
+TEST(EngineOnDevice, its_memory_is_what_the_plan_counts_with) {
+  fake::add();
+  const Checkpoint checkpoint = open_checkpoint(golden_folder("qwen3")).value();
+  const EnginePlan plan = plan_engine(checkpoint, {.runner = {.backend = "fake"}}).value();
+  EXPECT_EQ(plan.memory.limit.source, "free on fake:0");
+  EXPECT_EQ(plan.memory.limit.bytes, int64_t{8} << 30);
+  EXPECT_LE(plan.memory.total(), plan.memory.limit.bytes);
+  EXPECT_GT(plan.memory.host_total(), 0);
+  const auto too_long = plan_engine(checkpoint, {.runner = {.backend = "fake"}, .memory_bytes = 1 << 16});
+  EXPECT_NE(too_long.error().message.find("of memory"), std::string::npos) << too_long.error().message;
+}
+
+TEST(EngineOnDevice, what_cannot_be_is_said) {
+  fake::add();
+  EXPECT_EQ(find_device("fake:1", "").error().message, "fake:1 cannot be used here: there is one");
+  EXPECT_EQ(find_device("fake:0", "ref").error().message, "backend ref does not run on device fake:0");
+  EXPECT_EQ(find_device("fake:x", "").error().message.substr(0, 28), "device \"fake:x\" is unknown: ");
+  EXPECT_EQ(find_device("fake:0", "")->kernels->name, "fake");
+  EXPECT_EQ(find_device("cpu", "ref")->kernels->name, "ref");
+  const auto mixed = plan_run(open_checkpoint(golden_folder("qwen3")).value(),
+                              {.backend = "fake", .attention = "cpu.flash"});
+  EXPECT_EQ(mixed.error().message,
+            "attention kernel cpu.flash cannot run this model: it does not read the memory of backend fake");
+}
+
+}  // namespace
+}  // namespace heed
