@@ -10,11 +10,11 @@
 namespace heed {
 namespace {
 
-constexpr int kChunk = 256;  // elements whose scales are read together
+constexpr int kSuperBlock = 256;  // elements whose scales are read together
 
 struct ChunkScales {
-  alignas(64) float scales[kChunk / 16][kLanes];
-  alignas(64) float offsets[kChunk / 16][kLanes];
+  alignas(64) float scales[kSuperBlock / 16][kLanes];
+  alignas(64) float offsets[kSuperBlock / 16][kLanes];
 };
 
 template <int kElements, int kSize, int kShared, int kTogether>
@@ -30,12 +30,8 @@ template <int kSize, bool kHasOffset>
 struct SmallBlock : BlockFormat<32, kSize, 32, 32> {
   static constexpr bool kOffsets = kHasOffset;
   static HEED_INLINE void scales(const BlockRows& r, int64_t at, int groups, ChunkScales& out) {
-    alignas(64) uint32_t first[kChunk / 32][kLanes];
     for (int g = 0; g < groups; ++g) {
-      for (int i = 0; i < kLanes; ++i) first[g][i] = word_at(r.row[i] + (at / 32 + g) * kSize);
-    }
-    for (int g = 0; g < groups; ++g) {
-      const Bytes both = load_bytes(first[g]);
+      const Bytes both = words(r, (at / 32 + g) * kSize);
       store(out.scales[g], halves(both));
       if constexpr (kHasOffset) store(out.offsets[g], halves(down(both, 16)));
     }

@@ -51,18 +51,24 @@ template <class F, int R>
 HEED_INLINE void add_group(const Bytes* w, const float* scales, const float* offsets, const InputRow (&x)[R],
                            int64_t at, Vec (&out)[R]) {
   const int64_t group = at / F::kGroup;
-  Bytes sums[R];
+  // Few rows have several sums each, so that they do not wait for one product after the other.
+  constexpr int kChains = R == 1 ? 4 : R == 2 ? 2 : 1;
+  Bytes sums[R * kChains];
 #pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) sums[r] = same(static_cast<uint32_t>(x[r].starts[group]));
+  for (int i = 0; i < R * kChains; ++i)
+    sums[i] = i < R ? same(static_cast<uint32_t>(x[i].starts[group])) : same(0);
 #pragma GCC unroll 8
   for (int j = 0; j < F::kGroup / 4; ++j) {
     const Bytes word = w[j];
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const int8_t* codes = x[r].codes + at + 4 * j;
-      sums[r] = F::kWide ? dot_wide(sums[r], word, codes) : dot(sums[r], word, codes);
+      Bytes& sum = sums[j % kChains * R + r];
+      sum = F::kWide ? dot_wide(sum, word, codes) : dot(sum, word, codes);
     }
   }
+#pragma GCC unroll 4
+  for (int i = R; i < R * kChains; ++i) sums[i % R] = plus(sums[i % R], sums[i]);
   const Vec scale = load(scales);
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
@@ -93,6 +99,7 @@ HEED_INLINE BlockRows rows_of(const BlockPanel& p, int64_t col) {
   for (int i = 0; i < kLanes; ++i) {
     const int64_t row = col + i < p.cols ? col + i : p.cols - 1;
     r.row[i] = static_cast<const uint8_t*>(p.w) + F::place(row * p.w_stride);
+    r.offset[i] = static_cast<int32_t>(r.row[i] - r.row[0]);
   }
   return r;
 }
@@ -115,8 +122,8 @@ void few_rows_tile(const BlockPanel& p, int64_t col) {
     sums[i] = zero();
   }
   ChunkScales scales;
-  for (int64_t begin = 0; begin < p.in; begin += kChunk) {
-    const int count = smaller_of(p.in - begin, kChunk);
+  for (int64_t begin = 0; begin < p.in; begin += kSuperBlock) {
+    const int count = smaller_of(p.in - begin, kSuperBlock);
     if (ahead) prefetch(next + F::place(begin) * kLanes, F::place(count) * kLanes);
     F::scales(r, begin, count / F::kGroup, scales);
     for (int at = 0; at < count; at += F::kSpan) {
@@ -148,8 +155,8 @@ template <class F>
 void unpack(const BlockPanel& p, int64_t col, const Unpacked<F>& out) {
   const BlockRows r = rows_of<F>(p, col);
   ChunkScales scales;
-  for (int64_t begin = 0; begin < p.in; begin += kChunk) {
-    const int count = smaller_of(p.in - begin, kChunk);
+  for (int64_t begin = 0; begin < p.in; begin += kSuperBlock) {
+    const int count = smaller_of(p.in - begin, kSuperBlock);
     const int groups = count / F::kGroup;
     F::scales(r, begin, groups, scales);
     const int64_t first = begin / F::kGroup * kLanes;

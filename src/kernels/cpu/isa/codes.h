@@ -8,6 +8,7 @@
 //   spread(v)                      bits 0 to 3 of each word as the lowest bits of its 4 bytes; the rest is 0
 //   look_up(table, v)              table[byte] of each byte, which is at most 15
 //   floats(v), halves(v)           words as numbers; the f16 in the low half of each word
+//   plus(a, b)                     sums of words
 //   dot(sums, v, x)                sums + the 4 products with x[0..4); bytes of v are 0 to 127
 //   dot_wide(sums, v, x)           the same where v holds int8 that wide() has prepared: kWideBias too high
 #pragma once
@@ -18,6 +19,7 @@ namespace {
 
 struct BlockRows {
   const uint8_t* row[kLanes];
+  alignas(64) int32_t offset[kLanes];  // bytes from row 0
 };
 
 HEED_INLINE uint32_t word_at(const void* p) {
@@ -47,6 +49,10 @@ HEED_INLINE Bytes operator^(Bytes a, Bytes b) { return {_mm512_xor_si512(a.v, b.
 HEED_INLINE Bytes up(Bytes a, int n) { return {_mm512_slli_epi32(a.v, static_cast<unsigned>(n))}; }
 HEED_INLINE Bytes down(Bytes a, int n) { return {_mm512_srli_epi32(a.v, static_cast<unsigned>(n))}; }
 HEED_INLINE Bytes times(Bytes a, Bytes b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
+HEED_INLINE Bytes plus(Bytes a, Bytes b) { return {_mm512_add_epi32(a.v, b.v)}; }
+HEED_INLINE Bytes words(const BlockRows& r, int64_t at) {
+  return {_mm512_i32gather_epi32(_mm512_load_si512(r.offset), r.row[0] + at, 1)};
+}
 HEED_INLINE Bytes look_up(const int8_t* table, Bytes a) {
   const __m128i t = _mm_loadu_si128(static_cast<const __m128i_u*>(static_cast<const void*>(table)));
   return {_mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), a.v)};
@@ -113,6 +119,12 @@ HEED_INLINE Bytes operator^(Bytes a, Bytes b) { return {_mm256_xor_si256(a.v, b.
 HEED_INLINE Bytes up(Bytes a, int n) { return {_mm256_slli_epi32(a.v, n)}; }
 HEED_INLINE Bytes down(Bytes a, int n) { return {_mm256_srli_epi32(a.v, n)}; }
 HEED_INLINE Bytes times(Bytes a, Bytes b) { return {_mm256_mullo_epi32(a.v, b.v)}; }
+HEED_INLINE Bytes plus(Bytes a, Bytes b) { return {_mm256_add_epi32(a.v, b.v)}; }
+HEED_INLINE Bytes words(const BlockRows& r, int64_t at) {
+  const __m256i offsets = _mm256_load_si256(static_cast<const __m256i*>(static_cast<const void*>(r.offset)));
+  return {
+      _mm256_i32gather_epi32(static_cast<const int*>(static_cast<const void*>(r.row[0] + at)), offsets, 1)};
+}
 HEED_INLINE Bytes look_up(const int8_t* table, Bytes a) {
   const __m128i t = _mm_loadu_si128(static_cast<const __m128i_u*>(static_cast<const void*>(table)));
   return {_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(t), a.v)};
@@ -173,6 +185,12 @@ HEED_INLINE Bytes operator^(Bytes a, Bytes b) { return {a.v ^ b.v}; }
 HEED_INLINE Bytes up(Bytes a, int n) { return {a.v << static_cast<unsigned>(n)}; }
 HEED_INLINE Bytes down(Bytes a, int n) { return {a.v >> static_cast<unsigned>(n)}; }
 HEED_INLINE Bytes times(Bytes a, Bytes b) { return {a.v * b.v}; }
+HEED_INLINE Bytes plus(Bytes a, Bytes b) { return {a.v + b.v}; }
+HEED_INLINE Bytes words(const BlockRows& r, int64_t at) {
+  Bytes out;
+  for (int i = 0; i < kLanes; ++i) out.v[i] = word_at(r.row[i] + at);
+  return out;
+}
 HEED_INLINE Bytes look_up(const int8_t* table, Bytes a) {
   uint8_t bytes[16];
   store_bytes(bytes, a);
@@ -202,11 +220,6 @@ HEED_INLINE Bytes dot_wide(Bytes sums, Bytes w, const int8_t* x) {
 HEED_INLINE Bytes dot(Bytes sums, Bytes w, const int8_t* x) { return dot_wide(sums, w, x); }
 #endif
 
-HEED_INLINE Bytes words(const BlockRows& r, int64_t at) {
-  alignas(64) uint32_t some[kLanes];
-  for (int i = 0; i < kLanes; ++i) some[i] = word_at(r.row[i] + at);
-  return load_bytes(some);
-}
 HEED_INLINE Bytes spread(Bytes a) { return times(a & same(15), same(0x00204081U)) & same(0x01010101U); }
 HEED_INLINE Bytes low_nibbles(Bytes a) { return a & same(0x0f0f0f0fU); }
 HEED_INLINE Bytes high_nibbles(Bytes a) { return down(a, 4) & same(0x0f0f0f0fU); }
