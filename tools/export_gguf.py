@@ -324,6 +324,8 @@ class Model:
         if not count:
             return
         keys[f"{a}.expert_count"] = count
+        if a in ("qwen3moe", "qwen3next"):
+            keys[f"{a}.expert_weights_norm"] = c.get("norm_topk_prob", a == "qwen3next")
         keys[f"{a}.expert_used_count"] = c.get("num_experts_per_tok") or c["top_k_experts"]
         keys[f"{a}.expert_feed_forward_length"] = c.get("moe_intermediate_size") or c["intermediate_size"]
         if c.get("shared_expert_intermediate_size"):
