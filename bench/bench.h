@@ -106,6 +106,7 @@ class Cold {
   Buffer memory_;
 };
 
+void bench_blocks(Bench& bench);
 void bench_moe(Bench& bench);
 void bench_recurrent(Bench& bench);
 

@@ -125,6 +125,7 @@ int run(const Options& options) {
   for (const AttentionCase& c : model_sized_attention()) bench_attention(bench, c);
   bench_rows(bench);
   bench_moe(bench);
+  bench_blocks(bench);
   bench_recurrent(bench);
   bench.measure_machine();
   return 0;

@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 
-TABLE = re.compile(r"^heed::cpu::(linear|attention|rows|recurrent)_\w+$")
+TABLE = re.compile(r"^heed::cpu::(linear|attention|rows|recurrent|blocks)_\w+$")
 # What a sanitizer adds to every object, and a compiler for unwinding: the same code whatever the flags.
 HARMLESS = re.compile(r"^(__asan_|__odr_asan|__tsan_|__ubsan_|asan\.|DW\.ref\.)")
 

@@ -78,6 +78,8 @@ std::vector<float> inverse_frequencies(const RopeSpec& spec) {
       }
       break;
   }
+  CHECK(spec.divisors.empty() || spec.divisors.size() == frequencies.size(), spec.divisors.size(), spec.dims);
+  for (size_t i = 0; i < spec.divisors.size(); ++i) frequencies[i] /= spec.divisors[i];
   return frequencies;
 }
 
@@ -89,6 +91,7 @@ std::string describe(const RopeSpec& spec) {
   if (spec.dims == 0) return "none";
   std::ostringstream text;
   text << "theta " << spec.theta << ", " << spec.dims << " dims" << (spec.interleaved ? ", interleaved" : "");
+  if (!spec.divisors.empty()) text << ", pairs divided by factors of their own";
   switch (spec.scaling) {
     case RopeSpec::kDefault:
       break;

@@ -24,6 +24,7 @@ struct RopeSpec {
   float beta_fast = 32, beta_slow = 1;  // yarn
   bool truncate = true;                 // yarn: correction range rounded to whole dimensions
   int turning = 0;                      // proportional: pairs that turn
+  std::vector<float> divisors;          // one for each pair, of what the rest gives; empty: ones
   bool operator==(const RopeSpec&) const = default;
 };
 

@@ -75,7 +75,10 @@ struct GatedDeltaSpec {
   int k_dim = 0, v_dim = 0;
   int conv = 4;          // tokens that the convolution sees
   bool by_head = false;  // one projection, rows grouped by key head: [q | k | v | z], and [b | a]; else apart
-  bool sigmoid = false;  // gate of the norm: sigmoid, else silu
+  bool qkv_apart =
+      false;  // by_head, but for [q | k | v] and z, which have projections of their own in plain order
+  bool sigmoid = false;       // gate of the norm: sigmoid, else silu
+  bool decay_stored = false;  // the checkpoint holds -exp(a_log) for a_log
   bool operator==(const GatedDeltaSpec&) const = default;
 };
 

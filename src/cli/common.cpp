@@ -35,7 +35,7 @@ class ProgressBar {
 }  // namespace
 
 void add_model_options(CLI::App& app, ModelOptions& options) {
-  app.add_option("MODEL", options.model, "Folder of a Hugging Face checkpoint")->required();
+  app.add_option("MODEL", options.model, "Folder of a Hugging Face checkpoint, or a GGUF file")->required();
   add_runner_options(app, options.runner);
 }
 
@@ -63,6 +63,10 @@ void add_runner_options(CLI::App& app, RunnerOptions& r) {
   app.add_option("--cuda-graphs", r.recordings, "On a GPU, record decoding steps as CUDA graphs: on or off")
       ->type_name("on|off")
       ->default_str("on");
+  app.add_option("--quantize", r.quantize,
+                 "Round plain weights when they are loaded: int8 or int4, in blocks of 32 with a scale")
+      ->check(CLI::IsMember({"none", "int8", "int4"}))
+      ->capture_default_str();
   app.add_option("--threads", r.threads, "Threads (default: as many as processors)")
       ->check(CLI::Range(1, 1024));
   app.add_option("--block-size", r.block_size, "Tokens in a cache block (default: 16)")
@@ -165,10 +169,13 @@ Progress progress_bar() {
 Result<std::unique_ptr<Engine>> start_engine(Checkpoint checkpoint, RunnerOptions options,
                                              SpeculativeOptions speculative, int max_len) {
   if (max_len > 0) options.max_len = max_len;
-  return Engine::start(
-      std::move(checkpoint),
-      {.runner = std::move(options), .max_sequences = 1, .speculative = std::move(speculative)},
-      progress_bar());
+  auto engine = TRY(
+      Engine::start(std::move(checkpoint),
+                    {.runner = std::move(options), .max_sequences = 1, .speculative = std::move(speculative)},
+                    progress_bar()));
+  if (engine->narrowed().tensors > 0)
+    std::fprintf(stderr, "heed: %s\n", describe(engine->narrowed()).c_str());
+  return engine;
 }
 
 Result<std::vector<int>> read_token_ids(const std::string& path) {

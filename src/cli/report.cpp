@@ -32,6 +32,7 @@ void StartUpReport::print(const Service& service, const std::string& url) const 
                                                      std::to_string(most_step_tokens(run, plan.sequences))
                                                : ""));
   line("weights", size_text(run.weight_bytes) + ", " + size_text(run.owned_bytes) + " of them converted");
+  if (engine.narrowed().tensors > 0) line("quantised", describe(engine.narrowed()));
   line("cache", size_text(run.cache_bytes) + ": " + std::to_string(run.pages) + " pages, " +
                     std::to_string(plan.cache_tokens) + " tokens of full-length sequences");
   line("memory", size_text(plan.memory.total()) + " in all; there were " +

@@ -110,6 +110,7 @@ class Engine {
   // From any thread: as of the last step.
   EngineStats stats() const;
   const EnginePlan& plan() const { return plan_; }
+  const Narrowed& narrowed() const { return runner_->narrowed(); }
   const ModelSpec& spec() const { return runner_->spec(); }
   const Checkpoint& checkpoint() const { return runner_->checkpoint(); }
   // Waits until nothing is running or waiting.

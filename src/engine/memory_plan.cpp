@@ -37,6 +37,13 @@ int64_t most_products(const ModelSpec& spec) {
   return most;
 }
 
+// Of a token: experts it goes through.
+int64_t most_choices(const ModelSpec& spec) {
+  int64_t most = 1;
+  for (const LayerSpec& layer : spec.layers) most = std::max<int64_t>(most, layer.moe ? layer.moe->top_k : 1);
+  return most;
+}
+
 // Elements of the last two dimensions of a state: of one head, where there are heads.
 int64_t largest_head_state(const StateLayout& states) {
   int64_t most = 0;
@@ -146,6 +153,7 @@ MemoryPlan plan_memory(const ModelSpec& spec, const RunPlan& run, const MemoryNe
                          .keys = most_keys(run),
                          .width = std::max(widest_row(spec), run.draft ? widest_row(*drafter_of(run)) : 0),
                          .products = most_products(spec),
+                         .block_rows = run.block_weights ? tokens * most_choices(spec) : 0,
                          .head_state = largest_head_state(run.states),
                          .threads = needs.threads};
   constexpr int64_t kTokenBytes = 4 * sizeof(int32_t);  // of a batch, besides its groups

@@ -79,6 +79,17 @@ Result<DType> state_dtype(const std::string& name) {
   return invalid("state dtype \"" + name + "\"; float32 or bfloat16 is expected");
 }
 
+Result<DType> narrow_dtype(const std::string& name) {
+  if (name == "none") return DType::kF32;
+  if (name == "int8") return DType::kQ80;
+  if (name == "int4") return DType::kQ40;
+  return invalid("quantize \"" + name + "\"; none, int8 or int4 is expected");
+}
+
+WeightOptions weight_options(const RunPlan& plan) {
+  return {.compute = plan.compute, .blocks = plan.choice.kernels->reads_blocks, .narrow = plan.narrow};
+}
+
 // Of one checkpoint, added to the plan's.
 Status count_weights(const Checkpoint& checkpoint, RunPlan& plan) {
   Footprint all = expected_footprint(checkpoint.spec, plan.compute);
@@ -87,11 +98,12 @@ Status count_weights(const Checkpoint& checkpoint, RunPlan& plan) {
     all = {};
     stored_bytes = 0;
     Weights shapes;
-    const auto has = [&](std::string_view name) { return checkpoint.shard_of.contains(std::string(name)); };
+    const auto has = [&](std::string_view name) { return checkpoint.has(name); };
     for (const TensorNeed& need : needed_tensors(checkpoint.spec, shapes, has)) {
-      const Tensor stored = TRY(checkpoint.shards[checkpoint.shard_of.at(need.name)].tensor(need.name));
-      const Footprint bytes = footprint(need, stored, plan.compute);
+      const Tensor stored = TRY(checkpoint.tensor(need.name, need.shape));
+      plan.block_weights = plan.block_weights || is_blocks(stored.dtype);
       stored_bytes += stored.bytes();
+      const Footprint bytes = footprint(need, stored, weight_options(plan));
       all.mapped += bytes.mapped;
       all.owned += bytes.owned;
     }
@@ -127,7 +139,7 @@ Status plan_drafter(const Checkpoint& target, const std::string& folder, RunPlan
   plan.draft = {.checkpoint = drafter,
                 .first_layer = first,
                 .most_guesses = drafter->spec.draft ? drafter->spec.draft->block - 1 : 0};
-  return count_weights(*drafter, plan);
+  return {};
 }
 
 Status plan_vision(const ModelSpec& spec, const RunnerOptions& options, int block, RunPlan& plan) {
@@ -210,7 +222,12 @@ Result<RunPlan> plan_run(const Checkpoint& checkpoint, const RunnerOptions& opti
   if (!set_length(plan, length))
     return limit_reached("a cache for " + std::to_string(length) + " tokens does not fit memory");
 
+  plan.narrow = TRY(narrow_dtype(options.quantize));
+  if (plan.narrow != DType::kF32 && !plan.choice.kernels->reads_blocks)
+    return unsupported("backend " + std::string(plan.choice.kernels->name) + " cannot run quantised weights");
+  plan.block_weights = plan.narrow != DType::kF32;
   TRY(count_weights(checkpoint, plan));
+  if (plan.draft) TRY(count_weights(*plan.draft->checkpoint, plan));
   return plan;
 }
 
@@ -272,7 +289,7 @@ Result<std::unique_ptr<Runner>> Runner::load(Checkpoint checkpoint, RunPlan plan
   std::unique_ptr<Device> accelerator;
   if (!plan.place.on_host()) accelerator = plan.place.kernels->accelerator->open(plan.place.index);
   Device& device = accelerator ? *accelerator : host_device();
-  Weights weights = TRY(load_weights(checkpoint, plan.compute, progress, device));
+  Weights weights = TRY(load_weights(checkpoint, weight_options(plan), progress, device));
   std::unique_ptr<Runner> runner(new Runner(std::move(accelerator), std::move(checkpoint), std::move(plan),
                                             std::move(weights), resources));
   if (runner->plan_.draft) TRY(runner->load_drafter());
@@ -281,7 +298,7 @@ Result<std::unique_ptr<Runner>> Runner::load(Checkpoint checkpoint, RunPlan plan
 
 Status Runner::load_drafter() {
   const DraftPlan& plan = *plan_.draft;
-  Weights weights = TRY(load_weights(*plan.checkpoint, plan_.compute));
+  Weights weights = TRY(load_weights(*plan.checkpoint, weight_options(plan_)));
   const auto& attention = plan_.choice.attention;
   drafter_ = std::make_unique<Drafter>(
       make_model(plan.checkpoint->spec, std::move(weights), plan_.compute), model_,

@@ -24,11 +24,12 @@ namespace heed {
 inline constexpr int kLongestThatFits = -1;  // for plan_engine; else the model's max_positions
 
 struct RunnerOptions {
-  std::string dtype = "auto";           // "auto": the checkpoint's; "float32" or "bfloat16"
-  std::string device;                   // "cpu", "cuda:0"; "": the backend's
-  std::string backend;                  // "": the best that can run here; else a name
-  std::string attention;                // "": the backend's first that can; else a kernel's name
-  int threads = 0;                      // 0: all processors
+  std::string dtype = "auto";     // "auto": the checkpoint's; "float32" or "bfloat16"
+  std::string device;             // "cpu", "cuda:0"; "": the backend's
+  std::string backend;            // "": the best that can run here; else a name
+  std::string attention;          // "": the backend's first that can; else a kernel's name
+  std::string quantize = "none";  // plain matrices are rounded when loaded: "int8" (Q8_0), "int4" (Q4_0)
+  int threads = 0;                // 0: all processors
   std::string state_dtype = "float32";  // of recurrent states: or "bfloat16"
   int snapshot_stride = 512;            // tokens between snapshots of recurrent states
   int block_size = 0;                   // tokens in a cache block; 0: the backend's kernel block
@@ -50,6 +51,8 @@ struct RunPlan {
   DType compute = DType::kF32;
   DeviceChoice place;
   bool recordings = true;
+  bool block_weights = false;  // some weights are in blocks
+  DType narrow = DType::kF32;  // WeightOptions::narrow
   Choice choice;
   std::optional<DraftPlan> draft;
   std::vector<AttentionNeeds> attention;  // of every layer
@@ -137,6 +140,7 @@ class Runner {
   const ModelSpec& spec() const { return model_.spec; }
   const Checkpoint& checkpoint() const { return checkpoint_; }
   const RunPlan& plan() const { return plan_; }
+  const Narrowed& narrowed() const { return model_.weights.narrowed; }
   ThreadPool& pool() { return pool_; }
   DeviceTimes device_times() const { return device_run_ ? device_run_->times() : DeviceTimes{}; }
 

@@ -80,6 +80,7 @@ T load(const std::byte* from) {
 std::optional<int64_t> as_integer(GgufType type, const std::byte* at) {
   switch (type) {
     case GgufType::kUint8:
+    case GgufType::kBool:
       return load<uint8_t>(at);
     case GgufType::kInt8:
       return load<int8_t>(at);
@@ -296,6 +297,19 @@ Result<int> read_start(Reader& in) {
 
 }  // namespace
 
+std::optional<DType> dtype_of(const GgmlType& type) {
+  constexpr DType kAll[] = {DType::kF32, DType::kBF16, DType::kF16, DType::kQ40,   DType::kQ41,
+                            DType::kQ50, DType::kQ51,  DType::kQ80, DType::kQ2K,   DType::kQ3K,
+                            DType::kQ4K, DType::kQ5K,  DType::kQ6K, DType::kIq4Nl, DType::kMxfp4};
+  for (const DType dtype : kAll) {
+    const bool plain = (dtype == DType::kF32 && type.name == "F32") ||
+                       (dtype == DType::kBF16 && type.name == "BF16") ||
+                       (dtype == DType::kF16 && type.name == "F16");
+    if (plain || name_of(dtype) == type.name) return dtype;
+  }
+  return std::nullopt;
+}
+
 std::string_view name_of(GgufType type) {
   constexpr std::string_view kNames[] = {"uint8", "int8",   "uint16", "int16",  "uint32", "int32",  "float32",
                                          "bool",  "string", "array",  "uint64", "int64",  "float64"};
@@ -363,6 +377,27 @@ Error Gguf::other_type(std::string_view key, std::string_view wanted) const {
   if (const auto* array = std::get_if<GgufArray>(&value.held))
     found += " of " + std::string(name_of(array->element));
   return invalid(path_ + ": key " + in_quotes(key) + " is " + found + ", not " + std::string(wanted));
+}
+
+Result<Tensor> Gguf::tensor(std::string_view name) const {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) return not_found(path_ + ": tensor " + in_quotes(name) + " is missing");
+  const GgufTensor& entry = found->second;
+  const std::optional<DType> dtype = dtype_of(*entry.type);
+  if (!dtype) {
+    return unsupported(path_ + ": tensor " + in_quotes(name) + " has type " + std::string(entry.type->name) +
+                       ", which cannot be computed with");
+  }
+  // Nothing is written through it: the pages are mapped read-only.
+  Tensor t(const_cast<std::byte*>(bytes(entry).data()), *dtype, {1});
+  t.rank = std::max<int>(static_cast<int>(entry.sizes.size()), 1);
+  int64_t step = 1;
+  for (int i = 0; i < std::ssize(entry.sizes); ++i) {
+    t.size[t.rank - 1 - i] = entry.sizes[i];
+    t.stride[t.rank - 1 - i] = step;
+    step *= entry.sizes[i];
+  }
+  return t;
 }
 
 Result<std::string_view> Gguf::text(std::string_view key) const {

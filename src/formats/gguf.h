@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,6 +18,7 @@
 
 #include "base/file.h"
 #include "base/result.h"
+#include "tensor/tensor.h"
 
 namespace heed {
 
@@ -60,6 +62,9 @@ struct GgmlType {
   int64_t block_bytes;
 };
 
+// The element type that holds it in memory, for those that there are.
+std::optional<DType> dtype_of(const GgmlType& type);
+
 struct GgufTensor {
   const GgmlType* type = nullptr;
   std::vector<int64_t> sizes;  // innermost first, the reverse of a safetensors shape; at most 4
@@ -79,6 +84,8 @@ class Gguf {
   const std::map<std::string, GgufValue, std::less<>>& values() const { return values_; }
   const std::map<std::string, GgufTensor, std::less<>>& tensors() const { return tensors_; }
   std::span<const std::byte> bytes(const GgufTensor& tensor) const;
+  // A read-only view of a tensor whose type DType knows, outermost dimension first; a scalar is shown as [1].
+  Result<Tensor> tensor(std::string_view name) const;
 
   // The value of a key; an error that names the key if it is missing or of another type.
   bool has(std::string_view key) const { return values_.contains(key); }
@@ -87,8 +94,8 @@ class Gguf {
   Result<double> number(std::string_view key) const;  // a float or an integer
   Result<bool> boolean(std::string_view key) const;
   Result<std::span<const std::string_view>> texts(std::string_view key) const;
-  Result<std::vector<int64_t>> integers(std::string_view key) const;
-  Result<std::vector<float>> floats(std::string_view key) const;  // of float32, float64 or integers
+  Result<std::vector<int64_t>> integers(std::string_view key) const;  // or bools
+  Result<std::vector<float>> floats(std::string_view key) const;      // of float32, float64 or integers
 
  private:
   Status read();

@@ -67,7 +67,10 @@ std::string_view file_dtype(DType dtype) {
       return "I64";
     case DType::kU8:
       return "U8";
+    default:
+      break;
   }
+  CHECK(false, name_of(dtype), "has no name in safetensors");
   return "?";
 }
 

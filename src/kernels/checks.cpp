@@ -17,7 +17,7 @@ void check_cache(std::string_view op, const Tensor& k) {
 
 Shapes check(const EmbedArgs& args) {
   check_f32("embed", {args.out});
-  CHECK(is_float(args.table.dtype), describe(args.table));
+  check_weight("embed", args.table);
   return Shapes("embed")
       .match(args.table, "table", {"vocab", "hidden"})
       .match(args.out, "out", {"tokens", "hidden"});
@@ -39,9 +39,8 @@ Shapes check(const RmsNormArgs& args) {
 
 Shapes check(const LinearArgs& args) {
   check_f32("linear", {args.out});
-  CHECK(args.x.dtype == DType::kF32 || (args.x.dtype == DType::kBF16 && args.weight.dtype == DType::kBF16),
-        "linear", describe(args.x), describe(args.weight));
-  CHECK(is_float(args.weight.dtype), describe(args.weight));
+  check_weight("linear", args.weight);
+  check_input("linear", args.x, args.weight);
   if (args.bias.defined()) check_f32("linear", {args.bias});
   return Shapes("linear")
       .match(args.x, "x", {"tokens", "in"})

@@ -54,6 +54,18 @@ Shapes check_shapes(const GatedDeltaArgs& args);
 inline bool is_float(DType dtype) {
   return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
 }
+// What weights of linear layers and tables may be: floats, or blocks of which a row holds whole ones.
+inline void check_weight(std::string_view op, const Tensor& weight) {
+  CHECK(is_float(weight.dtype) || is_blocks(weight.dtype), op, describe(weight));
+  const int64_t block = block_of(weight.dtype).elements;
+  CHECK(weight.size[weight.rank - 1] % block == 0 && (weight.rank < 2 || weight.stride[0] % block == 0), op,
+        describe(weight));
+}
+// bfloat16 is multiplied with bfloat16 or with blocks; float32 with everything.
+inline void check_input(std::string_view op, const Tensor& x, const Tensor& weight) {
+  const bool fits = weight.dtype == DType::kBF16 || is_blocks(weight.dtype);
+  CHECK(x.dtype == DType::kF32 || (x.dtype == DType::kBF16 && fits), op, describe(x), describe(weight));
+}
 inline void check_f32(std::string_view op, std::initializer_list<Tensor> tensors) {
   for (const Tensor& tensor : tensors) CHECK(tensor.dtype == DType::kF32, op, describe(tensor));
 }

@@ -31,9 +31,8 @@ Shapes check_shapes(const ExpertLinearArgs& args) {
   CHECK(!args.weights.empty(), "expert_linear");
   const Tensor& weight = args.weights[0];
   check_f32("expert_linear", {args.out});
-  CHECK(args.x.dtype == DType::kF32 || (args.x.dtype == DType::kBF16 && weight.dtype == DType::kBF16),
-        "expert_linear", describe(args.x), describe(weight));
-  CHECK(is_float(weight.dtype), describe(weight));
+  check_weight("expert_linear", weight);
+  check_input("expert_linear", args.x, weight);
   if (args.bias.defined()) check_f32("expert_linear", {args.bias});
   Shapes shapes("expert_linear");
   shapes.match(args.x, "x", {"rows", "in"})

@@ -8,6 +8,10 @@
 // Arithmetic is float32 and sums run in an order that depends on the op's own sizes only, never on how many
 // rows or sequences share the call: a row's result is bitwise the same whatever is batched with it. Where a
 // tensor may be bfloat16 or float16, it is widened when read and rounded to nearest even when written.
+//
+// Weights of linear and expert_linear and the table of embed may also be in blocks (tensor/blocks.h), where
+// the backend says so. What is multiplied with blocks is rounded first, every 32 elements of a row of x by
+// themselves (round_group); products and sums are float32 from there on.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -32,7 +36,7 @@ struct Stream {
 };
 
 struct EmbedArgs {
-  Tensor table;        // [vocab, hidden] f32, bf16 or f16
+  Tensor table;        // [vocab, hidden] f32, bf16, f16 or blocks
   const int32_t* ids;  // [tokens], each in [0, vocab)
   float scale = 1;     // multiplies every element
   Tensor out;          // [tokens, hidden] f32
@@ -50,8 +54,8 @@ struct RmsNormArgs {
 
 // out = x weight^T + bias
 struct LinearArgs {
-  Tensor x;                 // [tokens, in] f32, or bf16 (then weight is bf16)
-  Tensor weight;            // [out, in] f32, bf16 or f16
+  Tensor x;                 // [tokens, in] f32, or bf16 (then weight is bf16 or blocks)
+  Tensor weight;            // [out, in] f32, bf16, f16 or blocks
   Tensor bias;              // [out] f32, or undefined
   bool accumulate = false;  // out += instead of out =
   Tensor out;               // [tokens, out] f32
@@ -218,10 +222,10 @@ struct MoeSortArgs {
 // out[i] = x[rows[i]] weights[e]^T + bias[e], e being the expert of sorted assignment i. Reads each expert's
 // weights once, and none of experts without assignments.
 struct ExpertLinearArgs {
-  Tensor x;                               // [rows, in] f32, or bf16 (then weights are bf16)
+  Tensor x;                               // [rows, in] f32, or bf16 (then weights are bf16 or blocks)
   const int32_t* rows = nullptr;          // [assignments]; null: assignment i reads row i
   const int32_t* expert_start = nullptr;  // [experts + 1]
-  std::span<const Tensor> weights;        // [experts], each [out, in] f32, bf16 or f16, all of one dtype
+  std::span<const Tensor> weights;        // [experts], each [out, in] as linear has it, all of one dtype
   Tensor bias;                            // [experts, out] f32, or undefined
   Tensor out;                             // [assignments, out] f32
 };
@@ -346,6 +350,7 @@ struct StepSize {
   int64_t keys = INT64_MAX;  // of all sequences together
   int64_t width = 0;         // elements of the widest row that a linear layer reads
   int64_t products = 0;    // most linear layers that one op runs: experts of a layer, or heads (head_linear)
+  int64_t block_rows = 0;  // most rows of x that are multiplied with weights in blocks; 0: there are none
   int64_t head_state = 0;  // elements of one head's largest state (linear_attention, gated_delta)
   int threads = 1;         // of the pool
 };
@@ -375,6 +380,7 @@ struct Kernels {
   std::span<const AttentionKernel> attention;  // in order of preference
   int kernel_block = 16;                       // rows of a cache block that its attention kernels prefer
   const Accelerator* accelerator = nullptr;    // null: it runs on the host
+  bool reads_blocks = false;                   // weights in blocks; else they must be widened when loaded
 
   void (*embed)(Stream&, const EmbedArgs&);
   void (*rms_norm)(Stream&, const RmsNormArgs&);

@@ -117,9 +117,52 @@ std::string dtype_of(const Config& c) {
 
 }  // namespace
 
+const std::string& Checkpoint::path_of(const std::string& name) const {
+  const int at = shard_of.at(name);
+  return is_gguf() ? gguf[at].path() : shards[at].path();
+}
+
+StoredTensor Checkpoint::stored(const std::string& name) const {
+  const int at = shard_of.at(name);
+  if (!is_gguf()) {
+    const SafetensorsEntry& entry = shards[at].entries().at(name);
+    return {.dtype = entry.dtype, .shape = entry.shape, .bytes = entry.end - entry.begin};
+  }
+  const GgufTensor& entry = gguf[at].tensors().find(name)->second;
+  const std::optional<DType> known = dtype_of(*entry.type);
+  return {.dtype = std::string(entry.type->name),
+          .shape = {entry.sizes.rbegin(), entry.sizes.rend()},
+          .bytes = entry.end - entry.begin,
+          .in_known_blocks = known && is_blocks(*known)};
+}
+
+Result<Tensor> Checkpoint::tensor(const std::string& name, const std::vector<int64_t>& shape) const {
+  const int at = shard_of.at(name);
+  if (!is_gguf()) return shards[at].tensor(name);
+  Tensor t = TRY(gguf[at].tensor(name));
+  CHECK(shape.size() <= Tensor::kMaxRank && fits(stored(name).shape, shape), name, describe(t));
+  t.rank = static_cast<int>(shape.size());
+  int64_t step = 1;
+  for (int i = t.rank - 1; i >= 0; --i) {
+    t.size[i] = shape[i];
+    t.stride[i] = step;
+    step *= shape[i];
+  }
+  return t;
+}
+
+bool Checkpoint::fits(std::vector<int64_t> stored, std::vector<int64_t> wanted) const {
+  if (is_gguf()) {
+    for (std::vector<int64_t>* shape : {&stored, &wanted}) std::erase(*shape, 1);
+  }
+  return stored == wanted;
+}
+
 Result<Checkpoint> open_checkpoint(const std::string& folder, TensorFiles files) {
+  if (is_gguf_path(folder)) return open_gguf_checkpoint(folder);
   if (!is_directory(folder))
-    return not_found(folder + ": not a folder; a checkpoint folder with config.json is expected");
+    return not_found(folder +
+                     ": not a folder; a checkpoint folder with config.json, or a .gguf file, is expected");
   Checkpoint checkpoint{.folder = folder};
   const std::string path = folder + "/config.json";
   const Json document = TRY(read_json(path));

@@ -1,5 +1,6 @@
-// A checkpoint folder as Hugging Face publishes it: config.json, safetensors in one file or in shards with an
-// index, and generation_config.json. Opening reads headers only; tensor bytes are mapped, not read.
+// A checkpoint: a folder as Hugging Face publishes it (config.json, safetensors in one file or in shards with
+// an index, and generation_config.json), or a GGUF file, which may be the first of several. Opening reads
+// headers only; tensor bytes are mapped, not read.
 #pragma once
 #include <map>
 #include <optional>
@@ -8,6 +9,7 @@
 
 #include "base/json.h"
 #include "base/result.h"
+#include "formats/gguf.h"
 #include "formats/safetensors.h"
 #include "model/spec.h"
 
@@ -22,26 +24,50 @@ struct GenerationConfig {
   bool sample = false;  // do_sample
 };
 
+// What a file's header says of a tensor.
+struct StoredTensor {
+  std::string dtype;           // as in the file: "F32", "BF16", "U8", "Q4_K", ...
+  std::vector<int64_t> shape;  // outermost first
+  int64_t bytes = 0;
+  bool in_known_blocks = false;
+};
+
 struct Checkpoint {
-  std::string folder;
+  std::string folder;  // or the GGUF file
   std::string architecture;
   std::string dtype;  // of config.json: dtype or torch_dtype; "" if neither
   ModelSpec spec;
   GenerationConfig generation;
   std::vector<Safetensors> shards;
-  std::map<std::string, int> shard_of;  // tensor name -> index into shards
+  std::vector<Gguf> gguf;               // instead of shards
+  std::map<std::string, int> shard_of;  // tensor name -> index into shards or gguf
   bool synthetic = false;               // without files: weights are made up (model/synthetic.h)
 
-  bool has_weights() const { return !shards.empty(); }
-  const SafetensorsEntry& entry(const std::string& name) const {
-    return shards[shard_of.at(name)].entries().at(name);
-  }
+  bool has_weights() const { return !shards.empty() || !gguf.empty(); }
+  bool is_gguf() const { return !gguf.empty(); }
+  bool has(std::string_view name) const { return shard_of.contains(std::string(name)); }
+  // What configuration stands in, for messages.
+  std::string config_name() const { return is_gguf() ? "its metadata" : "config.json"; }
+
+  // Of a tensor that is there.
+  const std::string& path_of(const std::string& name) const;
+  StoredTensor stored(const std::string& name) const;
+  // A read-only view with a dtype that DType knows, in a shape that fits().
+  Result<Tensor> tensor(const std::string& name, const std::vector<int64_t>& shape) const;
+  // Whether a stored shape is what is asked for: GGUF drops dimensions of 1.
+  bool fits(std::vector<int64_t> stored, std::vector<int64_t> wanted) const;
 };
 
 // Errors name the file and what is wrong with it. kOptional: a folder with a config.json alone will do, to
 // plan with.
 enum class TensorFiles : uint8_t { kRequired, kOptional };
 Result<Checkpoint> open_checkpoint(const std::string& folder, TensorFiles files = TensorFiles::kRequired);
+
+// Whether a path names a GGUF file rather than a folder.
+bool is_gguf_path(const std::string& path);
+Result<Checkpoint> open_gguf_checkpoint(const std::string& path);
+// The same of files already read; of several, the first holds the metadata.
+Result<Checkpoint> gguf_checkpoint(std::vector<Gguf> files);
 
 // The spec of a config.json: finds the architecture, has its model file describe it, and checks what every
 // spec must satisfy. `what` names the document in errors.

@@ -36,18 +36,22 @@ class GatedDeltaMixer : public Mixer {
 
   void declare(const MixerSpec& spec, const ModelSpec& model, WeightList& weights) const override {
     const GatedDeltaSpec& d = of(spec);
-    if (d.by_head) {
+    if (d.by_head && !d.qkv_apart) {
       weights.matrix(kQkv, "delta_qkvz", channels(d) + values(d), model.hidden);
-      weights.matrix(kB, "delta_ba", int64_t{2} * d.v_heads, model.hidden);
     } else {
       weights.matrix(kQkv, "delta_qkv", channels(d), model.hidden);
       weights.matrix(kZ, "delta_z", values(d), model.hidden);
+    }
+    if (d.by_head) {
+      weights.matrix(kB, "delta_ba", int64_t{2} * d.v_heads, model.hidden);
+    } else {
       weights.matrix(kB, "delta_b", d.v_heads, model.hidden);
       weights.matrix(kA, "delta_a", d.v_heads, model.hidden);
     }
     weights.stored("delta_conv", {channels(d), 1, d.conv}, TensorNeed::kVector);
     weights.part(kConv, {channels(d), d.conv}, nullptr);
-    weights.vector(kALog, "delta_a_log", {d.v_heads});
+    weights.stored("delta_a_log", {d.v_heads}, d.decay_stored ? TensorNeed::kDecay : TensorNeed::kVector);
+    weights.part(kALog, {d.v_heads}, nullptr);
     weights.vector(kDtBias, "delta_dt_bias", {d.v_heads});
     weights.vector(kNorm, "delta_norm", {d.v_dim});  // without the model's offset of 1
     weights.matrix(kO, "delta_out", model.hidden, values(d));
@@ -109,31 +113,33 @@ class GatedDeltaMixer : public Mixer {
                          .z = pass.f32({tokens, values(d)}),
                          .b = pass.f32({tokens, d.v_heads}),
                          .a = pass.f32({tokens, d.v_heads})};
-    if (!d.by_head) {
-      pass.linear(call.x, call.weight(kQkv), {}, p.u);
-      pass.linear(call.x, call.weight(kZ), {}, p.z);
-      pass.linear(call.x, call.weight(kB), {}, p.b);
-      pass.linear(call.x, call.weight(kA), {}, p.a);
-      return p;
-    }
-    // For each key head [q | k | its v heads | their z], and [its b | its a].
-    const ArenaScope scope(pass.arena());
     const int64_t share = d.v_heads / d.k_heads;
-    const Tensor qkvz = pass.f32({tokens, channels(d) + values(d)});
-    const Tensor ba = pass.f32({tokens, int64_t{2} * d.v_heads});
-    pass.linear(call.x, call.weight(kQkv), {}, qkvz);
-    pass.linear(call.x, call.weight(kB), {}, ba);
+    const ArenaScope scope(pass.arena());
     const auto deal = [&](const Tensor& from, const Tensor& to, int64_t begin) {
       const int64_t size = to.size[1] / d.k_heads;
       const Tensor part = from.split_last(d.k_heads, from.size[1] / d.k_heads).columns(begin, begin + size);
       pass.kernels().copy(pass.stream(), {.x = part, .out = to.split_last(d.k_heads, size)});
     };
-    deal(qkvz, p.u.columns(0, keys(d)), 0);
-    deal(qkvz, p.u.columns(keys(d), 2 * keys(d)), d.k_dim);
-    deal(qkvz, p.u.columns(2 * keys(d), channels(d)), int64_t{2} * d.k_dim);
-    deal(qkvz, p.z, 2 * d.k_dim + share * d.v_dim);
-    deal(ba, p.b, 0);
-    deal(ba, p.a, share);
+    if (d.by_head && !d.qkv_apart) {  // for each key head [q | k | its v heads | their z]
+      const Tensor qkvz = pass.f32({tokens, channels(d) + values(d)});
+      pass.linear(call.x, call.weight(kQkv), {}, qkvz);
+      deal(qkvz, p.u.columns(0, keys(d)), 0);
+      deal(qkvz, p.u.columns(keys(d), 2 * keys(d)), d.k_dim);
+      deal(qkvz, p.u.columns(2 * keys(d), channels(d)), int64_t{2} * d.k_dim);
+      deal(qkvz, p.z, 2 * d.k_dim + share * d.v_dim);
+    } else {
+      pass.linear(call.x, call.weight(kQkv), {}, p.u);
+      pass.linear(call.x, call.weight(kZ), {}, p.z);
+    }
+    if (d.by_head) {  // [its b | its a]
+      const Tensor ba = pass.f32({tokens, int64_t{2} * d.v_heads});
+      pass.linear(call.x, call.weight(kB), {}, ba);
+      deal(ba, p.b, 0);
+      deal(ba, p.a, share);
+    } else {
+      pass.linear(call.x, call.weight(kB), {}, p.b);
+      pass.linear(call.x, call.weight(kA), {}, p.a);
+    }
     return p;
   }
 };

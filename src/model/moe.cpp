@@ -34,7 +34,7 @@ View rows_of_expert(int expert, int64_t begin, int64_t end) {
   return [=](const Tensor& t) {  // [experts, rows, columns]
     Tensor view = t;
     view.rank = 2;
-    view.data = t.as<char>() + (expert * t.stride[0] + begin * t.stride[1]) * size_of(t.dtype);
+    view.data = t.at(expert * t.stride[0] + begin * t.stride[1]);
     view.size = {end - begin, t.size[2]};
     view.stride = {t.stride[1], t.stride[2]};
     return view;
@@ -96,6 +96,18 @@ void declare_fused(const MoeSpec& s, int64_t hidden, WeightList& weights) {
   }
 }
 
+// One tensor holds the gates of all experts, another one the ups, a third the downs.
+void declare_stacked(const MoeSpec& s, int64_t hidden, WeightList& weights) {
+  const auto stack = [&](int first, std::string_view key, int64_t out, int64_t in) {
+    weights.stored(key, {s.experts, out, in}, TensorNeed::kMatrix);
+    for (int e = 0; e < s.experts; ++e)
+      weights.part(kExperts + first * s.experts + e, {out, in}, rows_of_expert(e, 0, out));
+  };
+  stack(0, "experts_gate", s.inner, hidden);
+  stack(1, "experts_up", s.inner, hidden);
+  stack(2, "experts_down", hidden, s.inner);
+}
+
 // gpt-oss as published: rows of gate and up take turns, in blocks of 32 FP4 numbers.
 void declare_mx4(const MoeSpec& s, int64_t hidden, WeightList& weights) {
   constexpr int64_t kBlock = 32;
@@ -117,6 +129,12 @@ void declare_mx4(const MoeSpec& s, int64_t hidden, WeightList& weights) {
 }
 
 void declare_biases(const MoeSpec& s, int64_t hidden, WeightList& weights) {
+  weights.vector(kDownBias, "experts_down_bias", {s.experts, hidden});
+  if (s.fused == MoeSpec::Fused::kStacked) {
+    weights.vector(kGateBias, "experts_gate_bias", {s.experts, s.inner});
+    weights.vector(kUpBias, "experts_up_bias", {s.experts, s.inner});
+    return;
+  }
   const bool turns = s.fused == MoeSpec::Fused::kColumnsByTurns;
   const auto half = [&](int64_t begin) {
     return [=, inner = s.inner](const Tensor& t) {  // of [experts, 2 inner]
@@ -129,7 +147,6 @@ void declare_biases(const MoeSpec& s, int64_t hidden, WeightList& weights) {
   weights.stored("experts_gate_up_bias", {s.experts, int64_t{2} * s.inner}, TensorNeed::kVector);
   weights.part(kGateBias, {s.experts, s.inner}, half(0));
   weights.part(kUpBias, {s.experts, s.inner}, half(turns ? 1 : s.inner));
-  weights.vector(kDownBias, "experts_down_bias", {s.experts, hidden});
 }
 
 // Router and sort of one batch of tokens.
@@ -246,12 +263,15 @@ void add_shared(const MoeSpec& s, const Pass& pass, std::span<const Tensor> w, c
 void declare_moe(const MoeSpec& s, const ModelSpec& model, WeightList& weights) {
   const int64_t hidden = model.hidden;
   weights.matrix(kRouter, "router", s.experts, hidden);
+  weights.keep_exact();  // what it chooses between is close, and it is small
   if (s.router_bias) weights.bias(kRouterBias, "router", s.experts);
   if (s.router_norm) weights.vector(kRouterScale, "router_scale", {hidden});
   if (s.choice_bias) weights.vector(kChoiceBias, "choice_bias", {s.experts});
   if (s.expert_scale) weights.vector(kExpertScale, "expert_scale", {s.experts});
   const bool turns = s.fused == MoeSpec::Fused::kColumnsByTurns;
-  if (s.fused == MoeSpec::Fused::kNone || (!turns && !weights.has("experts_gate_up"))) {
+  if (s.fused == MoeSpec::Fused::kStacked) {
+    declare_stacked(s, hidden, weights);
+  } else if (s.fused == MoeSpec::Fused::kNone || (!turns && !weights.has("experts_gate_up"))) {
     declare_separate(s, hidden, weights);
   } else if (turns && !weights.has("experts_gate_up")) {
     declare_mx4(s, hidden, weights);

@@ -60,8 +60,9 @@ struct MoeSpec {
   enum class Shared : uint8_t { kPlain, kGate, kBlend } shared = Shared::kPlain;
 
   // How checkpoints of this model fuse the experts' tensors, besides one tensor for each: not; gate over up
-  // ([experts, 2 inner, hidden]); transposed ([experts, hidden, 2 inner]), gates before ups or taking turns.
-  enum class Fused : uint8_t { kNone, kRows, kColumns, kColumnsByTurns } fused = Fused::kNone;
+  // ([experts, 2 inner, hidden]); transposed ([experts, hidden, 2 inner]), gates before ups or taking turns;
+  // gates, ups and downs each in one tensor ([experts, inner, hidden]).
+  enum class Fused : uint8_t { kNone, kRows, kColumns, kColumnsByTurns, kStacked } fused = Fused::kNone;
   bool operator==(const MoeSpec&) const = default;
 };
 

@@ -5,13 +5,17 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdio>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <set>
 
 #include "base/checked.h"
+#include "base/thread_pool.h"
 #include "model/synthetic.h"
 #include "model/weight_mover.h"
+#include "tensor/blocks.h"
 
 namespace heed {
 namespace {
@@ -33,6 +37,13 @@ bool is_ignored(const ModelSpec& spec, std::string_view name) {
                      [&](const std::string& pattern) { return matches(pattern, name); });
 }
 
+std::string names_of_blocks() {
+  std::string text;
+  for (int d = static_cast<int>(DType::kQ40); d <= static_cast<int>(DType::kMxfp4); ++d)
+    text += (text.empty() ? "" : ", ") + std::string(name_of(static_cast<DType>(d)));
+  return text;
+}
+
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::string text = "[";
   for (size_t i = 0; i < shape.size(); ++i) text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
@@ -45,28 +56,64 @@ Status check_need(const Checkpoint& checkpoint, const TensorNeed& need) {
     return invalid(checkpoint.folder + ": tensor " + need.name + " " + shape_text(need.shape) +
                    " is missing");
   }
-  const SafetensorsEntry& entry = checkpoint.entry(need.name);
-  const std::string where = checkpoint.shards[found->second].path() + ": tensor " + need.name;
-  if (entry.shape != need.shape) {
-    return invalid(where + " has shape " + shape_text(entry.shape) + "; config.json asks for " +
-                   shape_text(need.shape));
+  const StoredTensor stored = checkpoint.stored(need.name);
+  const std::string where = checkpoint.path_of(need.name) + ": tensor " + need.name;
+  if (!checkpoint.fits(stored.shape, need.shape)) {
+    return invalid(where + " has shape " + shape_text(stored.shape) + "; " + checkpoint.config_name() +
+                   " asks for " + shape_text(need.shape));
   }
-  const auto expect = [&](const char* accepted, bool fits) -> Status {
-    if (fits) return {};
-    return invalid(where + " has dtype " + entry.dtype + "; " + accepted + " is expected");
-  };
-  if (need.kind == TensorNeed::kMx4 || need.kind == TensorNeed::kMx4Scales)
-    return expect("U8", entry.dtype == "U8");
-  if (need.kind == TensorNeed::kIds) return expect("I64", entry.dtype == "I64");
-  return expect("F32, BF16 or F16", entry.dtype == "F32" || entry.dtype == "BF16" || entry.dtype == "F16");
+  const bool bytes = need.kind == TensorNeed::kMx4 || need.kind == TensorNeed::kMx4Scales;
+  const bool ids = need.kind == TensorNeed::kIds;
+  const bool matrix = need.kind == TensorNeed::kMatrix;
+  const bool plain = stored.dtype == "F32" || stored.dtype == "BF16" || stored.dtype == "F16";
+  if (bytes ? stored.dtype == "U8"
+      : ids ? stored.dtype == "I64"
+            : plain || (matrix && stored.in_known_blocks))
+    return {};
+  std::string accepted = bytes ? "U8" : ids ? "I64" : "F32, BF16 or F16";
+  if (matrix && checkpoint.is_gguf()) accepted += ", or blocks: " + names_of_blocks();
+  return invalid(where + " has dtype " + stored.dtype + "; " + accepted + " is expected");
 }
 
 std::function<bool(std::string_view)> names_of(const Checkpoint& checkpoint) {
-  return [&checkpoint](std::string_view name) { return checkpoint.shard_of.contains(std::string(name)); };
+  return [&checkpoint](std::string_view name) { return checkpoint.has(name); };
 }
 
-Result<Tensor> stored_tensor(const Checkpoint& checkpoint, const std::string& name) {
-  return checkpoint.shards[checkpoint.shard_of.at(name)].tensor(name);
+Tensor reshaped(void* data, DType dtype, const std::vector<int64_t>& shape) {
+  CHECK(shape.size() <= Tensor::kMaxRank, shape.size());
+  Tensor t(data, dtype, {1});
+  t.rank = static_cast<int>(shape.size());
+  int64_t step = 1;
+  for (int i = t.rank - 1; i >= 0; --i) {
+    t.size[i] = shape[i];
+    t.stride[i] = step;
+    step *= shape[i];
+  }
+  return t;
+}
+
+// Rows of blocks to `to`, which is contiguous.
+void convert_blocks(const Tensor& from, const Tensor& to) {
+  const int64_t width = from.size[from.rank - 1];
+  CHECK(from.stride[from.rank - 1] == 1 && from.rank <= 3, describe(from));
+  std::vector<float> row(static_cast<size_t>(width));
+  int64_t n = 0;
+  const int64_t outer = from.rank == 3 ? from.size[0] : 1;
+  const int64_t rows = from.rank >= 2 ? from.size[from.rank - 2] : 1;
+  for (int64_t a = 0; a < outer; ++a) {
+    for (int64_t b = 0; b < rows; ++b, n += width) {
+      const int64_t at =
+          (from.rank == 3 ? a * from.stride[0] : 0) + b * from.stride[std::max(from.rank - 2, 0)];
+      widen_blocks(from.dtype, from.at(from.rank == 1 ? 0 : at), width, row.data());
+      for (int64_t i = 0; i < width; ++i) {
+        if (to.dtype == DType::kBF16) {
+          to.as<bf16>()[n + i] = from_float<bf16>(row[i]);
+        } else {
+          to.as<float>()[n + i] = row[i];
+        }
+      }
+    }
+  }
 }
 
 // Converts any strided float tensor to `to`, which is contiguous, adding `offset` in float32.
@@ -95,6 +142,7 @@ void convert(const Tensor& from, const Tensor& to, float offset) {
       }
     }
   };
+  if (is_blocks(from.dtype)) convert_blocks(from, to);
   if (from.dtype == DType::kF32) each(float{});
   if (from.dtype == DType::kBF16) each(bf16{});
   if (from.dtype == DType::kF16) each(f16{});
@@ -144,10 +192,24 @@ struct Placement {
   DType dtype = DType::kF32;
 };
 
-Placement placement(const TensorNeed& need, const TensorNeed::Part& part, const Tensor& view, DType compute) {
+// Matrices alone: what lookups and linear layers read.
+bool narrows(const TensorNeed& need, const TensorNeed::Part& part, const Tensor& view,
+             const WeightOptions& options) {
+  return options.narrow != DType::kF32 && options.blocks && !need.exact && part.shape.size() == 2 &&
+         view.rank == 2 && view.size[1] % block_of(options.narrow).elements == 0;
+}
+
+Placement placement(const TensorNeed& need, const TensorNeed::Part& part, const Tensor& view,
+                    const WeightOptions& options) {
+  const DType compute = options.compute;
   if (need.kind == TensorNeed::kMx4) return {.in_place = false, .dtype = DType::kBF16};
   if (need.kind == TensorNeed::kIds) return {.in_place = false, .dtype = DType::kI32};
   if (need.kind != TensorNeed::kMatrix) return {.in_place = false, .dtype = DType::kF32};
+  if (is_blocks(view.dtype)) {  // linear layers read matrices so, and nothing else
+    const bool stays = options.blocks && view.rank == 2 && part.shape.size() == 2 && view.stride[1] == 1;
+    return {.in_place = stays, .dtype = stays ? view.dtype : compute};
+  }
+  if (narrows(need, part, view, options)) return {.in_place = false, .dtype = options.narrow};
   const bool computes = compute == DType::kF32 || view.dtype == DType::kBF16;
   const bool lies_right =
       view.rank == static_cast<int>(part.shape.size()) && (view.rank == 0 || view.stride[view.rank - 1] == 1);
@@ -157,51 +219,77 @@ Placement placement(const TensorNeed& need, const TensorNeed::Part& part, const 
   return {.in_place = false, .dtype = keeps ? view.dtype : compute};
 }
 
-Tensor reshaped(void* data, DType dtype, const std::vector<int64_t>& shape) {
-  CHECK(shape.size() <= Tensor::kMaxRank, shape.size());
-  Tensor t(data, dtype, {1});
-  t.rank = static_cast<int>(shape.size());
-  int64_t step = 1;
-  for (int i = t.rank - 1; i >= 0; --i) {
-    t.size[i] = shape[i];
-    t.stride[i] = step;
-    step *= shape[i];
-  }
-  return t;
+// Rounds a matrix, whose rows may lie anywhere, to blocks.
+void narrow(ThreadPool& pool, const std::string& name, const Tensor& from, const Tensor& to,
+            Narrowed& report) {
+  const int64_t width = from.size[1];
+  std::vector<double> errors(static_cast<size_t>(from.size[0]));
+  std::vector<double> squares(errors.size());
+  pool.parallel_for(from.size[0], 16, [&](int64_t begin, int64_t end) {
+    std::vector<float> plain(static_cast<size_t>(width));
+    std::vector<float> back(plain.size());
+    for (int64_t row = begin; row < end; ++row) {
+      convert(from.slice(row, row + 1), Tensor(plain.data(), DType::kF32, {1, width}), 0);
+      void* blocks = to.at(row * width);
+      narrow_blocks(to.dtype, plain.data(), width, blocks);
+      widen_blocks(to.dtype, blocks, width, back.data());
+      for (int64_t i = 0; i < width; ++i) {
+        errors[row] += (double{back[i]} - plain[i]) * (double{back[i]} - plain[i]);
+        squares[row] += double{plain[i]} * plain[i];
+      }
+    }
+  });
+  const double error = std::accumulate(errors.begin(), errors.end(), 0.0);
+  const double square = std::accumulate(squares.begin(), squares.end(), 0.0);
+  const double relative = square > 0 ? std::sqrt(error / square) : 0;
+  report.tensors += 1;
+  report.bytes_before += from.elements() * size_of(from.dtype);
+  report.bytes_after += to.bytes();
+  report.error += error;  // divided by the squares when all are there
+  report.squares += square;
+  if (relative <= report.largest_error) return;
+  report.largest_error = relative;
+  report.largest = name;
 }
 
 Tensor part_of(const Tensor& stored, const TensorNeed::Part& part) {
   return part.view ? part.view(stored) : stored;
 }
 
-void bind(const ModelSpec& spec, const TensorNeed& need, const Tensor& stored, DType compute,
-          Weights& weights) {
+void bind(const ModelSpec& spec, const TensorNeed& need, const Tensor& stored, const WeightOptions& options,
+          ThreadPool& pool, Weights& weights) {
   for (const TensorNeed::Part& part : need.parts) {
     const Tensor view = part_of(stored, part);
-    const Placement place = placement(need, part, view, compute);
+    const Placement place = placement(need, part, view, options);
     if (place.in_place) {
       prefault(view);
       part.target() = view;
       weights.mapped_bytes += view.bytes();
       continue;
     }
-    weights.owned.emplace_back(view.elements() * size_of(place.dtype));
+    weights.owned.emplace_back(bytes_of(place.dtype, view.elements()));
     weights.owned_bytes += weights.owned.back().bytes();
     const Tensor copy = reshaped(weights.owned.back().data(), place.dtype, part.shape);
     CHECK(copy.elements() == view.elements(), need.name, describe(copy), describe(view));
+    part.target() = copy;
+    if (narrows(need, part, view, options)) {
+      narrow(pool, need.name, view, copy, weights.narrowed);
+      continue;
+    }
     if (need.kind == TensorNeed::kIds) {
       narrow(view, copy);
-    } else {
-      convert(view, copy, need.kind == TensorNeed::kNorm && spec.norm_plus_one ? 1.0F : 0.0F);
+      continue;
     }
-    part.target() = copy;
+    convert(view, copy, need.kind == TensorNeed::kNorm && spec.norm_plus_one ? 1.0F : 0.0F);
+    for (int64_t i = 0; need.kind == TensorNeed::kDecay && i < copy.elements(); ++i)
+      copy.as<float>()[i] = std::log(-copy.as<float>()[i]);
   }
 }
 
 // An MXFP4 tensor as the bfloat16 one it stands for, in `memory`.
 Result<Tensor> widened(const Checkpoint& checkpoint, const TensorNeed& need, const Tensor& blocks,
                        Buffer& memory) {
-  const Tensor scales = TRY(stored_tensor(checkpoint, need.scales));
+  const Tensor scales = TRY(checkpoint.tensor(need.scales, {}));
   memory = Buffer(2 * blocks.elements() * size_of(DType::kBF16));
   widen_mx4(blocks, scales, static_cast<bf16*>(memory.data()));
   std::vector<int64_t> shape(need.shape.begin(), need.shape.end() - 2);
@@ -211,14 +299,23 @@ Result<Tensor> widened(const Checkpoint& checkpoint, const TensorNeed& need, con
 
 }  // namespace
 
-Footprint footprint(const TensorNeed& need, const Tensor& stored, DType compute) {
+std::string describe(const Narrowed& n) {
+  std::array<char, 200> text;
+  std::snprintf(text.data(), text.size(),
+                "%lld matrices rounded from %.1f to %.1f MB, relative error %.4f, at most %.4f",
+                static_cast<long long>(n.tensors), static_cast<double>(n.bytes_before) / 1e6,
+                static_cast<double>(n.bytes_after) / 1e6, n.error, n.largest_error);
+  return text.data() + (n.largest.empty() ? std::string() : " (" + n.largest + ")");
+}
+
+Footprint footprint(const TensorNeed& need, const Tensor& stored, const WeightOptions& options) {
   Footprint bytes;
   if (need.kind == TensorNeed::kMx4)
     return {.mapped = 0, .owned = 2 * stored.elements() * size_of(DType::kBF16)};
   for (const TensorNeed::Part& part : need.parts) {
     const Tensor view = part_of(stored, part);
-    const Placement place = placement(need, part, view, compute);
-    (place.in_place ? bytes.mapped : bytes.owned) += view.elements() * size_of(place.dtype);
+    const Placement place = placement(need, part, view, options);
+    (place.in_place ? bytes.mapped : bytes.owned) += bytes_of(place.dtype, view.elements());
   }
   return bytes;
 }
@@ -247,14 +344,14 @@ Status check_tensors(const Checkpoint& checkpoint) {
   }
   for (const auto& [name, shard] : checkpoint.shard_of) {
     if (wanted.contains(name) || is_ignored(checkpoint.spec, name)) continue;
-    return invalid(checkpoint.shards[shard].path() + ": tensor " + name + " is not used by " +
-                   checkpoint.architecture + " as config.json describes it");
+    return invalid(checkpoint.path_of(name) + ": tensor " + name + " is not used by " +
+                   checkpoint.architecture + " as " + checkpoint.config_name() + " describes it");
   }
   return {};
 }
 
-Result<Weights> load_weights(const Checkpoint& checkpoint, DType compute, const Progress& progress,
-                             Device& device) {
+Result<Weights> load_weights(const Checkpoint& checkpoint, const WeightOptions& options,
+                             const Progress& progress, Device& device) {
   Weights weights;
   const auto tie = [&] {
     if (!checkpoint.spec.tied_embeddings || checkpoint.spec.draft) return;
@@ -262,7 +359,7 @@ Result<Weights> load_weights(const Checkpoint& checkpoint, DType compute, const 
     weights.own[kHead] = weights.own[kEmbed];
   };
   if (checkpoint.synthetic) {
-    weights = synthetic_weights(checkpoint.spec, compute, progress, device);
+    weights = synthetic_weights(checkpoint.spec, options.compute, progress, device);
     tie();
     return weights;
   }
@@ -270,21 +367,24 @@ Result<Weights> load_weights(const Checkpoint& checkpoint, DType compute, const 
   std::optional<WeightMover> mover;
   if (!device.is_host()) mover.emplace(device);
   const std::vector<TensorNeed> needs = needed_tensors(checkpoint.spec, weights, names_of(checkpoint));
+  ThreadPool pool(options.narrow == DType::kF32 ? 1 : 0);
   int64_t total = 0;
   int64_t done = 0;
   for (const TensorNeed& need : needs) {
-    total += checkpoint.entry(need.name).end - checkpoint.entry(need.name).begin;
-    if (mover) mover->expect(footprint(need, TRY(stored_tensor(checkpoint, need.name)), compute), need);
+    total += checkpoint.stored(need.name).bytes;
+    if (mover) mover->expect(footprint(need, TRY(checkpoint.tensor(need.name, need.shape)), options), need);
   }
   for (const TensorNeed& need : needs) {
-    Tensor stored = TRY(stored_tensor(checkpoint, need.name));
+    Tensor stored = TRY(checkpoint.tensor(need.name, need.shape));
     done += stored.bytes();
     Buffer memory;
     if (need.kind == TensorNeed::kMx4) stored = TRY(widened(checkpoint, need, stored, memory));
-    bind(checkpoint.spec, need, stored, compute, weights);
+    bind(checkpoint.spec, need, stored, options, pool, weights);
     if (mover) mover->move(need, weights);
     if (progress) progress(done, total);
   }
+  Narrowed& narrowed = weights.narrowed;
+  narrowed.error = narrowed.squares > 0 ? std::sqrt(narrowed.error / narrowed.squares) : 0;
   tie();
   if (mover) weights.on_device = mover->finish();
   return weights;

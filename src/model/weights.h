@@ -99,7 +99,19 @@ struct VisionWeights {
   std::vector<Tensors> layers;
 };
 
+// What rounding matrices to blocks at load did. Errors are relative: the root of the sum of squared errors
+// over that of the squares.
+struct Narrowed {
+  int64_t tensors = 0, bytes_before = 0, bytes_after = 0;
+  double error = 0;  // of all together
+  double squares = 0;
+  double largest_error = 0;
+  std::string largest;  // the tensor that has it
+};
+std::string describe(const Narrowed& narrowed);
+
 struct Weights {
+  Narrowed narrowed;
   Tensors own;
   std::vector<LayerWeights> layers;
   VisionWeights vision;
@@ -113,8 +125,8 @@ struct Weights {
 struct TensorNeed {
   // Matrices are multiplied with; vectors become float32; norms too, with the model's offset of 1. kMx4:
   // bytes of pairs of FP4 numbers in blocks of 32, whose power-of-two scales are a tensor of its own; becomes
-  // bfloat16. kIds: I64, becomes int32.
-  enum Kind : uint8_t { kMatrix, kVector, kNorm, kMx4, kMx4Scales, kIds };
+  // bfloat16. kDecay: a vector of -exp(x), of which x is wanted. kIds: I64, becomes int32.
+  enum Kind : uint8_t { kMatrix, kVector, kNorm, kMx4, kMx4Scales, kDecay, kIds };
   // One tensor made of it: all of it or, by `view`, strided parts; `shape` after that.
   struct Part {
     Tensors* list = nullptr;
@@ -128,6 +140,7 @@ struct TensorNeed {
   Kind kind = kMatrix;
   std::vector<Part> parts = {};
   std::string scales = {};  // kMx4: the name of its scales
+  bool exact = false;       // never rounded to blocks at load
 };
 
 // Collects the needs of one list of weights. Names are looked up in the model's own table and then in the
@@ -147,6 +160,7 @@ class WeightList {
   void stored(std::string_view key, std::vector<int64_t> shape, TensorNeed::Kind kind,
               std::string_view scales = "");
   void part(int number, std::vector<int64_t> shape, View view);
+  void keep_exact() { needs_.back().exact = true; }  // of the last one
 
   bool has(std::string_view key, int expert = -1) const { return has_(name(key, expert)); }
   std::string name(std::string_view key, int expert = -1) const;
@@ -171,11 +185,18 @@ std::vector<TensorNeed> needed_tensors(const ModelSpec& spec, Weights& weights,
 void add_vision_needs(const ModelSpec& spec, VisionWeights& weights, std::vector<TensorNeed>& all,
                       const std::function<bool(std::string_view)>& has);
 
+// How weights are wanted.
+struct WeightOptions {
+  DType compute = DType::kF32;  // kF32 or kBF16: what activations are multiplied in
+  bool blocks = true;           // matrices in blocks may stay so; else they are widened to `compute`
+  DType narrow = DType::kF32;   // kQ80 or kQ40: other matrices are rounded to these; kF32: they are not
+};
+
 // Bytes of a need's parts, used where their file is mapped and converted into memory of our own.
 struct Footprint {
   int64_t mapped = 0, owned = 0;
 };
-Footprint footprint(const TensorNeed& need, const Tensor& stored, DType compute);
+Footprint footprint(const TensorNeed& need, const Tensor& stored, const WeightOptions& options);
 
 // The weights' bytes where the checkpoint has no tensor files: matrices in `compute`, used where they are
 // mapped.
@@ -184,11 +205,11 @@ Footprint expected_footprint(const ModelSpec& spec, DType compute);
 // Checks names, shapes and dtypes against the files' headers; touches no tensor.
 Status check_tensors(const Checkpoint& checkpoint);
 
-// Fills weights from the checkpoint, which must outlive them. `compute`: kF32 or kBF16, what activations are
-// multiplied in. `progress`, if set, hears of bytes done and in all, now and then.
+// Fills weights from the checkpoint, which must outlive them. `progress`, if set, hears of bytes done and in
+// all, now and then.
 using Progress = std::function<void(int64_t done, int64_t total)>;
 // `device`: where they are to lie; on another than the host all are copied, each once.
-Result<Weights> load_weights(const Checkpoint& checkpoint, DType compute, const Progress& progress = nullptr,
-                             Device& device = host_device());
+Result<Weights> load_weights(const Checkpoint& checkpoint, const WeightOptions& options,
+                             const Progress& progress = nullptr, Device& device = host_device());
 
 }  // namespace heed

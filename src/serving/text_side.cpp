@@ -1,6 +1,7 @@
 #include "serving/text_side.h"
 
 #include "base/file.h"
+#include "formats/gguf.h"
 #include "text/vocabulary_files.h"
 
 namespace heed {
@@ -55,6 +56,31 @@ Status load_chat_template(const std::string& folder, TextSide& side) {
   return {};
 }
 
+// A GGUF file holds all of it.
+Status load_gguf_text(const std::string& path, TextSide& side) {
+  const Gguf gguf = TRY(Gguf::open(path));
+  if (!gguf.has("tokenizer.ggml.model")) return {};
+  const Json document = TRY(tokenizer_json_of_gguf(gguf));
+  side.tokenizer = TRY(Tokenizer::from_json(document, path));
+  const auto tokens = TRY(gguf.texts("tokenizer.ggml.tokens"));
+  const std::pair<const char*, const char*> named[] = {{"bos_token", "bos_token_id"},
+                                                       {"eos_token", "eos_token_id"},
+                                                       {"pad_token", "padding_token_id"},
+                                                       {"unk_token", "unknown_token_id"}};
+  for (const auto& [variable, key] : named) {
+    const std::string full = std::string("tokenizer.ggml.") + key;
+    if (!gguf.has(full)) continue;
+    const int64_t id = TRY(gguf.integer(full));
+    if (id >= 0 && id < std::ssize(tokens))
+      side.template_variables[variable] = tokens[static_cast<size_t>(id)];
+  }
+  if (!gguf.has("tokenizer.chat_template")) return {};
+  const std::string source(TRY(gguf.text("tokenizer.chat_template")));
+  side.chat_template = TRY(ChatTemplate::parse(source, path + ": tokenizer.chat_template"));
+  side.chat_template_source = source;
+  return {};
+}
+
 bool has_tokenizer(const std::string& folder) {
   return file_exists(folder + "/tokenizer.json") || file_exists(folder + "/tokenizer.model");
 }
@@ -64,6 +90,10 @@ bool has_tokenizer(const std::string& folder) {
 Result<TextSide> load_text_side(const std::string& folder) {
   TextSide side;
   side.folder = folder;
+  if (folder.ends_with(".gguf") && !is_directory(folder)) {
+    TRY(load_gguf_text(folder, side));
+    return side;
+  }
   if (!has_tokenizer(folder)) return side;
   side.tokenizer = TRY(load_tokenizer(folder));
   TRY(load_chat_template(folder, side));
@@ -72,9 +102,12 @@ Result<TextSide> load_text_side(const std::string& folder) {
 
 Result<std::string> render_chat(const TextSide& side, const OrderedJson& variables) {
   if (!side.tokenizer)
-    return invalid(side.folder + ": no tokenizer.json or tokenizer.model, so it cannot chat");
+    return invalid(side.folder +
+                   ": no tokenizer.json or tokenizer.model, nor a GGUF file's vocabulary, so it cannot chat");
   if (!side.chat_template)
-    return invalid(side.folder + ": no chat_template.jinja, and no chat_template in tokenizer_config.json");
+    return invalid(
+        side.folder +
+        ": no chat_template.jinja, and no chat_template in tokenizer_config.json or in a GGUF file");
   OrderedJson all = side.template_variables;
   all.update(variables);
   return side.chat_template->render(all);

@@ -1,5 +1,9 @@
 // Element types, and the exact conversions between float32 and its 16-bit relatives (IEEE round to nearest
 // even).
+//
+// Besides plain elements there are blocks: 32 or 256 consecutive numbers of a row that share scales
+// (tensor/blocks.h says what each format holds). Sizes and strides of such a tensor count elements all the
+// same; rows are whole blocks.
 #pragma once
 #include <bit>
 #include <cstdint>
@@ -7,23 +11,82 @@
 
 namespace heed {
 
-enum class DType : uint8_t { kF32, kBF16, kF16, kI32, kI64, kU8 };
+enum class DType : uint8_t {
+  kF32,
+  kBF16,
+  kF16,
+  kI32,
+  kI64,
+  kU8,
+  // Blocks, by the names that GGUF gives them: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K ... Q6_K, IQ4_NL, MXFP4.
+  kQ40,
+  kQ41,
+  kQ50,
+  kQ51,
+  kQ80,
+  kQ2K,
+  kQ3K,
+  kQ4K,
+  kQ5K,
+  kQ6K,
+  kIq4Nl,
+  kMxfp4,
+};
 
-constexpr int64_t size_of(DType dtype) {
+struct BlockShape {
+  int64_t elements, bytes;
+};
+
+// The block of a format; plain types have blocks of one element.
+constexpr BlockShape block_of(DType dtype) {
   switch (dtype) {
     case DType::kF32:
     case DType::kI32:
-      return 4;
+      return {1, 4};
     case DType::kBF16:
     case DType::kF16:
-      return 2;
+      return {1, 2};
     case DType::kI64:
-      return 8;
+      return {1, 8};
     case DType::kU8:
-      return 1;
+      return {1, 1};
+    case DType::kQ40:
+    case DType::kIq4Nl:
+      return {32, 18};
+    case DType::kQ41:
+      return {32, 20};
+    case DType::kQ50:
+      return {32, 22};
+    case DType::kQ51:
+      return {32, 24};
+    case DType::kQ80:
+      return {32, 34};
+    case DType::kQ2K:
+      return {256, 84};
+    case DType::kQ3K:
+      return {256, 110};
+    case DType::kQ4K:
+      return {256, 144};
+    case DType::kQ5K:
+      return {256, 176};
+    case DType::kQ6K:
+      return {256, 210};
+    case DType::kMxfp4:
+      return {32, 17};
   }
-  return 0;
+  return {1, 0};
 }
+
+constexpr bool is_blocks(DType dtype) { return block_of(dtype).elements > 1; }
+
+// Of whole blocks.
+constexpr int64_t bytes_of(DType dtype, int64_t elements) {
+  const BlockShape block = block_of(dtype);
+  return elements / block.elements * block.bytes;
+}
+
+// The bytes of one plain element.
+constexpr int64_t size_of(DType dtype) { return is_blocks(dtype) ? 0 : block_of(dtype).bytes; }
 
 constexpr std::string_view name_of(DType dtype) {
   switch (dtype) {
@@ -39,6 +102,30 @@ constexpr std::string_view name_of(DType dtype) {
       return "int64";
     case DType::kU8:
       return "uint8";
+    case DType::kQ40:
+      return "Q4_0";
+    case DType::kQ41:
+      return "Q4_1";
+    case DType::kQ50:
+      return "Q5_0";
+    case DType::kQ51:
+      return "Q5_1";
+    case DType::kQ80:
+      return "Q8_0";
+    case DType::kQ2K:
+      return "Q2_K";
+    case DType::kQ3K:
+      return "Q3_K";
+    case DType::kQ4K:
+      return "Q4_K";
+    case DType::kQ5K:
+      return "Q5_K";
+    case DType::kQ6K:
+      return "Q6_K";
+    case DType::kIq4Nl:
+      return "IQ4_NL";
+    case DType::kMxfp4:
+      return "MXFP4";
   }
   return "?";
 }
@@ -74,6 +161,20 @@ constexpr bf16 from_float<bf16>(float value) {
   if ((bits & 0x7fffffffu) > 0x7f800000u)
     return {static_cast<uint16_t>((bits >> 16) | 64u)};  // NaN stays NaN
   return {static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
+}
+template <>
+constexpr f16 from_float<f16>(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  const uint32_t sign = (bits >> 16) & 0x8000u;
+  const uint32_t rest = bits & 0x7fffffffu;
+  if (rest > 0x7f800000u) return {static_cast<uint16_t>(sign | 0x7e00u)};  // NaN
+  if (rest < 0x38800000u) {  // below 2^-14: counted in steps of 2^-24, to which adding 2^23 rounds
+    const float steps = std::bit_cast<float>(rest) * 0x1p24f + 0x1p23f;
+    return {static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(steps) & 0x7fffffu))};
+  }
+  const uint32_t rounded = rest + 0xfffu + ((rest >> 13) & 1u);
+  if (rounded >= 0x47800000u) return {static_cast<uint16_t>(sign | 0x7c00u)};  // 65520 and more: infinity
+  return {static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13))};
 }
 
 // The value rounded to bfloat16 and back.

@@ -40,7 +40,9 @@ struct Tensor {
     for (int i = 0; i < rank; ++i) n *= size[i];
     return n;
   }
-  int64_t bytes() const { return elements() * size_of(dtype); }
+  int64_t bytes() const { return bytes_of(dtype, elements()); }
+  // Where the element at this offset from the first lies; of blocks, one that begins a block.
+  char* at(int64_t offset) const { return as<char>() + bytes_of(dtype, offset); }
   bool contiguous() const {
     int64_t step = 1;
     for (int i = rank - 1; i >= 0; --i) {
@@ -67,7 +69,7 @@ struct Tensor {
   Tensor slice(int64_t begin, int64_t end) const {
     CHECK(rank > 0 && 0 <= begin && begin <= end && end <= size[0], begin, end, size[0]);
     Tensor part = *this;
-    part.data = as<char>() + begin * stride[0] * size_of(dtype);
+    part.data = at(begin * stride[0]);
     part.size[0] = end - begin;
     return part;
   }
@@ -75,7 +77,8 @@ struct Tensor {
   Tensor columns(int64_t begin, int64_t end) const {
     CHECK(rank > 0 && 0 <= begin && begin <= end && end <= size[rank - 1], begin, end, size[rank - 1]);
     Tensor part = *this;
-    part.data = as<char>() + begin * stride[rank - 1] * size_of(dtype);
+    CHECK(begin % block_of(dtype).elements == 0, name_of(dtype), begin);
+    part.data = at(begin * stride[rank - 1]);
     part.size[rank - 1] = end - begin;
     return part;
   }

@@ -6,7 +6,7 @@
 #include "base/file.h"
 #include "dialects/dialect.h"
 #include "formats/safetensors.h"
-#include "tests/formats/gguf_bytes.h"
+#include "tests/formats/gguf_model.h"
 #include "tests/formats/sentencepiece_bytes.h"
 #include "tests/media/pictures.h"
 #include "text/vocabulary_files.h"
@@ -69,6 +69,7 @@ void write_gguf_seeds(const std::filesystem::path& gguf_folder, const std::files
       .key("n", GgufType::kArray, gguf_array(GgufType::kArray, 1) + gguf_array(GgufType::kBool, 1) + "\1");
   tensors.tensor("w", {32, 2}, 8, 0).tensor("v", {3}, 0, 96).data = std::string(108, 'd');
   write(gguf_folder / "tensors.gguf", tensors.bytes());
+  write(gguf_folder / "model.gguf", GgufModelBytes().bytes());
   for (const auto& [name, file] : vocabularies()) {
     const std::string bytes = file.bytes();
     write(gguf_folder / (name + ".gguf"), bytes);

@@ -18,6 +18,7 @@ struct Isa {
   const cpu::AttentionTable* attention;
   const cpu::RowTable* rows;
   const cpu::RecurrentTable* recurrent;
+  const cpu::BlockTable* blocks;
 };
 
 // __builtin_cpu_supports also asks whether the operating system saves the registers.
@@ -37,7 +38,8 @@ bool has_avx512() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
-bool has_avx512_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
+bool has_avx512_vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
+bool has_avx512_bf16() { return has_avx512_vnni() && __builtin_cpu_supports("avx512bf16"); }
 bool bf16_pays() {
   __builtin_cpu_init();
   return __builtin_cpu_is("amd");
@@ -45,6 +47,7 @@ bool bf16_pays() {
 #endif
 
 cpu::RecurrentIsa recurrent_of(const Isa& isa) { return {*isa.recurrent, *isa.rows}; }
+cpu::LinearIsa linear_of(const Isa& isa) { return {*isa.linear, *isa.blocks}; }
 
 template <const Isa* kIsa>
 const Kernels& kernels_of() {
@@ -61,9 +64,10 @@ const Kernels& kernels_of() {
       .name = "cpu",
       .isa = std::string(kIsa->name),
       .attention = attention,
+      .reads_blocks = true,
       .embed = [](Stream& s, const EmbedArgs& a) { cpu::embed(*kIsa->rows, s, a); },
       .rms_norm = [](Stream& s, const RmsNormArgs& a) { cpu::rms_norm(*kIsa->rows, s, a); },
-      .linear = [](Stream& s, const LinearArgs& a) { cpu::linear(*kIsa->linear, s, a); },
+      .linear = [](Stream& s, const LinearArgs& a) { cpu::linear(linear_of(*kIsa), s, a); },
       .rope_table = cpu::rope_table,
       .rope = [](Stream& s, const RopeArgs& a) { cpu::rope(*kIsa->rows, s, a); },
       .kv_write = [](Stream& s, const KvWriteArgs& a) { cpu::kv_write(*kIsa->rows, s, a); },
@@ -78,7 +82,8 @@ const Kernels& kernels_of() {
       .head_linear = [](Stream& s, const HeadLinearArgs& a) { cpu::head_linear(*kIsa->linear, s, a); },
       .moe_route = [](Stream& s, const MoeRouteArgs& a) { cpu::moe_route(*kIsa->rows, s, a); },
       .moe_sort = cpu::moe_sort,
-      .expert_linear = [](Stream& s, const ExpertLinearArgs& a) { cpu::expert_linear(*kIsa->linear, s, a); },
+      .expert_linear = [](Stream& s,
+                          const ExpertLinearArgs& a) { cpu::expert_linear(linear_of(*kIsa), s, a); },
       .expert_sum = [](Stream& s, const ExpertSumArgs& a) { cpu::expert_sum(*kIsa->rows, s, a); },
       .short_conv = [](Stream& s, const ShortConvArgs& a) { cpu::short_conv(recurrent_of(*kIsa), s, a); },
       .linear_attention =
@@ -91,25 +96,26 @@ const Kernels& kernels_of() {
       .average_patches = cpu::average_patches,
       .scratch_bytes =
           [](const StepSize& size) {
-            return std::max({cpu::linear_scratch_bytes(*kIsa->linear, size), cpu::moe_scratch_bytes(size),
+            return std::max({cpu::linear_scratch_bytes(linear_of(*kIsa), size), cpu::moe_scratch_bytes(size),
                              cpu::recurrent_scratch_bytes(size)});
           },
   };
   return kernels;
 }
 
-#define ISA(name, available, table)                                                     \
+#define ISA(name, available, table, block_table)                                        \
   {                                                                                     \
     name, available, &cpu::linear_##table, &cpu::attention_##table, &cpu::rows_##table, \
-        &cpu::recurrent_##table                                                         \
+        &cpu::recurrent_##table, &cpu::blocks_##block_table                             \
   }
 constexpr Isa kBaseline = ISA(
-    "baseline", [] { return true; }, baseline);
+    "baseline", [] { return true; }, baseline, baseline);
 #if defined(__x86_64__)
-constexpr Isa kAvx2 = ISA("avx2", has_avx2, avx2);
-constexpr Isa kAvx512 = ISA("avx512", has_avx512, avx512);
-constexpr Isa kAvx512Bf16 = ISA("avx512-bf16", has_avx512_bf16, avx512_bf16);
-constexpr std::string_view kNames[] = {"baseline", "avx2", "avx512", "avx512-bf16"};
+constexpr Isa kAvx2 = ISA("avx2", has_avx2, avx2, avx2);
+constexpr Isa kAvx512 = ISA("avx512", has_avx512, avx512, avx512);
+constexpr Isa kAvx512Vnni = ISA("avx512-vnni", has_avx512_vnni, avx512, avx512_vnni);
+constexpr Isa kAvx512Bf16 = ISA("avx512-bf16", has_avx512_bf16, avx512_bf16, avx512_vnni);
+constexpr std::string_view kNames[] = {"baseline", "avx2", "avx512", "avx512-vnni", "avx512-bf16"};
 #else
 constexpr std::string_view kNames[] = {"baseline"};
 #endif
@@ -129,6 +135,7 @@ const Kernels* cpu_kernels_for(std::string_view isa) {
 #if defined(__x86_64__)
   if (kernels == nullptr) kernels = if_available<&kAvx2>(isa);
   if (kernels == nullptr) kernels = if_available<&kAvx512>(isa);
+  if (kernels == nullptr) kernels = if_available<&kAvx512Vnni>(isa);
   if (kernels == nullptr) kernels = if_available<&kAvx512Bf16>(isa);
 #endif
   return kernels;
@@ -137,6 +144,7 @@ const Kernels* cpu_kernels_for(std::string_view isa) {
 const Kernels& cpu_kernels() {
 #if defined(__x86_64__)
   if (has_avx512_bf16() && bf16_pays()) return kernels_of<&kAvx512Bf16>();
+  if (has_avx512_vnni()) return kernels_of<&kAvx512Vnni>();
   if (has_avx512()) return kernels_of<&kAvx512>();
   if (has_avx2()) return kernels_of<&kAvx2>();
 #endif

@@ -10,6 +10,7 @@
 
 #include "base/checked.h"
 #include "kernels/checks.h"
+#include "kernels/cpu/block_linear.h"
 #include "kernels/cpu/ops.h"
 
 namespace heed::cpu {
@@ -127,7 +128,8 @@ void run(const Products& products, ThreadPool& pool) {
 
 }  // namespace
 
-void linear(const LinearTable& isa, Stream& stream, const LinearArgs& args) {
+void linear(const LinearIsa& isa, Stream& stream, const LinearArgs& args) {
+  if (is_blocks(args.weight.dtype)) return block_linear(isa.blocks, stream, args);
   const Shapes n = check(args);
   const LinearPanel product = {
       .x = args.x.data,
@@ -144,7 +146,7 @@ void linear(const LinearTable& isa, Stream& stream, const LinearArgs& args) {
       .accumulate = args.accumulate,
   };
   if (product.rows == 0) return;
-  run({isa, args.x.dtype, args.weight.dtype, product.cols, product.in, {&product, 1}}, *stream.pool);
+  run({isa.linear, args.x.dtype, args.weight.dtype, product.cols, product.in, {&product, 1}}, *stream.pool);
 }
 
 void head_linear(const LinearTable& isa, Stream& stream, const HeadLinearArgs& args) {
@@ -169,8 +171,9 @@ void head_linear(const LinearTable& isa, Stream& stream, const HeadLinearArgs& a
   run({isa, args.x.dtype, args.weight.dtype, n["out"], n["in"], products}, *stream.pool);
 }
 
-void expert_linear(const LinearTable& isa, Stream& stream, const ExpertLinearArgs& args) {
+void expert_linear(const LinearIsa& isa, Stream& stream, const ExpertLinearArgs& args) {
   const Shapes n = check(args);
+  if (is_blocks(args.weights[0].dtype)) return block_expert_linear(isa.blocks, stream, args);
   const int64_t assignments = args.rows != nullptr ? n["assignments"] : 0;
   const int64_t x_rows = n["rows"];
   for (int64_t i = 0; i < assignments; ++i) {
@@ -198,19 +201,21 @@ void expert_linear(const LinearTable& isa, Stream& stream, const ExpertLinearArg
         .in = n["in"],
     });
   }
-  run({isa, args.x.dtype, args.weights[0].dtype, n["out"], n["in"], products}, *stream.pool);
+  run({isa.linear, args.x.dtype, args.weights[0].dtype, n["out"], n["in"], products}, *stream.pool);
 }
 
 // Many rows run in panels of kPanelBytes or of four tiles of columns, whichever is wider; few rows ask for
 // less, unless the whole product is tiny.
-int64_t linear_scratch_bytes(const LinearTable& isa, const StepSize& size) {
+int64_t linear_scratch_bytes(const LinearIsa& isa, const StepSize& size) {
   const int64_t in = std::max<int64_t>(size.width, 1);
   const int64_t row_bytes = in * size_of(DType::kF32);
   const int64_t cols = std::max<int64_t>(kPanelBytes / row_bytes, 4 * kColumns);
-  const int64_t panel = isa.scratch(std::max<int64_t>(size.tokens, 1), cols, in);
+  const int64_t panel = isa.linear.scratch(std::max<int64_t>(size.tokens, 1), cols, in);
   constexpr int64_t kGrowth = 3;  // a vector of n elements, while it grows, with the one it grows out of
   const int64_t products = kGrowth * size.products * int64_t{sizeof(LinearPanel) + sizeof(int64_t)};
-  return size.threads * std::max(panel, 2 * kProductsPerThread) * size_of(DType::kF32) + products;
+  const int64_t plain =
+      size.threads * std::max(panel, 2 * kProductsPerThread) * size_of(DType::kF32) + products;
+  return std::max(plain, block_linear_scratch_bytes(isa.blocks, size));
 }
 
 }  // namespace heed::cpu

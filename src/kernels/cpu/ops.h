@@ -22,9 +22,13 @@ void temper(const RowTable& isa, Stream& stream, const TemperArgs& args);
 void scale(const RowTable& isa, Stream& stream, const ScaleArgs& args);
 void scale_rows(const RowTable& isa, Stream& stream, const ScaleRowsArgs& args);
 
-void linear(const LinearTable& isa, Stream& stream, const LinearArgs& args);
+struct LinearIsa {
+  const LinearTable& linear;
+  const BlockTable& blocks;
+};
+void linear(const LinearIsa& isa, Stream& stream, const LinearArgs& args);
 void head_linear(const LinearTable& isa, Stream& stream, const HeadLinearArgs& args);
-void expert_linear(const LinearTable& isa, Stream& stream, const ExpertLinearArgs& args);
+void expert_linear(const LinearIsa& isa, Stream& stream, const ExpertLinearArgs& args);
 
 void moe_route(const RowTable& isa, Stream& stream, const MoeRouteArgs& args);
 void moe_sort(Stream& stream, const MoeSortArgs& args);
@@ -48,7 +52,7 @@ void flash(const AttentionTable& isa, Stream& stream, const AttentionArgs& args)
 std::string flash_why_not(const AttentionNeeds& needs);
 
 // Bytes that a call takes for itself at most.
-int64_t linear_scratch_bytes(const LinearTable& isa, const StepSize& size);
+int64_t linear_scratch_bytes(const LinearIsa& isa, const StepSize& size);
 int64_t moe_scratch_bytes(const StepSize& size);
 int64_t recurrent_scratch_bytes(const StepSize& size);
 int64_t flash_scratch_bytes(const AttentionTable& isa, const AttentionNeeds& needs, const StepSize& size);

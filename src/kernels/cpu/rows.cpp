@@ -5,6 +5,7 @@
 
 #include "kernels/checks.h"
 #include "kernels/cpu/ops.h"
+#include "tensor/blocks.h"
 
 namespace heed::cpu {
 namespace {
@@ -39,7 +40,14 @@ void embed(const RowTable& isa, Stream& stream, const EmbedArgs& args) {
   stream.pool->parallel_for(n["tokens"], grain(hidden), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       CHECK(args.ids[t] >= 0 && args.ids[t] < vocab, args.ids[t], vocab);
-      isa.widen(at(args.table, args.ids[t]), args.table.dtype, args.scale, f32_at(args.out, t), hidden);
+      const char* row = args.table.at(args.ids[t] * args.table.stride[0]);
+      float* out = f32_at(args.out, t);
+      if (is_blocks(args.table.dtype)) {
+        widen_blocks(args.table.dtype, row, hidden, out);
+        isa.scale(args.scale, out, hidden);
+      } else {
+        isa.widen(row, args.table.dtype, args.scale, out, hidden);
+      }
     }
   });
 }

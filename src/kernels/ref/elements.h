@@ -1,5 +1,8 @@
 // Elements of tensors, one at a time, for the naive loops of this folder.
 #pragma once
+#include <vector>
+
+#include "tensor/blocks.h"
 #include "tensor/tensor.h"
 
 namespace heed::ref {
@@ -13,8 +16,8 @@ inline float load(const Tensor& t, int64_t offset) {
     case DType::kF16:
       return to_float(t.as<const f16>()[offset]);
     default:
-      CHECK(false, describe(t));
-      return 0;
+      CHECK(is_blocks(t.dtype), describe(t));
+      return block_element(t.dtype, t.data, offset);
   }
 }
 
@@ -32,6 +35,19 @@ int64_t at(const Tensor& t, Index... index) {
   int64_t offset = 0;
   for (size_t i = 0; i < sizeof...(index); ++i) offset += indices[i] * t.stride[i];
   return offset;
+}
+
+// A row of x as linear layers see it: as it is, or rounded where the weights are in blocks.
+inline std::vector<float> linear_input(const Tensor& x, int64_t row, int64_t in, DType weight) {
+  std::vector<float> values;
+  for (int64_t i = 0; i < in; ++i) values.push_back(load(x, at(x, row, i)));
+  if (!is_blocks(weight)) return values;
+  for (int64_t i = 0; i < in; i += kRoundedGroup) {
+    int8_t codes[kRoundedGroup];
+    const float scale = round_group(values.data() + i, codes);
+    for (int j = 0; j < kRoundedGroup; ++j) values[i + j] = scale * static_cast<float>(codes[j]);
+  }
+  return values;
 }
 
 }  // namespace heed::ref

@@ -52,10 +52,10 @@ void linear(Stream& /*stream*/, const LinearArgs& args) {
   const Shapes n = check(args);
   const int64_t in = n["in"];
   for (int64_t t = 0; t < n["tokens"]; ++t) {
+    const std::vector<float> x = ref::linear_input(args.x, t, in, args.weight.dtype);
     for (int64_t o = 0; o < n["out"]; ++o) {
       float sum = 0;
-      for (int64_t i = 0; i < in; ++i)
-        sum += load(args.x, at(args.x, t, i)) * load(args.weight, at(args.weight, o, i));
+      for (int64_t i = 0; i < in; ++i) sum += x[i] * load(args.weight, at(args.weight, o, i));
       if (args.bias.defined()) sum += load(args.bias, o);
       if (args.accumulate) sum += load(args.out, at(args.out, t, o));
       store(args.out, at(args.out, t, o), sum);
@@ -310,6 +310,7 @@ const Kernels& ref_kernels() {
       .name = "ref",
       .isa = "any",
       .attention = kAttention,
+      .reads_blocks = true,
       .embed = embed,
       .rms_norm = rms_norm,
       .linear = linear,

@@ -121,10 +121,10 @@ void expert_linear(Stream& /*stream*/, const ExpertLinearArgs& args) {
       const Tensor& weight = expert_weight(args, e);
       const int64_t row = args.rows != nullptr ? args.rows[i] : i;
       CHECK(row >= 0 && row < args.x.size[0], row, describe(args.x));
+      const std::vector<float> x = linear_input(args.x, row, n["in"], weight.dtype);
       for (int64_t o = 0; o < n["out"]; ++o) {
         float sum = 0;
-        for (int64_t j = 0; j < n["in"]; ++j)
-          sum += load(args.x, at(args.x, row, j)) * load(weight, at(weight, o, j));
+        for (int64_t j = 0; j < n["in"]; ++j) sum += x[j] * load(weight, at(weight, o, j));
         if (args.bias.defined()) sum += load(args.bias, at(args.bias, e, o));
         store(args.out, at(args.out, i, o), sum);
       }

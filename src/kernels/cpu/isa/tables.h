@@ -33,6 +33,38 @@ struct LinearTable {
   void (*bf16_bf16)(const LinearPanel&);
 };
 
+// Rows of x as they are multiplied with weights in blocks of one format: rounded to int8, and what follows
+// from that for the format. `group`: its elements that share a scale.
+struct RoundedRows {
+  int8_t* codes;  // [rows, in]
+  float* scales;  // [rows, in / 32]
+  int32_t*
+      starts;   // [rows, in / group]: minus the sum of codes times what the kernels store codes too high by
+  float* sums;  // [rows, in / group]: scale times the sum of codes, which an offset is multiplied with
+};
+
+struct BlockPanel {
+  RoundedRows x;
+  const void* w;  // [cols, in] in blocks, at any address
+  DType dtype;
+  const float* bias;      // [cols], or none
+  float* out;             // [rows, cols]
+  const int32_t* row_of;  // [rows]: which row of x each row is; none: row i is row i
+  int64_t w_stride;       // elements
+  int64_t out_stride;
+  int64_t rows, cols, in;
+  bool accumulate;
+  void* scratch;  // scratch(rows, in) bytes, aligned to 64; none where that is 0
+};
+
+struct BlockTable {
+  int tile_cols, tile_rows;  // columns that are computed together; rows that share one reading of the weights
+  int64_t (*scratch)(int64_t rows, int64_t in);
+  // Row `row` of x, f32 or bf16, into `out`, for weights of this format.
+  void (*round)(const void* x, DType dtype, int64_t in, DType weight, int64_t row, const RoundedRows& out);
+  void (*panel)(const BlockPanel&);
+};
+
 inline constexpr int kKeyTile = 64;  // keys that are scored together; tiles begin at multiples of it
 
 // Softmax in progress for some rows: the largest score, the sum of exp(score - largest), and the values so
@@ -138,10 +170,14 @@ struct RecurrentTable {
   extern const RecurrentTable recurrent_##isa;
 
 HEED_ISA_TABLES(baseline)
+extern const BlockTable blocks_baseline;
 #if defined(__x86_64__)
 HEED_ISA_TABLES(avx2)
 HEED_ISA_TABLES(avx512)
 HEED_ISA_TABLES(avx512_bf16)
+extern const BlockTable blocks_avx2;
+extern const BlockTable blocks_avx512;
+extern const BlockTable blocks_avx512_vnni;
 #endif
 
 #define HEED_JOIN_AGAIN(a, b) a##b

@@ -1,0 +1,330 @@
+// out = x w^T with weights in blocks, where they lie (mapped files): int8 products, exact within a group of
+// 16 or 32.
+//
+//   out[c] = sum over groups g of (w_scale[c][g] * x_scale[g]) * sum of codes w[c] x  (+ w_offset[c][g] *
+//   x_sum[g])
+//
+// Tile: kRows rows of x by kLanes columns. A lane is a column: rows of weights are read 16 bytes at a time
+// and turned so that a vector holds 4 consecutive codes of each column (codes.h); VPDPBUSD then adds their
+// products with 4 codes of x, which are broadcast, and nothing is ever summed across lanes. Codes are
+// unsigned where the instruction wants that: kBias too high, which the sums start with.
+//
+// A few rows: codes go from memory to registers to products, and the next columns' are prefetched. Many rows:
+// the columns' codes and scales are written to scratch once, in the order in which they are used. Both do the
+// same operations in the same order, so that a row's result has the same bits in every batch.
+//
+// Bound: memory for a few rows; VPDPBUSD for many, 8 of it to two float operations. Definition:
+// kernels/ref/ref.cpp: linear.
+#include "kernels/cpu/isa/block_formats.h"
+#include "kernels/cpu/isa/tables.h"
+
+namespace heed {
+namespace {
+
+using cpu::BlockPanel;
+using cpu::RoundedRows;
+
+constexpr int kRoundedRun = 32;
+#if defined(__AVX512F__)
+constexpr int kRows = 8;  // as many integer sums as float ones, and the words of a group
+#else
+constexpr int kRows = 4;
+#endif
+constexpr int64_t kLine = 64;
+
+struct InputRow {
+  const int8_t* codes;
+  const float* scales;
+  const int32_t* starts;
+  const float* sums;
+};
+
+template <class F>
+HEED_INLINE InputRow input_row(const BlockPanel& p, int64_t row) {
+  const int64_t r = p.row_of != nullptr ? p.row_of[row] : row;
+  return {p.x.codes + r * p.in, p.x.scales + r * (p.in / kRoundedRun), p.x.starts + r * (p.in / F::kGroup),
+          p.x.sums + r * (p.in / F::kGroup)};
+}
+
+// One group of kGroup elements, from element `at` of the row on.
+template <class F, int R>
+HEED_INLINE void add_group(const Bytes* w, const float* scales, const float* offsets, const InputRow (&x)[R],
+                           int64_t at, Vec (&out)[R]) {
+  const int64_t group = at / F::kGroup;
+  // Few rows have several sums each, so that they do not wait for one product after the other.
+  constexpr int kChains = R == 1 ? 4 : R == 2 ? 2 : 1;
+  Bytes sums[R * kChains];
+#pragma GCC unroll 8
+  for (int i = 0; i < R * kChains; ++i)
+    sums[i] = i < R ? same(static_cast<uint32_t>(x[i].starts[group])) : same(0);
+#pragma GCC unroll 8
+  for (int j = 0; j < F::kGroup / 4; ++j) {
+    const Bytes word = w[j];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const int8_t* codes = x[r].codes + at + 4 * j;
+      Bytes& sum = sums[j % kChains * R + r];
+      sum = F::kWide ? dot_wide(sum, word, codes) : dot(sum, word, codes);
+    }
+  }
+#pragma GCC unroll 4
+  for (int i = R; i < R * kChains; ++i) sums[i % R] = plus(sums[i % R], sums[i]);
+  const Vec scale = load(scales);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+    out[r] = fma(floats(sums[r]), scale * set(x[r].scales[at / kRoundedRun]), out[r]);
+  if constexpr (F::kOffsets) {
+    const Vec offset = load(offsets);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) out[r] = fma(offset, set(x[r].sums[group]), out[r]);
+  }
+}
+
+template <int R>
+HEED_INLINE void finish(const BlockPanel& p, int64_t row, int64_t col, const Vec (&sums)[R]) {
+  const int cols = smaller_of(p.cols - col, kLanes);
+  for (int r = 0; r < R; ++r) {
+    float* out = p.out + (row + r) * p.out_stride + col;
+    Vec value = sums[r];
+    if (p.bias != nullptr) value = value + load_some(p.bias + col, cols);
+    if (p.accumulate) value = value + load_some(out, cols);
+    store_some(out, value, cols);
+  }
+}
+
+// The rows of weights of the columns from `col` on; the last one stands for those that are missing.
+template <class F>
+HEED_INLINE BlockRows rows_of(const BlockPanel& p, int64_t col) {
+  BlockRows r;
+  for (int i = 0; i < kLanes; ++i) {
+    const int64_t row = col + i < p.cols ? col + i : p.cols - 1;
+    r.row[i] = static_cast<const uint8_t*>(p.w) + F::place(row * p.w_stride);
+    r.offset[i] = static_cast<int32_t>(r.row[i] - r.row[0]);
+  }
+  return r;
+}
+
+HEED_INLINE void prefetch(const uint8_t* from, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(from + i);
+}
+
+// All R rows of the panel with the columns from `col` on, straight from memory.
+template <class F, int R>
+void few_rows_tile(const BlockPanel& p, int64_t col) {
+  const BlockRows r = rows_of<F>(p, col);
+  const uint8_t* next = r.row[0] + F::place(kLanes * p.w_stride);
+  const bool ahead = col + 2 * kLanes <= p.cols && p.w_stride == p.in;
+  InputRow x[R];
+  Vec sums[R];
+#pragma GCC unroll 8
+  for (int i = 0; i < R; ++i) {
+    x[i] = input_row<F>(p, i);
+    sums[i] = zero();
+  }
+  ChunkScales scales;
+  for (int64_t begin = 0; begin < p.in; begin += kSuperBlock) {
+    const int count = smaller_of(p.in - begin, kSuperBlock);
+    if (ahead) prefetch(next + F::place(begin) * kLanes, F::place(count) * kLanes);
+    F::scales(r, begin, count / F::kGroup, scales);
+    for (int at = 0; at < count; at += F::kSpan) {
+      Bytes w[F::kSpan / 4];
+      F::codes(r, begin + at, w);
+#pragma GCC unroll 8
+      for (int g = 0; g < F::kSpan; g += F::kGroup) {
+        const int group = (at + g) / F::kGroup;
+        add_group<F, R>(w + g / 4, scales.scales[group], scales.offsets[group], x, begin + at + g, sums);
+      }
+    }
+  }
+  finish(p, 0, col, sums);
+}
+
+// Where the codes and the scales of kLanes columns lie in scratch.
+template <class F>
+struct Unpacked {
+  explicit Unpacked(const BlockPanel& p)
+      : codes(static_cast<uint8_t*>(p.scratch)),
+        scales(static_cast<float*>(static_cast<void*>(codes + p.in * kLanes))),
+        offsets(scales + p.in / F::kGroup * kLanes) {}
+  uint8_t* codes;  // [in / 4] words
+  float* scales;   // [in / group][kLanes]
+  float* offsets;
+};
+
+template <class F>
+void unpack(const BlockPanel& p, int64_t col, const Unpacked<F>& out) {
+  const BlockRows r = rows_of<F>(p, col);
+  ChunkScales scales;
+  for (int64_t begin = 0; begin < p.in; begin += kSuperBlock) {
+    const int count = smaller_of(p.in - begin, kSuperBlock);
+    const int groups = count / F::kGroup;
+    F::scales(r, begin, groups, scales);
+    const int64_t first = begin / F::kGroup * kLanes;
+    memcpy(out.scales + first, scales.scales, sizeof(float) * kLanes * static_cast<size_t>(groups));
+    if constexpr (F::kOffsets)
+      memcpy(out.offsets + first, scales.offsets, sizeof(float) * kLanes * static_cast<size_t>(groups));
+    for (int at = 0; at < count; at += F::kSpan) {
+      Bytes w[F::kSpan / 4];
+      F::codes(r, begin + at, w);
+#pragma GCC unroll 32
+      for (int j = 0; j < F::kSpan / 4; ++j) store_bytes(out.codes + (begin + at + 4 * j) * kLanes, w[j]);
+    }
+  }
+}
+
+template <class F, int R>
+void unpacked_tile(const BlockPanel& p, int64_t row, int64_t col, const Unpacked<F>& from) {
+  InputRow x[R];
+  Vec sums[R];
+#pragma GCC unroll 8
+  for (int i = 0; i < R; ++i) {
+    x[i] = input_row<F>(p, row + i);
+    sums[i] = zero();
+  }
+  for (int64_t at = 0; at < p.in; at += F::kGroup) {
+    Bytes w[F::kGroup / 4];
+#pragma GCC unroll 8
+    for (int j = 0; j < F::kGroup / 4; ++j) w[j] = load_bytes(from.codes + (at + 4 * j) * kLanes);
+    const int64_t scales = at / F::kGroup * kLanes;
+    add_group<F, R>(w, from.scales + scales, from.offsets + scales, x, at, sums);
+  }
+  finish(p, row, col, sums);
+}
+
+// The last rows of a panel, fewer than kRows.
+template <class F, int R>
+void last_rows(const BlockPanel& p, int64_t row, int64_t col, const Unpacked<F>& from) {
+  if constexpr (R > 0) {
+    if (p.rows - row == R) {
+      unpacked_tile<F, R>(p, row, col, from);
+    } else {
+      last_rows<F, R - 1>(p, row, col, from);
+    }
+  }
+}
+
+template <class F, int R>
+void few_rows(const BlockPanel& p) {
+  if constexpr (R > 0) {
+    if (p.rows == R) {
+      for (int64_t col = 0; col < p.cols; col += kLanes) few_rows_tile<F, R>(p, col);
+    } else {
+      few_rows<F, R - 1>(p);
+    }
+  }
+}
+
+template <class F>
+void panel_of(const BlockPanel& p) {
+  if (p.rows <= kRows) return few_rows<F, kRows>(p);
+  const Unpacked<F> unpacked(p);
+  for (int64_t col = 0; col < p.cols; col += kLanes) {
+    unpack<F>(p, col, unpacked);
+    int64_t row = 0;
+    for (; row + kRows <= p.rows; row += kRows) unpacked_tile<F, kRows>(p, row, col, unpacked);
+    last_rows<F, kRows - 1>(p, row, col, unpacked);
+  }
+}
+
+int64_t scratch(int64_t rows, int64_t in) {
+  if (rows <= kRows) return 0;
+  return in * kLanes + 2 * (in / 16) * kLanes * static_cast<int64_t>(sizeof(float));
+}
+
+struct Traits {
+  int group, bias;
+};
+template <class F>
+constexpr Traits traits_of() {
+  return {F::kGroup, F::kBias};
+}
+
+#define HEED_FORMAT(dtype, format, call) \
+  case DType::dtype:                     \
+    return call<format>
+#define HEED_FORMATS(call, ...)                  \
+  HEED_FORMAT(kQ40, Q40, call)(__VA_ARGS__);     \
+  HEED_FORMAT(kQ41, Q41, call)(__VA_ARGS__);     \
+  HEED_FORMAT(kQ50, Q50, call)(__VA_ARGS__);     \
+  HEED_FORMAT(kQ51, Q51, call)(__VA_ARGS__);     \
+  HEED_FORMAT(kQ80, Q80, call)(__VA_ARGS__);     \
+  HEED_FORMAT(kQ2K, Q2K, call)(__VA_ARGS__);     \
+  HEED_FORMAT(kQ3K, Q3K, call)(__VA_ARGS__);     \
+  HEED_FORMAT(kQ4K, Q4K, call)(__VA_ARGS__);     \
+  HEED_FORMAT(kQ5K, Q5K, call)(__VA_ARGS__);     \
+  HEED_FORMAT(kQ6K, Q6K, call)(__VA_ARGS__);     \
+  HEED_FORMAT(kIq4Nl, Iq4Nl, call)(__VA_ARGS__); \
+  HEED_FORMAT(kMxfp4, Mxfp4, call)(__VA_ARGS__)
+
+Traits traits(DType weight) {
+  switch (weight) {
+    HEED_FORMATS(traits_of, );
+    default:
+      return {kRoundedRun, 0};
+  }
+}
+
+void panel(const BlockPanel& p) {
+  switch (p.dtype) {
+    HEED_FORMATS(panel_of, p);
+    default:
+      return;
+  }
+}
+
+// tensor/blocks.h: round_group, with the same operations. Returns the scale.
+template <class T>
+HEED_INLINE float round_run(const T* x, int8_t* codes) {
+  Vec largest_of = zero();
+  Vec odd = zero();  // NaN where an element is not finite
+  for (int i = 0; i < kRoundedRun; i += kLanes) {
+    const Vec value = load(x + i);
+    largest_of = max(magnitude(value), largest_of);
+    odd = fma(value, zero(), odd);
+  }
+  const float most = largest(largest_of);
+  const float not_finite = sum(odd);
+  const bool usable = not_finite == 0 && most >= 1e-30F;
+  const Vec inverse = set(usable ? 127 / most : 0);
+  float nearby[kRoundedRun];
+  for (int i = 0; i < kRoundedRun; i += kLanes) store(nearby + i, nearest(load(x + i) * inverse));
+  for (int i = 0; i < kRoundedRun; ++i) codes[i] = usable ? static_cast<int8_t>(nearby[i]) : int8_t{0};
+  if (not_finite != 0) return not_finite;
+  return usable ? most / 127 : 0;
+}
+
+template <class T>
+HEED_INLINE void round_row(const T* x, int64_t in, const Traits& t, int64_t row, const RoundedRows& out) {
+  int8_t* codes = out.codes + row * in;
+  float* scales = out.scales + row * (in / kRoundedRun);
+  for (int64_t i = 0; i < in; i += kRoundedRun) scales[i / kRoundedRun] = round_run(x + i, codes + i);
+  const int64_t groups = in / t.group;
+  for (int64_t g = 0; g < groups; ++g) {
+    int32_t total = 0;
+    for (int i = 0; i < t.group; ++i) total += codes[g * t.group + i];
+    out.starts[row * groups + g] = -t.bias * total;
+    out.sums[row * groups + g] = scales[g * t.group / kRoundedRun] * static_cast<float>(total);
+  }
+}
+
+void round_x(const void* x, DType dtype, int64_t in, DType weight, int64_t row, const RoundedRows& out) {
+  const Traits t = traits(weight);
+  if (dtype == DType::kBF16) {
+    round_row(static_cast<const bf16*>(x), in, t, row, out);
+  } else {
+    round_row(static_cast<const float*>(x), in, t, row, out);
+  }
+}
+
+}  // namespace
+
+namespace cpu {
+const BlockTable HEED_TABLE(blocks) = {
+    .tile_cols = kLanes,
+    .tile_rows = kRows,
+    .scratch = scratch,
+    .round = round_x,
+    .panel = panel,
+};
+}  // namespace cpu
+}  // namespace heed
