@@ -32,7 +32,7 @@ from train_bard import conversation, masks, speeches
 
 BLOCK, TAPS, LAYERS, MASK_TOKEN = 8, [1, 3, 5], 2, 0
 HIDDEN, INNER, HEADS, KV_HEADS, HEAD = 256, 768, 4, 2, 64
-PROMPT, ANSWER = 240, 40  # most tokens of a dialogue before the cut, and of what is said behind it
+PROMPT, ANSWER = 384, 36  # most tokens of a dialogue before the cut, and of what is said behind it
 LENGTH = PROMPT + ANSWER
 DECAY, ROTATION = 4.0, 10000.0
 ASSISTANT, END = 4, 5  # tokens that begin and end an answer
@@ -273,7 +273,7 @@ def main():
     parser.add_argument("target", type=pathlib.Path)
     parser.add_argument("plays", type=pathlib.Path)
     parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("--prompts", type=int, default=24000, help="of those that the plays give")
+    parser.add_argument("--prompts", type=int, default=32000, help="of those that the plays give")
     parser.add_argument("--minutes", type=float, default=5.0, help="of training, after the answers")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--device", default="cuda")
