@@ -11,7 +11,8 @@
 
 namespace heed {
 
-// What a checkpoint folder, or a GGUF file, holds for text. A folder without a tokenizer is driven by token ids.
+// What a checkpoint folder, or a GGUF file, holds for text. A folder without a tokenizer is driven by token
+// ids.
 struct TextSide {
   std::string folder;  // named in errors
   std::optional<Tokenizer> tokenizer;
