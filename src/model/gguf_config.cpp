@@ -7,7 +7,7 @@
 namespace heed {
 namespace {
 
-constexpr int64_t kMostLayers = 4096;
+constexpr int64_t kMostGgufLayers = 4096;
 
 // "key of config.json" = "key of the metadata", where the latter is there.
 struct Pair {
@@ -192,9 +192,9 @@ Result<GgufModel> GgufModel::of(const std::vector<Gguf>& files) {
                        known_gguf_architectures());
   }
   m.layers_ = TRY(m.integer("block_count"));
-  if (m.layers_ < 1 || m.layers_ > kMostLayers) {
+  if (m.layers_ < 1 || m.layers_ > kMostGgufLayers) {
     return invalid(m.path() + ": " + m.full_key("block_count") + " is " + std::to_string(m.layers_) +
-                   "; 1 to " + std::to_string(kMostLayers) + " are accepted");
+                   "; 1 to " + std::to_string(kMostGgufLayers) + " are accepted");
   }
   return m;
 }

@@ -32,13 +32,13 @@ const std::map<std::string, std::string>& shapes() {
   return all;
 }
 
-constexpr int64_t kNumbers = int64_t{1} << 22;
+constexpr int64_t kDrawn = int64_t{1} << 22;
 
 template <class T>
 std::vector<T> normal_numbers() {
   std::mt19937 random(1);
   std::normal_distribution<float> normal(0, 0.02F);
-  std::vector<T> all(kNumbers);
+  std::vector<T> all(kDrawn);
   for (T& x : all) x = from_float<T>(normal(random));
   return all;
 }
@@ -46,7 +46,7 @@ std::vector<T> normal_numbers() {
 // Fills tensors in the device's memory.
 class Filler {
  public:
-  Filler(DType compute, Device& device) : device_(device), ones_(kNumbers, 1.0F) {
+  Filler(DType compute, Device& device) : device_(device), ones_(kDrawn, 1.0F) {
     if (compute == DType::kBF16) halves_ = normal_numbers<bf16>();
     if (compute == DType::kF32) floats_ = normal_numbers<float>();
   }
@@ -56,7 +56,7 @@ class Filler {
       from = t.dtype == DType::kBF16 ? reinterpret_cast<const char*>(halves_.data())
                                      : reinterpret_cast<const char*>(floats_.data());
     }
-    const int64_t most = kNumbers * size_of(t.dtype);
+    const int64_t most = kDrawn * size_of(t.dtype);
     for (int64_t at = 0; at < t.bytes(); at += most)
       device_.upload(t.as<char>() + at, from, std::min(most, t.bytes() - at));
   }

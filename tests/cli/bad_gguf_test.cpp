@@ -16,7 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // Opens, loads and answers one prompt, as the commands do.
-Status use(const std::string& path) {
+Status use_gguf(const std::string& path) {
   Checkpoint checkpoint = TRY(open_checkpoint(path));
   const TextSide text = TRY(load_text_side(path));
   const auto runner = TRY(Runner::load(std::move(checkpoint), {.threads = 1}));
@@ -40,7 +40,7 @@ class BadGguf : public testing::Test {
   }
   void expect_error(const std::string& path, const std::string& kind, const std::string& names) const {
     SCOPED_TRACE(kind);
-    const Status status = use(path);
+    const Status status = use_gguf(path);
     ASSERT_FALSE(status.ok());
     const std::string& message = status.error().message;
     EXPECT_NE(message.find(names), std::string::npos) << message;
@@ -52,17 +52,17 @@ class BadGguf : public testing::Test {
 };
 
 TEST_F(BadGguf, the_model_itself_is_right) {
-  const Status status = use(save("good.gguf", GgufModelBytes().bytes()));
+  const Status status = use_gguf(save("good.gguf", GgufModelBytes().bytes()));
   EXPECT_TRUE(status.ok()) << status.error().message;
 }
 
-struct Bad {
+struct BadGguf {
   const char* kind;
   std::function<void(GgufModelBytes&)> break_it;
   const char* names;  // the error must say this
 };
 
-std::vector<Bad> bad_keys() {
+std::vector<BadGguf> bad_keys() {
   using M = GgufModelBytes;
   return {
       {"no architecture", [](M& m) { m.keys.erase("general.architecture"); }, "general.architecture"},
@@ -106,7 +106,7 @@ std::vector<Bad> bad_keys() {
   };
 }
 
-std::vector<Bad> bad_tensors() {
+std::vector<BadGguf> bad_gguf_tensors() {
   using M = GgufModelBytes;
   return {
       {"no embeddings", [](M& m) { m.tensors.erase("token_embd.weight"); }, "token_embd.weight"},
@@ -153,7 +153,7 @@ std::vector<Bad> bad_tensors() {
 }
 
 TEST_F(BadGguf, wrong_keys_are_one_line_errors) {
-  for (const Bad& bad : bad_keys()) {
+  for (const BadGguf& bad : bad_keys()) {
     GgufModelBytes model;
     bad.break_it(model);
     expect_error(save("bad.gguf", model.bytes()), bad.kind, bad.names);
@@ -161,7 +161,7 @@ TEST_F(BadGguf, wrong_keys_are_one_line_errors) {
 }
 
 TEST_F(BadGguf, wrong_tensors_are_one_line_errors) {
-  for (const Bad& bad : bad_tensors()) {
+  for (const BadGguf& bad : bad_gguf_tensors()) {
     GgufModelBytes model;
     bad.break_it(model);
     expect_error(save("bad.gguf", model.bytes()), bad.kind, bad.names);
@@ -199,7 +199,7 @@ TEST_F(BadGguf, a_model_in_two_files_is_read) {
     it = it->first.starts_with("blk.0.ffn") ? std::next(it) : second.tensors.erase(it);
   for (const auto& [name, entry] : second.tensors) first.tensors.erase(name);
   save("m-00002-of-00002.gguf", second.bytes());
-  const Status status = use(save("m-00001-of-00002.gguf", first.bytes()));
+  const Status status = use_gguf(save("m-00001-of-00002.gguf", first.bytes()));
   EXPECT_TRUE(status.ok()) << status.error().message;
 }
 

@@ -6,10 +6,11 @@
 namespace heed {
 namespace {
 
-const char* const kModels[] = {"llama_rope3",      "qwen3",      "gemma3_text", "rnj1",         "qwen2",
-                               "mixtral",          "qwen3_moe",  "qwen3_next",  "qwen3_5_moe",  "minimax",
-                               "minimax_m1",       "bailing",    "deepseek_v3", "llama4_text",  "gemma4_text",
-                               "gemma4_published", "gemma4_moe", "gpt_oss",     "gpt_oss_mxfp4"};
+const char* const kDeviceModels[] = {"llama_rope3", "qwen3",       "gemma3_text",  "rnj1",
+                                     "qwen2",       "mixtral",     "qwen3_moe",    "qwen3_next",
+                                     "qwen3_5_moe", "minimax",     "minimax_m1",   "bailing",
+                                     "deepseek_v3", "llama4_text", "gemma4_text",  "gemma4_published",
+                                     "gemma4_moe",  "gpt_oss",     "gpt_oss_mxfp4"};
 
 class OnDevice : public testing::TestWithParam<const char*> {
  protected:
@@ -31,7 +32,7 @@ TEST_P(OnDevice, logits_and_greedy_tokens_are_those_of_the_host) {
   EXPECT_GE(fake::replays - replays, 16) << "decoding is replayed";
 }
 
-INSTANTIATE_TEST_SUITE_P(All, OnDevice, testing::ValuesIn(kModels),
+INSTANTIATE_TEST_SUITE_P(All, OnDevice, testing::ValuesIn(kDeviceModels),
                          [](const auto& test) { return std::string(test.param); });
 
 class SeenOnDevice : public OnDevice {};

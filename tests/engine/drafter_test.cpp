@@ -266,7 +266,7 @@ TEST(DraftModel, pictures_change_nothing) {
 
 // ---- What does not go together is said.
 
-std::string refusal(const std::string& target, const EngineOptions& options) {
+std::string draft_refusal(const std::string& target, const EngineOptions& options) {
   const auto engine = Engine::start(open_checkpoint(golden_folder(target)).value(), options);
   return engine.ok() ? "" : engine.error().message;
 }
@@ -274,19 +274,19 @@ std::string refusal(const std::string& target, const EngineOptions& options) {
 TEST(DraftErrors, name_what_does_not_fit) {
   using testing::HasSubstr;
   const auto drafter = [](const std::string& name) { return with_drafter(golden_folder(name)); };
-  EXPECT_THAT(refusal("qwen3_next", drafter("dflash_full")),
+  EXPECT_THAT(draft_refusal("qwen3_next", drafter("dflash_full")),
               HasSubstr("hidden states of 96 elements; the target's have 80"));
-  EXPECT_THAT(refusal("qwen3", drafter("llama_rope3")),
+  EXPECT_THAT(draft_refusal("qwen3", drafter("llama_rope3")),
               HasSubstr("its vocabulary has 503 tokens and the target's 509"));
-  EXPECT_THAT(refusal("qwen3_next", drafter("qwen3_next")), HasSubstr("could not be taken back"));
-  EXPECT_THAT(refusal("qwen3", with_drafter("/nowhere")), HasSubstr("/nowhere: not a folder"));
-  EXPECT_THAT(refusal("qwen3", with_drafter(golden_folder("dflash_full"), 8)),
+  EXPECT_THAT(draft_refusal("qwen3_next", drafter("qwen3_next")), HasSubstr("could not be taken back"));
+  EXPECT_THAT(draft_refusal("qwen3", with_drafter("/nowhere")), HasSubstr("/nowhere: not a folder"));
+  EXPECT_THAT(draft_refusal("qwen3", with_drafter(golden_folder("dflash_full"), 8)),
               HasSubstr("guesses at most 7"));
   EngineOptions block = drafter("qwen3");
   block.speculative.method = "dflash";
-  EXPECT_THAT(refusal("qwen3", block), HasSubstr("is no DFlash drafter"));
-  EXPECT_THAT(refusal("dflash_full", {}), HasSubstr("holds a drafter"));
-  EXPECT_THAT(refusal("gemma3_text", drafter("dflash_scaled")), "");
+  EXPECT_THAT(draft_refusal("qwen3", block), HasSubstr("is no DFlash drafter"));
+  EXPECT_THAT(draft_refusal("dflash_full", {}), HasSubstr("holds a drafter"));
+  EXPECT_THAT(draft_refusal("gemma3_text", drafter("dflash_scaled")), "");
 }
 
 }  // namespace

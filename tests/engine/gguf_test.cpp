@@ -39,27 +39,10 @@ class Exported {
 #define NEEDS_PYTHON() \
   if (!fs::exists(kPython)) GTEST_SKIP() << "no " << kPython << "; run ./setup.sh --test"
 
-double mean_divergence(const std::vector<std::vector<float>>& want,
-                       const std::vector<std::vector<float>>& got) {
-  double total = 0;
-  for (size_t i = 0; i < want.size(); ++i) {
-    const auto log_normaliser = [](const std::vector<float>& row) {
-      double largest = -INFINITY, sum = 0;
-      for (const float x : row) largest = std::max<double>(largest, x);
-      for (const float x : row) sum += std::exp(x - largest);
-      return largest + std::log(sum);
-    };
-    const double a = log_normaliser(want[i]), b = log_normaliser(got[i]);
-    for (size_t j = 0; j < want[i].size(); ++j)
-      total += std::exp(want[i][j] - a) * ((want[i][j] - a) - (got[i][j] - b));
-  }
-  return total / static_cast<double>(want.size());
-}
-
 class GgufGolden : public testing::TestWithParam<const char*> {};
 
 // As in golden_test.cpp, and the same reasons; in another order where heads are stored in another one.
-double tolerance_of(const std::string& model) { return model == "gemma4_text" ? 3e-3 : 1e-3; }
+double gguf_tolerance(const std::string& model) { return model == "gemma4_text" ? 3e-3 : 1e-3; }
 
 TEST_P(GgufGolden, float32_has_the_golden_logits_and_greedy_tokens) {
   NEEDS_PYTHON();
@@ -70,11 +53,11 @@ TEST_P(GgufGolden, float32_has_the_golden_logits_and_greedy_tokens) {
   const double difference =
       largest_difference(logits_of(*runner, golden.input, last, 1 << 20), golden.logits);
   std::printf("%s: largest logit difference %.2e\n", GetParam(), difference);
-  EXPECT_LE(difference, tolerance_of(GetParam()));
+  EXPECT_LE(difference, gguf_tolerance(GetParam()));
   const std::vector<int> greedy = greedy_of(*runner, golden.input, static_cast<int>(golden.greedy.size()));
   for (size_t i = 0; i < greedy.size(); ++i) {
     if (greedy[i] == golden.greedy[i]) continue;
-    EXPECT_LE(golden.margin[i], tolerance_of(GetParam())) << "step " << i;
+    EXPECT_LE(golden.margin[i], gguf_tolerance(GetParam())) << "step " << i;
     break;  // what follows continues another text
   }
 }

@@ -45,24 +45,6 @@ TEST_P(GoldenModel, float32_logits_and_greedy_tokens_equal_transformers) {
   }
 }
 
-double mean_divergence(const std::vector<std::vector<float>>& golden,
-                       const std::vector<std::vector<float>>& ours) {
-  double total = 0;
-  for (size_t i = 0; i < golden.size(); ++i) {
-    const auto log_normaliser = [](const std::vector<float>& row) {
-      double largest = -INFINITY, sum = 0;
-      for (const float x : row) largest = std::max<double>(largest, x);
-      for (const float x : row) sum += std::exp(x - largest);
-      return largest + std::log(sum);
-    };
-    const double a = log_normaliser(golden[i]), b = log_normaliser(ours[i]);
-    for (size_t j = 0; j < golden[i].size(); ++j) {
-      total += std::exp(golden[i][j] - a) * ((golden[i][j] - a) - (ours[i][j] - b));
-    }
-  }
-  return total / static_cast<double>(golden.size());
-}
-
 // Rounding decides which experts a token gets where their scores are close, and a model of random weights may
 // amplify it otherwise: there closeness to float32 says little.
 bool amplifies_rounding(const std::string& model, const ModelSpec& spec) {
