@@ -56,13 +56,13 @@ TEST_F(BadGguf, the_model_itself_is_right) {
   EXPECT_TRUE(status.ok()) << status.error().message;
 }
 
-struct BadGguf {
+struct WrongGguf {
   const char* kind;
   std::function<void(GgufModelBytes&)> break_it;
   const char* names;  // the error must say this
 };
 
-std::vector<BadGguf> bad_keys() {
+std::vector<WrongGguf> bad_keys() {
   using M = GgufModelBytes;
   return {
       {"no architecture", [](M& m) { m.keys.erase("general.architecture"); }, "general.architecture"},
@@ -106,7 +106,7 @@ std::vector<BadGguf> bad_keys() {
   };
 }
 
-std::vector<BadGguf> bad_gguf_tensors() {
+std::vector<WrongGguf> bad_gguf_tensors() {
   using M = GgufModelBytes;
   return {
       {"no embeddings", [](M& m) { m.tensors.erase("token_embd.weight"); }, "token_embd.weight"},
@@ -153,7 +153,7 @@ std::vector<BadGguf> bad_gguf_tensors() {
 }
 
 TEST_F(BadGguf, wrong_keys_are_one_line_errors) {
-  for (const BadGguf& bad : bad_keys()) {
+  for (const WrongGguf& bad : bad_keys()) {
     GgufModelBytes model;
     bad.break_it(model);
     expect_error(save("bad.gguf", model.bytes()), bad.kind, bad.names);
@@ -161,7 +161,7 @@ TEST_F(BadGguf, wrong_keys_are_one_line_errors) {
 }
 
 TEST_F(BadGguf, wrong_tensors_are_one_line_errors) {
-  for (const BadGguf& bad : bad_gguf_tensors()) {
+  for (const WrongGguf& bad : bad_gguf_tensors()) {
     GgufModelBytes model;
     bad.break_it(model);
     expect_error(save("bad.gguf", model.bytes()), bad.kind, bad.names);
