@@ -97,8 +97,8 @@ Sight sight_of(const DraftConfig& c, const std::string& type, bool all_slide) {
 }
 
 RopeSpec rope_of(const DraftConfig& c, const AttentionSpec& attention) {
-  static const Json kUsual = Json::parse(R"({"rope_theta": 1000000})");
-  RopeSpec spec = rope(c.stack.with_defaults(kUsual), attention);
+  static const Json usual = Json::parse(R"({"rope_theta": 1000000})");
+  RopeSpec spec = rope(c.stack.with_defaults(usual), attention);
   spec.interleaved = !c.holder("is_neox_style").flag("is_neox_style", true);
   return spec;
 }
