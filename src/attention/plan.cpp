@@ -82,11 +82,19 @@ void pack(AttentionPlan& plan) {
 
 }  // namespace
 
+namespace {
+
+constexpr int kUsualPart = 512;  // keys: a block of the kernel still fills its pipeline
+constexpr int kFewParts = 4;     // of few keys, which take a block longer to wait for than to read
+
+}  // namespace
+
 int part_keys(int keys) {
-  constexpr int kLeast = 512;  // a block of the kernel still fills its pipeline
+  constexpr int kLeast = 128;
   constexpr int kMost = 1024;
   constexpr int kParts = 64;  // enough for every multiprocessor when one sequence runs alone
   int part = kLeast;
+  while (part < kUsualPart && part * kFewParts < keys) part *= 2;
   while (part < kMost && part * kParts < keys) part *= 2;
   return part;
 }
@@ -107,7 +115,7 @@ int64_t most_parts(int64_t length) {
 
 // Of `tiles` tiles, `each` of a sequence at most.
 int64_t slots_of(int64_t tiles, int64_t each, int64_t length, int64_t keys) {
-  return std::min(tiles * most_parts(length), 2 * tiles + each * (keys / part_keys(1) + 1));
+  return std::min(tiles * most_parts(length), (kFewParts + 2) * tiles + each * (keys / kUsualPart + 1));
 }
 
 }  // namespace

@@ -168,4 +168,44 @@ Shapes check(const HeadLinearArgs& args) {
       .match(args.out, "out", {"tokens", "heads", "out"});
 }
 
+Shapes check(const LinearsArgs& args) {
+  CHECK(1 <= args.count && args.count <= LinearsArgs::kMost && (!args.gated || args.count == 2), args.count);
+  const Tensor& h = args.normalise ? args.h : args.x;
+  Shapes shapes("linears");
+  shapes.match(args.x, "x", {"tokens", "in"}).match(h, "h", {"tokens", "in"});
+  if (args.normalise) check_f32("linears", {args.x});
+  if (args.norm.defined()) check_f32("linears", {args.norm});
+  shapes.match_if(args.norm, "norm", {"in"});
+  for (int i = 0; i < args.count; ++i) {
+    const LinearsArgs::Part& part = args.parts[i];
+    check(LinearArgs{.x = h, .weight = part.weight, .bias = part.bias, .out = part.out});
+  }
+  if (!args.gated) return shapes;
+  CHECK(!args.accumulate, "linears: gated ones have nothing to add to");
+  check_output("linears", args.inner);
+  for (int i = 0; i < args.count; ++i) shapes.match(args.parts[i].out, "out", {"tokens", "inner"});
+  return shapes.match(args.inner, "inner", {"tokens", "inner"});
+}
+
+Shapes check(const FinishHeadsArgs& args) {
+  CHECK(args.q.defined() || args.k.defined(), "finish_heads");
+  CHECK(args.k.defined() == args.v.defined() && args.k.defined() == args.kv.k.defined(), "finish_heads");
+  for (const Tensor& t : {args.q, args.k, args.v, args.q_norm, args.k_norm, args.cos, args.sin}) {
+    if (t.defined()) check_f32("finish_heads", {t});
+  }
+  Shapes shapes("finish_heads");
+  shapes.match_if(args.q, "q", {"tokens", "heads", "head_dim"})
+      .match_if(args.k, "k", {"tokens", "kv_heads", "head_dim"})
+      .match_if(args.v, "v", {"tokens", "kv_heads", "v_dim"})
+      .match_if(args.q_norm, "q_norm", {"head_dim"})
+      .match_if(args.k_norm, "k_norm", {"head_dim"})
+      .match_if(args.cos, "cos", {"tokens", "pairs"})
+      .match_if(args.sin, "sin", {"tokens", "pairs"});
+  CHECK(args.cos.defined() == args.sin.defined(), "finish_heads");
+  if (args.cos.defined())
+    CHECK(2 * shapes["pairs"] <= shapes["head_dim"], shapes["pairs"], shapes["head_dim"]);
+  if (args.k.defined()) check(KvWriteArgs{.k = args.k, .v = args.v, .slots = args.slots, .kv = args.kv});
+  return shapes;
+}
+
 }  // namespace heed

@@ -26,6 +26,8 @@ Shapes check(const TemperArgs& args);
 Shapes check(const ScaleArgs& args);
 Shapes check(const ScaleRowsArgs& args);
 Shapes check(const HeadLinearArgs& args);
+Shapes check(const LinearsArgs& args);  // "tokens" and "in"
+Shapes check(const FinishHeadsArgs& args);
 
 Shapes check(const MoeRouteArgs& args);
 void check(const MoeSortArgs& args);

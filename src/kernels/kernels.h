@@ -13,6 +13,7 @@
 // the backend says so. What is multiplied with blocks is rounded first, every 32 elements of a row of x by
 // themselves (round_group); products and sums are float32 from there on.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -177,6 +178,52 @@ struct SoftcapArgs {  // x = cap * tanh(x / cap), in place
 struct ArgMaxArgs {
   Tensor x;                // [rows, dim] f32
   int32_t* ids = nullptr;  // out: [rows]
+};
+
+// Linear layers that read the same rows, with what lies around them in a layer of a transformer, as one op:
+//   h = normalise ? rms_norm(x) in h's dtype : x
+//   y_i = h weight_i^T + bias_i
+//   gated:  inner = act(y_0) * y_1
+//   else:   out_i = y_i, or out_i += y_i
+// `h` where normalised and `out` where gated are room for what lies between: anything may be there
+// afterwards.
+struct LinearsArgs {
+  static constexpr int kMost = 3;
+  struct Part {
+    Tensor weight;  // [out, in] as linear has it
+    Tensor bias;    // [out] f32, or undefined
+    Tensor out;     // [tokens, out] f32
+  };
+  Tensor x;  // [tokens, in]: normalised f32, else as linear has it
+  bool normalise = false;
+  Tensor norm;  // [in] f32, or undefined: ones
+  float eps = 0;
+  Tensor h;  // [tokens, in] as linear has x, where normalised
+  std::array<Part, kMost> parts = {};
+  int count = 1;  // of the parts; gated: 2, of the same shape
+  bool accumulate = false;
+  bool gated = false;
+  Act act = Act::kSilu;
+  Tensor inner;  // [tokens, out] f32 or bf16, where gated
+};
+
+// What lies between the products of queries, keys and values and attention, as one op: of each head of q and
+// k
+//   rms_norm with a weight, where there is one;  rope, where there is a table;  rms_norm without, where
+//   wanted
+// of v rms_norm without a weight, where wanted; then k and v go to the cache as kv_write has it. q changes in
+// place; what is left in k and v may be anything.
+struct FinishHeadsArgs {
+  Tensor q;               // [tokens, heads, head_dim] f32, any stride but the innermost; or undefined
+  Tensor k;               // [tokens, kv_heads, head_dim] f32, so; or undefined
+  Tensor v;               // [tokens, kv_heads, v_dim] f32, so; defined where k is
+  Tensor q_norm, k_norm;  // [head_dim] f32, or undefined
+  bool norm_after = false, norm_v = false;
+  float eps = 0;
+  Tensor cos, sin;  // [tokens, pairs] f32, or undefined
+  bool interleaved = false;
+  const int64_t* slots = nullptr;  // [tokens], as kv_write has it
+  PagedKv kv;                      // table not used; undefined where k is
 };
 
 // out[t, h] = x[t, h] weight[h]^T: a linear layer of its own for each head.
@@ -396,6 +443,8 @@ struct Kernels {
   void (*temper)(Stream&, const TemperArgs&);
   void (*scale)(Stream&, const ScaleArgs&);
   void (*scale_rows)(Stream&, const ScaleRowsArgs&);
+  void (*linears)(Stream&, const LinearsArgs&);
+  void (*finish_heads)(Stream&, const FinishHeadsArgs&);
   void (*head_linear)(Stream&, const HeadLinearArgs&);
   void (*moe_route)(Stream&, const MoeRouteArgs&);
   void (*moe_sort)(Stream&, const MoeSortArgs&);

@@ -49,13 +49,14 @@ class Forward {
 
   void run_layer(int i, const Tensor& x) {
     const LayerSpec& layer = m_.spec.layers[i];
-    half(layer, layer.mixer_residual, own(i, kMixerNorm), own(i, kMixerPostNorm), x,
-         [&](const Tensor& h, const Tensor& out) {
-           const MixerCall call = {pass_, i, m_.weights.layers[i].mixer, h, out};
-           mixer_of(layer.mixer).run(layer.mixer, call);
+    const Mixer& mixer = mixer_of(layer.mixer);
+    half(layer, layer.mixer_residual, own(i, kMixerNorm), own(i, kMixerPostNorm), x, mixer.fuses(),
+         [&](const InputRows& rows, const Tensor& out, bool accumulate) {
+           mixer.run(layer.mixer, {pass_, i, m_.weights.layers[i].mixer, rows.x, out, &rows, accumulate});
          });
-    half(layer, layer.ffn_residual, own(i, kFfnNorm), own(i, kFfnPostNorm), x,
-         [&](const Tensor& h, const Tensor& out) { ffn(i, h, x, out); });
+    half(
+        layer, layer.ffn_residual, own(i, kFfnNorm), own(i, kFfnPostNorm), x, !layer.moe,
+        [&](const InputRows& rows, const Tensor& out, bool accumulate) { ffn(i, rows, x, out, accumulate); });
     if (m_.spec.layer_input > 0) add_layer_input(i, x);
     if (layer.scaled) {
       Tensor factors(own(i, kLayerScale).data, DType::kF32, {pass_.tokens(), 1});
@@ -64,16 +65,23 @@ class Forward {
     }
   }
 
-  // Half a block, as Norms and Residual say.
+  // Half a block, as Norms and Residual say. fuses: f takes the residual stream and the norm, and can add to
+  // the stream; else it gets rows that are normalised and writes its result.
   template <class F>
   void half(const LayerSpec& layer, const Residual& residual, const Tensor& norm, const Tensor& post_norm,
-            const Tensor& x, F f) {
+            const Tensor& x, bool fuses, F f) {
     const ArenaScope scope(pass_.arena());
     const bool normed = layer.norms == Norms::kNormed;
-    const Tensor h = pass_.input({pass_.tokens(), m_.spec.hidden});
-    pass_.rms_norm(x, norm, h);
+    InputRows rows = {.x = x, .normalise = true, .norm = norm};
+    if (!fuses) {
+      rows = {.x = pass_.input({pass_.tokens(), m_.spec.hidden})};
+      pass_.rms_norm(x, norm, rows.x);
+    }
+    // Of the spec alone: what a step takes is measured without weights.
+    if (fuses && layer.norms == Norms::kPre && residual.scale == 1 && residual.keep == 1)
+      return f(rows, x, true);
     const Tensor out = pass_.f32({pass_.tokens(), m_.spec.hidden});
-    f(h, out);
+    f(rows, out, false);
     if (normed) pass_.rms_norm(x, norm, x);
     if (post_norm.defined()) {
       add_normed(out, post_norm, x);
@@ -88,14 +96,14 @@ class Forward {
         pass_.stream(), {.x = x, .weight = norm, .eps = m_.spec.norm_eps, .accumulate = true, .out = out});
   }
 
-  // h: normalised; x: the residual stream, from which experts beside an MLP start again.
-  void ffn(int i, const Tensor& h, const Tensor& x, const Tensor& out) const {
+  // x: the residual stream, from which experts beside an MLP start again.
+  void ffn(int i, const InputRows& rows, const Tensor& x, const Tensor& out, bool accumulate) const {
     const LayerSpec& layer = m_.spec.layers[i];
     const LayerWeights& w = m_.weights.layers[i];
-    if (!layer.moe) return run_mlp(*layer.mlp, pass_, w.mlp, h, out);
-    if (!layer.mlp) return run_moe(*layer.moe, pass_, w.moe, {.h = h, .x = x}, out);
+    if (!layer.moe) return run_mlp(*layer.mlp, pass_, w.mlp, rows, out, accumulate);
+    if (!layer.mlp) return run_moe(*layer.moe, pass_, w.moe, {.h = rows.x, .x = x}, out);
     const Tensor part = pass_.f32({pass_.tokens(), m_.spec.hidden});
-    run_mlp(*layer.mlp, pass_, w.mlp, h, part);
+    run_mlp(*layer.mlp, pass_, w.mlp, rows, part);
     pass_.rms_norm(part, own(i, kMlpPostNorm), out);
     const Tensor h2 = pass_.input({pass_.tokens(), m_.spec.hidden});
     pass_.rms_norm(x, own(i, kMoeNorm), h2);
@@ -148,10 +156,9 @@ class Forward {
     const Tensor out = pass_.f32({rows, m_.spec.logit_width()});
     const ArenaScope scope(pass_.arena());
     const Tensor picked = pass_.f32({rows, m_.spec.hidden});
-    const Tensor h = pass_.input({rows, m_.spec.hidden});
     pass_.kernels().gather_rows(pass_.stream(), {.x = x, .rows = b_.arrays.logit_rows, .out = picked});
-    pass_.rms_norm(picked, m_.weights.own[kFinalNorm], h);
-    pass_.linear(h, m_.weights.own[kHead], {}, out);
+    pass_.linears({.x = picked, .normalise = true, .norm = m_.weights.own[kFinalNorm]},
+                  {{m_.weights.own[kHead], {}, out}});
     if (m_.spec.logit_softcap > 0)
       pass_.kernels().softcap(pass_.stream(), {.cap = m_.spec.logit_softcap, .x = out});
     return out;

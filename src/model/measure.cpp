@@ -32,6 +32,8 @@ const Kernels& null_kernels() {
                                   .temper = nothing<TemperArgs>,
                                   .scale = nothing<ScaleArgs>,
                                   .scale_rows = nothing<ScaleRowsArgs>,
+                                  .linears = nothing<LinearsArgs>,
+                                  .finish_heads = nothing<FinishHeadsArgs>,
                                   .head_linear = nothing<HeadLinearArgs>,
                                   .moe_route = nothing<MoeRouteArgs>,
                                   .moe_sort = nothing<MoeSortArgs>,

@@ -18,6 +18,7 @@
 namespace heed {
 
 class Pass;
+struct InputRows;
 
 // One tensor of what a recurrent layer remembers of a sequence, of a size that does not grow with it.
 struct StateNeed {
@@ -41,6 +42,9 @@ struct MixerCall {
   std::span<const Tensor> weights;  // as declare() numbered them
   Tensor x;                         // [tokens, hidden], in what linear layers read
   Tensor out;                       // [tokens, hidden] f32, to be written
+  // Those that fuse() read these instead of x, and add to out where they are told to.
+  const InputRows* rows = nullptr;
+  bool accumulate = false;
 
   Tensor weight(int number) const { return weight_of(weights, number); }
 };
@@ -54,6 +58,9 @@ class Mixer {
   // Why these kernels cannot run it, or "". Attention kernels answer for themselves.
   virtual std::string why_not(const MixerSpec& spec, const Kernels& kernels) const = 0;
   virtual void run(const MixerSpec& spec, const MixerCall& call) const = 0;
+  // Whether run() reads its rows before their norm and can add its result to what is there: then neither
+  // takes an op of its own.
+  virtual bool fuses() const { return false; }
   // "attention 4 heads / 2 kv, head 32, ...": for people.
   virtual std::string describe(const MixerSpec& spec) const = 0;
 };

@@ -14,27 +14,38 @@ const AttentionSpec& of(const MixerSpec& spec) { return std::get<AttentionSpec>(
 bool makes_keys(const AttentionSpec& a) { return a.kv_source < 0; }
 int q_dim(const AttentionSpec& a) { return a.head_dim + (a.gated ? a.v_dim : 0); }
 
-// q and k of the call's tokens, ready to be compared.
-void finish_heads(const AttentionSpec& a, const MixerCall& call, const Tensor& x, int norm) {
-  if (a.qk_norm) call.pass.rms_norm(x, call.weight(norm), x);
-  call.pass.rotate(call.layer, x);
-  if (a.norm_after_rope) call.pass.rms_norm(x, {}, x);
-}
-
-void make_keys(const AttentionSpec& a, const MixerCall& call, Attend& attend) {
+// Queries (with their gates) where they are wanted and, where the layer makes its own, keys and values of the
+// call's tokens: products of the rows, finished and cached. Returns the queries.
+Tensor make_heads(const AttentionSpec& a, const MixerCall& call, const InputRows& rows, bool with_queries) {
   const Pass& pass = call.pass;
-  const Tensor k = pass.f32({pass.tokens(), int64_t{a.kv_heads} * a.head_dim});
-  const Tensor v = pass.f32({pass.tokens(), int64_t{a.kv_heads} * a.v_dim});
-  pass.linear(call.x, call.weight(kK), call.weight(kKBias), k);
-  if (a.v_is_k) {
-    pass.kernels().copy(pass.stream(), {.x = k, .out = v});
-  } else {
-    pass.linear(call.x, call.weight(kV), call.weight(kVBias), v);
+  const int64_t q_end = with_queries ? int64_t{a.heads} * q_dim(a) : 0;
+  const int64_t k_end = q_end + (makes_keys(a) ? int64_t{a.kv_heads} * a.head_dim : 0);
+  const int64_t v_end = k_end + (makes_keys(a) ? int64_t{a.kv_heads} * a.v_dim : 0);
+  const Tensor all = pass.f32({pass.tokens(), v_end});
+  FinishHeadsArgs heads = {.norm_after = a.norm_after_rope, .norm_v = a.v_norm};
+  std::vector<LinearsArgs::Part> parts;
+  Tensor q_gate;
+  if (with_queries) {
+    q_gate = all.columns(0, q_end);
+    parts.push_back({call.weight(kQ), call.weight(kQBias), q_gate});
+    heads.q = q_gate.split_last(a.heads, q_dim(a)).columns(0, a.head_dim);
+    if (a.qk_norm) heads.q_norm = call.weight(kQNorm);
   }
-  attend.k = k.split_last(a.kv_heads, a.head_dim);
-  attend.v = v.split_last(a.kv_heads, a.v_dim);
-  finish_heads(a, call, attend.k, kKNorm);
-  if (a.v_norm) pass.rms_norm(attend.v, {}, attend.v);
+  if (makes_keys(a)) {
+    const Tensor k = all.columns(q_end, k_end);
+    const Tensor v = all.columns(k_end, v_end);
+    parts.push_back({call.weight(kK), call.weight(kKBias), k});
+    if (!a.v_is_k) parts.push_back({call.weight(kV), call.weight(kVBias), v});
+    heads.k = k.split_last(a.kv_heads, a.head_dim);
+    heads.v = v.split_last(a.kv_heads, a.v_dim);
+    if (a.qk_norm) heads.k_norm = call.weight(kKNorm);
+  }
+  pass.linears(rows, parts);
+  if (makes_keys(a) && a.v_is_k) {
+    pass.kernels().copy(pass.stream(), {.x = all.columns(q_end, k_end), .out = all.columns(k_end, v_end)});
+  }
+  pass.finish_heads(call.layer, heads);
+  return q_gate;
 }
 
 class AttentionMixer : public Mixer {
@@ -81,11 +92,9 @@ class AttentionMixer : public Mixer {
     const AttentionSpec& a = of(spec);
     const Pass& pass = call.pass;
     const int64_t tokens = pass.tokens();
-    const Tensor q_gate = pass.f32({tokens, int64_t{a.heads} * q_dim(a)});
-    pass.linear(call.x, call.weight(kQ), call.weight(kQBias), q_gate);
+    const Tensor q_gate = make_heads(a, call, *call.rows, /*with_queries=*/true);
     const Tensor by_head = q_gate.split_last(a.heads, q_dim(a));
     const Tensor q = by_head.columns(0, a.head_dim);
-    finish_heads(a, call, q, kQNorm);
     if (a.temperature != 0) {
       pass.kernels().temper(pass.stream(), {.positions = pass.positions(),
                                             .temperature = a.temperature,
@@ -93,7 +102,6 @@ class AttentionMixer : public Mixer {
                                             .x = q});
     }
     Attend attend = {.q = q, .scale = a.scale, .softcap = a.softcap};
-    if (makes_keys(a)) make_keys(a, call, attend);
     if (a.sink_logits) attend.sink_logits = call.weight(kSinks).as<const float>();
     const Tensor mixed = pass.input({tokens, int64_t{a.heads} * a.v_dim});
     if (!a.gated) {
@@ -107,8 +115,10 @@ class AttentionMixer : public Mixer {
                                                .up = attend.out,
                                                .out = mixed.split_last(a.heads, a.v_dim)});
     }
-    pass.linear(mixed, call.weight(kO), call.weight(kOBias), call.out);
+    pass.linears({.x = mixed}, {{call.weight(kO), call.weight(kOBias), call.out}}, call.accumulate);
   }
+
+  bool fuses() const override { return true; }
 
   std::string describe(const MixerSpec& spec) const override {
     const AttentionSpec& a = of(spec);
@@ -127,9 +137,7 @@ class AttentionMixer : public Mixer {
 }  // namespace
 
 void keep_keys(const AttentionSpec& spec, const MixerCall& call) {
-  Attend keys;
-  make_keys(spec, call, keys);
-  call.pass.keep(call.layer, keys.k, keys.v);
+  make_heads(spec, call, {.x = call.x}, /*with_queries=*/false);
 }
 
 std::shared_ptr<const Mixer> attention_mixer() { return std::make_shared<AttentionMixer>(); }

@@ -18,17 +18,18 @@ void declare_mlp(const MlpSpec& spec, const ModelSpec& model, WeightList& weight
   weights.bias(kMlpDownBias, "down", model.hidden);
 }
 
-void run_mlp(const MlpSpec& spec, const Pass& pass, std::span<const Tensor> weights, const Tensor& x,
-             const Tensor& out) {
+void run_mlp(const MlpSpec& spec, const Pass& pass, std::span<const Tensor> weights, const InputRows& rows,
+             const Tensor& out, bool accumulate) {
   const ArenaScope scope(pass.arena());
-  const int64_t tokens = x.size[0];
-  const Tensor gate = pass.f32({tokens, spec.inner});
-  const Tensor up = pass.f32({tokens, spec.inner});
-  const Tensor inner = pass.input({tokens, spec.inner});
-  pass.linear(x, weight_of(weights, kMlpGate), weight_of(weights, kMlpGateBias), gate);
-  pass.linear(x, weight_of(weights, kMlpUp), weight_of(weights, kMlpUpBias), up);
-  pass.kernels().gated_act(pass.stream(), {.act = spec.act, .gate = gate, .up = up, .out = inner});
-  pass.linear(inner, weight_of(weights, kMlpDown), weight_of(weights, kMlpDownBias), out);
+  const Tensor inner = pass.input({rows.x.size[0], spec.inner});
+  pass.gated_linears(
+      rows, spec.act,
+      {.weight = weight_of(weights, kMlpGate), .bias = weight_of(weights, kMlpGateBias), .out = {}},
+      {.weight = weight_of(weights, kMlpUp), .bias = weight_of(weights, kMlpUpBias), .out = {}}, inner);
+  pass.linears(
+      {.x = inner},
+      {{.weight = weight_of(weights, kMlpDown), .bias = weight_of(weights, kMlpDownBias), .out = out}},
+      accumulate);
 }
 
 }  // namespace heed

@@ -245,7 +245,7 @@ void add_shared(const MoeSpec& s, const Pass& pass, std::span<const Tensor> w, c
   const Kernels& k = pass.kernels();
   const Tensor shared = pass.f32({tokens, out.size[1]});
   const Tensor mlp[] = {weight_of(w, kSharedGate), weight_of(w, kSharedUp), weight_of(w, kSharedDown)};
-  run_mlp({.inner = s.shared_inner, .act = s.act}, pass, mlp, h, shared);
+  run_mlp({.inner = s.shared_inner, .act = s.act}, pass, mlp, {.x = h}, shared);
   if (s.shared != MoeSpec::Shared::kPlain) {
     const Tensor weight = pass.f32({tokens, 1});
     pass.linear(h, weight_of(w, kSharedWeight), {}, weight);

@@ -8,13 +8,14 @@
 namespace heed {
 
 class Pass;
+struct InputRows;
 
 void declare_mlp(const MlpSpec& spec, const ModelSpec& model, WeightList& weights);
 void declare_moe(const MoeSpec& spec, const ModelSpec& model, WeightList& weights);
 
-// x: [tokens, hidden] as linear layers read it; out: [tokens, hidden] f32.
-void run_mlp(const MlpSpec& spec, const Pass& pass, std::span<const Tensor> weights, const Tensor& x,
-             const Tensor& out);
+// rows: [tokens, hidden]; out: [tokens, hidden] f32, written or added to.
+void run_mlp(const MlpSpec& spec, const Pass& pass, std::span<const Tensor> weights, const InputRows& rows,
+             const Tensor& out, bool accumulate = false);
 
 struct MoeInput {
   Tensor h;  // [tokens, hidden] as linear layers read it: what experts see

@@ -1,5 +1,7 @@
 #include "model/pass.h"
 
+#include <algorithm>
+
 namespace heed {
 
 Pass::Pass(const Model& model, const Batch& batch, const Step& step)
@@ -34,6 +36,55 @@ void Pass::rotate(int layer, const Tensor& x) const {
                             .sin = tables_[rope].sin,
                             .x = x,
                             .interleaved = model_.ropes[rope].interleaved});
+}
+
+LinearsArgs Pass::linears_of(const InputRows& rows) const {
+  LinearsArgs args = {.x = rows.x, .normalise = rows.normalise, .norm = rows.norm};
+  args.eps = model_.spec.norm_eps;
+  if (rows.normalise) args.h = input({rows.x.size[0], rows.x.size[1]});
+  return args;
+}
+
+void Pass::linears(const InputRows& rows, const std::vector<LinearsArgs::Part>& parts,
+                   bool accumulate) const {
+  const ArenaScope scope(arena());
+  LinearsArgs args = linears_of(rows);
+  std::copy(parts.begin(), parts.end(), args.parts.begin());
+  args.count = static_cast<int>(parts.size());
+  args.accumulate = accumulate;
+  kernels().linears(stream(), args);
+}
+
+void Pass::gated_linears(const InputRows& rows, Act act, LinearsArgs::Part gate, LinearsArgs::Part up,
+                         const Tensor& inner) const {
+  const ArenaScope scope(arena());
+  LinearsArgs args = linears_of(rows);
+  const int64_t width = inner.size[1];
+  const Tensor outs = f32({inner.size[0], 2 * width});  // side by side, as their weights may be: see pass.h
+  gate.out = outs.columns(0, width);
+  up.out = outs.columns(width, 2 * width);
+  args.parts = {gate, up};
+  args.count = 2;
+  args.gated = true;
+  args.act = act;
+  args.inner = inner;
+  kernels().linears(stream(), args);
+}
+
+void Pass::finish_heads(int layer, FinishHeadsArgs args) const {
+  const int rope = model_.rope_of_layer[layer];
+  if (rope >= 0) {
+    args.cos = tables_[rope].cos;
+    args.sin = tables_[rope].sin;
+    args.interleaved = model_.ropes[rope].interleaved;
+  }
+  args.eps = model_.spec.norm_eps;
+  if (args.k.defined()) {
+    const LayerCache& cache = step_.cache[layer];
+    args.slots = batch_.groups[cache.group].on_device.slots;
+    args.kv = cache.kv;
+  }
+  kernels().finish_heads(stream(), args);
 }
 
 void Pass::keep(int layer, const Tensor& k, const Tensor& v) const {

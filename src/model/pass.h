@@ -18,6 +18,13 @@ struct Attend {
   Tensor out;  // [tokens, heads, v_dim] f32 or bf16
 };
 
+// The rows that linear layers read: as they are multiplied, or before the norm that makes them so.
+struct InputRows {
+  Tensor x;  // [tokens, hidden] in what linear layers read; to be normalised: f32
+  bool normalise = false;
+  Tensor norm = {};  // [hidden] f32, or undefined: ones
+};
+
 class Pass {
  public:
   Pass(const Model& model, const Batch& batch, const Step& step);
@@ -42,11 +49,21 @@ class Pass {
   void linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& out) const {
     kernels().linear(stream(), {.x = x, .weight = weight, .bias = bias, .out = out});
   }
+  // One linear layer, or several that read the same rows. accumulate: they add to what is there. Where
+  // outputs lie side by side, as columns of one tensor, and weights one behind the other, it may be one
+  // product.
+  void linears(const InputRows& rows, const std::vector<LinearsArgs::Part>& parts,
+               bool accumulate = false) const;
+  // inner = act(gate's) * up's; these two need no `out`.
+  void gated_linears(const InputRows& rows, Act act, LinearsArgs::Part gate, LinearsArgs::Part up,
+                     const Tensor& inner) const;
   void rms_norm(const Tensor& x, const Tensor& weight, const Tensor& out) const {
     kernels().rms_norm(stream(), {.x = x, .weight = weight, .eps = model_.spec.norm_eps, .out = out});
   }
   // Turns [tokens, heads, head_dim] by the layer's rope.
   void rotate(int layer, const Tensor& x) const;
+  // finish_heads with the layer's rope and cache.
+  void finish_heads(int layer, FinishHeadsArgs args) const;
   // Puts k and v, [tokens, kv_heads, ...] f32, into the cache.
   void keep(int layer, const Tensor& k, const Tensor& v) const;
   // Keeps k and v, and attends to all that the layer's rows see.
@@ -56,6 +73,7 @@ class Pass {
 
  private:
   void make_rope_tables();
+  LinearsArgs linears_of(const InputRows& rows) const;
 
   const Model& model_;
   const Batch& batch_;

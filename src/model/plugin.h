@@ -15,7 +15,7 @@
 
 namespace heed {
 
-inline constexpr int kPluginVersion = 2;  // of everything in this file, mixer.h, pass.h, spec.h and kernels.h
+inline constexpr int kPluginVersion = 3;  // of everything in this file, mixer.h, pass.h, spec.h and kernels.h
 inline constexpr const char* kPluginCompiler = __VERSION__;
 
 // What the program hands to a plug-in's install(). The plug-in must use this and not functions of those

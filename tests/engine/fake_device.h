@@ -101,6 +101,13 @@ inline void in(const ScaleArgs& a) { in(a.x); }
 inline void in(const ScaleRowsArgs& a) { all_in(a.factors, a.x); }
 inline void in(const GatherRowsArgs& a) { all_in(a.x, a.rows, a.out); }
 inline void in(const SoftcapArgs& a) { in(a.x); }
+inline void in(const LinearsArgs& a) {
+  all_in(a.x, a.norm, a.h, a.inner);
+  for (const LinearsArgs::Part& part : a.parts) all_in(part.weight, part.bias, part.out);
+}
+inline void in(const FinishHeadsArgs& a) {
+  all_in(a.q, a.k, a.v, a.q_norm, a.k_norm, a.cos, a.sin, a.slots, a.kv);
+}
 inline void in(const HeadLinearArgs& a) { all_in(a.x, a.weight, a.out); }
 inline void in(const MoeRouteArgs& a) { all_in(a.logits, a.bias, a.expert_scale, a.experts, a.weights); }
 inline void in(const MoeSortArgs& a) { all_in(a.experts, a.expert_start, a.rows, a.place); }
@@ -229,7 +236,7 @@ inline const Kernels& kernels() {
     k.arg_max = ref_kernels().arg_max;
     const auto wrap = [](auto&... op) { ((op = wrapped(op)), ...); };
     wrap(k.embed, k.rms_norm, k.linear, k.rope_table, k.rope, k.kv_write, k.gated_act, k.add, k.gather_rows,
-         k.softcap, k.copy, k.temper, k.scale, k.scale_rows, k.head_linear, k.moe_route, k.moe_sort,
+         k.softcap, k.copy, k.temper, k.scale, k.scale_rows, k.linears, k.finish_heads, k.head_linear, k.moe_route, k.moe_sort,
          k.expert_linear, k.expert_sum, k.short_conv, k.linear_attention, k.gated_delta, k.delta_gates,
          k.layer_norm, k.clamp, k.standardise, k.average_patches, k.arg_max);
     return k;

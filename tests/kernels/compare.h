@@ -64,6 +64,14 @@ inline constexpr Tolerance kTolerances[] = {
     {"attention flash", 0, 5e-3F, "weights rounded to bfloat16: 2^-9 of values up to 2, and a sum of 1"},
     {"attention flash bfloat16", 0.008F, 5e-3F, "the same, and one step of bfloat16"},
     {"attention flash rounded", 0, 2e-2F, "the same, and queries rounded: scores within some 5e-3"},
+    {"linears", 0, 1e-4F, "as linear, of up to 4160 products below 1"},
+    {"linears gated", 2e-6F, 2e-4F, "as linears, times a factor below 8"},
+    {"linears gated bfloat16", 0.008F, 2e-4F, "the same, and one step of bfloat16"},
+    {"linears rounded", 0, 2e-2F, "some of up to 2080 normalised values a step of bfloat16 off, times 0.3"},
+    {"linears rounded gated", 2e-6F, 0.1F, "the same, times a factor below 8"},
+    {"linears rounded gated bfloat16", 0.008F, 0.1F, "the same, and one step of bfloat16"},
+    {"finish_heads", 4e-6F, 2e-6F, "a norm, two products and a sum of values below 4, and a norm"},
+    {"finish_heads bfloat16", 0.008F, 2e-6F, "the same, and one step of bfloat16"},
     {"rope_table cuda", 0, 4e-7F, "sine and cosine within 2 ulp of 1, times 1.25"},
 };
 

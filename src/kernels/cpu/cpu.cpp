@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "kernels/cpu/ops.h"
+#include "kernels/parts.h"
 
 namespace heed {
 namespace {
@@ -79,6 +80,9 @@ const Kernels& kernels_of() {
       .temper = [](Stream& s, const TemperArgs& a) { cpu::temper(*kIsa->rows, s, a); },
       .scale = [](Stream& s, const ScaleArgs& a) { cpu::scale(*kIsa->rows, s, a); },
       .scale_rows = [](Stream& s, const ScaleRowsArgs& a) { cpu::scale_rows(*kIsa->rows, s, a); },
+      .linears = [](Stream& s, const LinearsArgs& a) { linears_by_parts(kernels_of<kIsa>(), s, a); },
+      .finish_heads = [](Stream& s,
+                         const FinishHeadsArgs& a) { finish_heads_by_parts(kernels_of<kIsa>(), s, a); },
       .head_linear = [](Stream& s, const HeadLinearArgs& a) { cpu::head_linear(*kIsa->linear, s, a); },
       .moe_route = [](Stream& s, const MoeRouteArgs& a) { cpu::moe_route(*kIsa->rows, s, a); },
       .moe_sort = cpu::moe_sort,

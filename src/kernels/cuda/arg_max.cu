@@ -3,6 +3,7 @@
 // compares.
 #include "kernels/checks.h"
 #include "kernels/cuda/ops.h"
+#include "kernels/cuda/ptx.cuh"
 #include "kernels/cuda/runtime.h"
 #include "kernels/cuda/values.cuh"
 
@@ -34,6 +35,8 @@ __device__ Key largest_of_warp(Key key) {
 
 template <int kEach>
 __global__ void __launch_bounds__(kThreads) part_kernel(const float* x, int64_t x_row, int dim, Key* parts) {
+  ptx::let_next_start();
+  ptx::wait_for_previous();
   __shared__ Key warps[kThreads / 32];
   const float* row = x + blockIdx.y * x_row;
   const int end = min(dim, (static_cast<int>(blockIdx.x) + 1) * kPart);
@@ -56,6 +59,8 @@ __global__ void __launch_bounds__(kThreads) part_kernel(const float* x, int64_t 
 }
 
 __global__ void __launch_bounds__(32) finish_kernel(const Key* parts, int count, int32_t* ids) {
+  ptx::let_next_start();
+  ptx::wait_for_previous();
   const Key* row = parts + int64_t{blockIdx.x} * count;
   Key best = 0;
   for (int i = static_cast<int>(threadIdx.x); i < count; i += 32) best = row[i] > best ? row[i] : best;
@@ -76,15 +81,14 @@ void arg_max(Stream& stream, const ArgMaxArgs& args) {
     const auto some = static_cast<unsigned>(std::min(kMostRows, rows - first));
     auto* parts = static_cast<Key*>(device_of(stream).scratch(int64_t{some} * count * int64_t{sizeof(Key)}));
     const float* x = args.x.f32() + first * args.x.stride[0];
-    const dim3 grid(count, some);
+    const LaunchShape shape = {.blocks = count, .rows = some, .threads = kThreads};
     if (count > 0 && in_fours(args.x)) {
-      part_kernel<4><<<grid, kThreads, 0, handle_of(stream)>>>(x, args.x.stride[0], dim, parts);
+      launch(stream, shape, part_kernel<4>, x, args.x.stride[0], dim, parts);
     } else if (count > 0) {
-      part_kernel<1><<<grid, kThreads, 0, handle_of(stream)>>>(x, args.x.stride[0], dim, parts);
+      launch(stream, shape, part_kernel<1>, x, args.x.stride[0], dim, parts);
     }
-    CUDA_LAUNCHED("arg_max part_kernel");
-    finish_kernel<<<some, 32, 0, handle_of(stream)>>>(parts, static_cast<int>(count), args.ids + first);
-    CUDA_LAUNCHED("arg_max finish_kernel");
+    launch(stream, {.blocks = some, .threads = 32}, finish_kernel, parts, static_cast<int>(count),
+           args.ids + first);
   }
 }
 

@@ -70,6 +70,7 @@ AttentionParams params_of(const AttentionArgs& args, const Shapes& n) {
           .out_token = args.out.stride[0],
           .out_head = args.out.stride[1],
           .out_bf16 = args.out.dtype == DType::kBF16,
+          .one_token = args.plan->recorded_slots > 0,
           .partial = nullptr,
           .stats = nullptr};
 }
@@ -95,7 +96,7 @@ void flash_attention(Stream& stream, const AttentionArgs& args) {
   params.partial = reinterpret_cast<float*>(scratch);
   params.stats = reinterpret_cast<float2*>(scratch + sums);
   const AttentionLaunch launch = {
-      .stream = handle_of(stream), .sms = device.sms(), .merges = recorded || !args.plan->merges.empty()};
+      .stream = stream, .sms = device.sms(), .merges = recorded || !args.plan->merges.empty()};
   if (!args.plan->prefill_units.empty()) {
     CHECK(!recorded && args.plan->shape.prefill_tile == prefill_tile(params.head_dim, params.v_dim),
           params.head_dim);

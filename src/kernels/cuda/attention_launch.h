@@ -5,6 +5,7 @@
 
 #include "attention/plan.h"
 #include "attention/rows.h"
+#include "kernels/kernels.h"
 
 namespace heed::cuda {
 
@@ -30,12 +31,13 @@ struct AttentionParams {
   void* out;
   int64_t out_token, out_head;
   bool out_bf16;
+  bool one_token;  // of each sequence: keys before a row's last are in the cache from earlier steps
   float* partial;  // [slots, kv_heads, kShortTile, v_dim]: sums of values, not divided
   float2* stats;   // [slots, kv_heads, kShortTile]: largest score in units of log2, and the sum of weights
 };
 
 struct AttentionLaunch {
-  cudaStream_t stream;
+  const Stream& stream;
   int sms;
   bool merges;  // whether the plan may have any; how many kernels read from the device's copy
 };

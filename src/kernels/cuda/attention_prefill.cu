@@ -597,7 +597,7 @@ void launch_for(const AttentionLaunch& launch, const AttentionParams& p) {
   params.k = map_of(p, p.k, p.head_dim, p.k_row, params.k_steps, params.box, C::kAtoms);
   params.v = map_of(p, p.v, p.v_dim, p.v_row, params.v_steps, params.box, C::kAtoms);
   params.attention = p;
-  prefill_kernel<C><<<launch.sms, C::kThreads, C::kShared, launch.stream>>>(params);
+  prefill_kernel<C><<<launch.sms, C::kThreads, C::kShared, handle_of(launch.stream)>>>(params);
   CUDA_LAUNCHED("attention prefill_kernel");
 }
 

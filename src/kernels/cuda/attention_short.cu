@@ -157,6 +157,14 @@ struct Loader {
     ptx::copies_commit();
   }
 
+  // Starts the copies of the next slice if its keys were in the cache before this step.
+  __device__ bool next_if_old() {
+    while (more && i >= count) take_unit();
+    if (!more || (slice(i) + 1) * kSlice >= p.rows[unit.token].hi) return false;
+    next();
+    return true;
+  }
+
   __device__ void take_unit() {
     more = units.next();
     if (!more) return;
@@ -413,6 +421,8 @@ __device__ void finish(const AttentionParams& p, const AttentionUnit& unit, int 
 template <class C>
 __global__ void __launch_bounds__(kThreads) short_kernel(const __grid_constant__ AttentionParams p) {
   extern __shared__ __align__(1024) char memory[];
+  // Plans are there before the step's first kernel. Blocks without a unit leave their place at once.
+  if (blockIdx.x > 0 && static_cast<int>(blockIdx.x) >= Units(p).work) return;
   char* q = memory + C::kRings * 2;
   auto* sums = reinterpret_cast<float*>(q);
   auto* stats = reinterpret_cast<float2*>(sums + C::kSums);
@@ -424,16 +434,25 @@ __global__ void __launch_bounds__(kThreads) short_kernel(const __grid_constant__
   }
   const Warp<C> warp(shared(memory));
   Loader<C> loader(p, warp);
-  for (int i = 0; i < C::kStages - 1; ++i) loader.next();
+  int filled = 0;
+  while (p.one_token && filled < C::kStages - 1 && loader.next_if_old()) ++filled;
+  Units units(p);
+  bool more = units.next();
+  AttentionUnit unit = {};
+  if (more) unit = units.unit();
+  ptx::wait_for_previous();
+  ptx::let_next_start();  // not before: what it reads ahead would be in the way of the first keys
+  for (; filled < C::kStages - 1; ++filled) loader.next();
   int stage = 0;
-  for (Units units(p); units.next();) {
-    const AttentionUnit unit = units.unit();
+  while (more) {
     load_queries<C>(p, unit, units.head(), q);
     Worker<C> worker(p, warp, unit);
     __syncthreads();
     worker.run(shared(q), loader, stage);
     worker.put(sums, stats);
     finish<C>(p, unit, units.head(), sums, stats);
+    more = units.next();
+    if (more) unit = units.unit();
     __syncthreads();
   }
   ptx::copies_wait<0>();
@@ -445,6 +464,10 @@ __global__ void __launch_bounds__(kThreads) merge_kernel(const __grid_constant__
   const auto* merges =
       reinterpret_cast<const AttentionMerge*>(reinterpret_cast<const char*>(p.plan) + p.plan->merge_offset);
   const int work = p.plan->merges * kShortTile * p.kv_heads;
+  ptx::let_next_start();
+  if (blockIdx.x > 0 && blockIdx.x * (kThreads / 32) >= work) return;
+  // Plans are there before the step's first kernel.
+  ptx::wait_for_previous();
   for (int i = blockIdx.x * (kThreads / 32) + threadIdx.x / 32; i < work; i += gridDim.x * (kThreads / 32)) {
     const AttentionMerge& merge = merges[i / (kShortTile * p.kv_heads)];
     const int row = i / p.kv_heads % kShortTile;
@@ -483,7 +506,7 @@ __global__ void __launch_bounds__(kThreads) merge_kernel(const __grid_constant__
 }
 
 template <class C>
-void launch_for(const AttentionLaunch& launch, const AttentionParams& params) {
+void launch_for(const AttentionLaunch& how, const AttentionParams& params) {
   static const int blocks = [] {
     allow_shared(short_kernel<C>, C::kShared);
     int each = 0;
@@ -491,11 +514,12 @@ void launch_for(const AttentionLaunch& launch, const AttentionParams& params) {
     CHECK(each > 0, C::kShared);
     return each;
   }();
-  short_kernel<C><<<blocks * launch.sms, kThreads, C::kShared, launch.stream>>>(params);
-  CUDA_LAUNCHED("attention short_kernel");
-  if (!launch.merges) return;
-  merge_kernel<<<4 * launch.sms, kThreads, 0, launch.stream>>>(params);
-  CUDA_LAUNCHED("attention merge_kernel");
+  launch(how.stream,
+         {.blocks = static_cast<unsigned>(blocks * how.sms), .threads = kThreads, .shared = C::kShared},
+         short_kernel<C>, params);
+  if (how.merges)
+    launch(how.stream, {.blocks = static_cast<unsigned>(4 * how.sms), .threads = kThreads}, merge_kernel,
+           params);
 }
 
 }  // namespace

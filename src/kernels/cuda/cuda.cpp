@@ -44,6 +44,8 @@ const Kernels& cuda_kernels() {
       .temper = cuda::temper,
       .scale = cuda::scale,
       .scale_rows = cuda::scale_rows,
+      .linears = cuda::linears,
+      .finish_heads = cuda::finish_heads,
       .head_linear = cuda::head_linear,
       .moe_route = cuda::moe_route,
       .moe_sort = cuda::moe_sort,

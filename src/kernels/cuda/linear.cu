@@ -1,9 +1,11 @@
-// linear. Definition: kernels/ref/ref.cpp. Three ways, by the number of rows and the types:
-//   few rows (decoding)            gemv_kernel: bound by reading the weights once; float32 arithmetic
+// linear. Definition: kernels/ref/ref.cpp. Four ways, by the number of rows and the types:
+//   few rows, all bfloat16, sm_90  linear_few.cu
+//   few other rows                 gemv_kernel: bound by reading the weights once; float32 arithmetic
 //   float32 or bfloat16 weights    cuBLASLt, where it is on this machine and the rows lie at 16 bytes
 //   anything else                  tile_kernel: float32 arithmetic, any types and strides; correct, not fast
 #include "kernels/checks.h"
 #include "kernels/cuda/cublaslt.h"
+#include "kernels/cuda/linear_few.h"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/runtime.h"
 #include "kernels/cuda/values.cuh"
@@ -212,6 +214,9 @@ void linear(Stream& stream, const LinearArgs& args) {
   const Shapes n = check(args);
   if (n["tokens"] * n["out"] == 0) return;
   CudaStream& device = device_of(stream);
+  const LinearsArgs alone = {
+      .x = args.x, .parts = {{{args.weight, args.bias, args.out}}}, .accumulate = args.accumulate};
+  if (few_takes(device, alone)) return run_few(stream, alone);
   if (n["tokens"] > kFewRows && blas_takes(args) && device.blas() != nullptr) {
     return run_blas(device, *device.blas(), args);
   }

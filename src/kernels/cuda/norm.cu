@@ -1,15 +1,14 @@
 // rms_norm. Definition: kernels/ref/ref.cpp. Bound by memory; the second read of a row finds it in the cache.
 #include "kernels/checks.h"
+#include "kernels/cuda/norm.cuh"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/runtime.h"
-#include "kernels/cuda/values.cuh"
 
 namespace heed::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kThreads = kNormThreads;
 constexpr int kWarps = kThreads / 32;
-constexpr int64_t kWarpDim = 1024;  // up to here a warp takes a row by itself
 
 struct Params {
   const float *x, *weight;
@@ -19,18 +18,6 @@ struct Params {
   float eps, scale;
   bool accumulate, out_bf16;
 };
-
-// A row by `threads` threads, this being the `thread`-th. kCount elements at a time.
-template <int kCount>
-__device__ float squares(const float* x, int64_t dim, int thread, int threads) {
-  float sum = 0;
-  for (int64_t c = thread * kCount; c < dim; c += threads * kCount) {
-    const auto v = load<kCount>(x + c);
-    for (int i = 0; i < kCount; ++i) sum += v.x[i] * v.x[i];
-  }
-  for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(~0U, sum, step);
-  return sum;
-}
 
 template <int kCount, class Out>
 __device__ void write_row(const Params& p, const float* x, Out* out, float inverse, int thread, int threads) {
@@ -54,6 +41,8 @@ __device__ void write_row(const Params& p, const float* x, Out* out, float inver
 
 template <int kCount>
 __global__ void __launch_bounds__(kThreads) norm_kernel(const __grid_constant__ Params p, bool row_a_warp) {
+  ptx::let_next_start();
+  ptx::wait_for_previous();
   __shared__ float sums[kWarps];
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int64_t row = row_a_warp ? int64_t{blockIdx.x} * kWarps + warp : blockIdx.x;
@@ -68,7 +57,7 @@ __global__ void __launch_bounds__(kThreads) norm_kernel(const __grid_constant__ 
     sum = 0;
     for (const float part : sums) sum += part;
   }
-  const float inverse = 1 / sqrtf(sum / static_cast<float>(p.dim) + p.eps);
+  const float inverse = inverse_of(sum, p.dim, p.eps);
   const int64_t at = row / p.heads * p.out_row + row % p.heads * p.out_head;
   if (p.out_bf16) {
     write_row<kCount>(p, x, static_cast<__nv_bfloat16*>(p.out) + at, inverse, thread, threads);
@@ -98,14 +87,13 @@ void rms_norm(Stream& stream, const RmsNormArgs& args) {
                          .out_bf16 = args.out.dtype == DType::kBF16};
   const int64_t rows = params.rows * params.heads;
   if (rows * params.dim == 0) return;
-  const bool row_a_warp = params.dim <= kWarpDim;
+  const bool row_a_warp = params.dim <= kNormWarpDim;
   const auto blocks = static_cast<unsigned>(row_a_warp ? (rows + kWarps - 1) / kWarps : rows);
   if (in_fours(args.x) && in_fours(args.out) && in_fours(args.weight)) {
-    norm_kernel<4><<<blocks, kThreads, 0, handle_of(stream)>>>(params, row_a_warp);
+    launch(stream, {.blocks = blocks, .threads = kThreads}, norm_kernel<4>, params, row_a_warp);
   } else {
-    norm_kernel<1><<<blocks, kThreads, 0, handle_of(stream)>>>(params, row_a_warp);
+    launch(stream, {.blocks = blocks, .threads = kThreads}, norm_kernel<1>, params, row_a_warp);
   }
-  CUDA_LAUNCHED("norm_kernel");
 }
 
 }  // namespace heed::cuda

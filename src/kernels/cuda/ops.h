@@ -18,6 +18,8 @@ void copy(Stream& stream, const CopyArgs& args);
 void temper(Stream& stream, const TemperArgs& args);
 void scale(Stream& stream, const ScaleArgs& args);
 void scale_rows(Stream& stream, const ScaleRowsArgs& args);
+void linears(Stream& stream, const LinearsArgs& args);
+void finish_heads(Stream& stream, const FinishHeadsArgs& args);
 void head_linear(Stream& stream, const HeadLinearArgs& args);
 void moe_route(Stream& stream, const MoeRouteArgs& args);
 void moe_sort(Stream& stream, const MoeSortArgs& args);

@@ -1,7 +1,9 @@
 // The ops that treat elements or rows by themselves. Definitions: kernels/ref/ref.cpp. Bound by memory: each
 // element is read and written once, four at a time where rows lie so.
 #include "kernels/checks.h"
+#include "kernels/cuda/acts.cuh"
 #include "kernels/cuda/ops.h"
+#include "kernels/cuda/ptx.cuh"
 #include "kernels/cuda/runtime.h"
 #include "kernels/cuda/values.cuh"
 
@@ -25,10 +27,13 @@ struct Rows {
 
 int64_t rows_of(const Tensor& t) { return t.rank == 3 ? t.size[0] * t.size[1] : t.size[0]; }
 
-// Runs op.run<kCount>(row, column) for each group of kCount columns.
+// Runs op.run<kCount>(row, column) for each group of kCount columns. kIsKnown: kernels may read the result
+// before they wait for those before them, so none starts before this one has ended.
 template <int kCount, class Op>
 __global__ void __launch_bounds__(kThreads)
     each_kernel(const __grid_constant__ Op op, int64_t rows, int64_t groups) {
+  if constexpr (!Op::kIsKnown) ptx::let_next_start();
+  ptx::wait_for_previous();
   const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (i < rows * groups) op.template run<kCount>(i / groups, i % groups * kCount);
 }
@@ -39,15 +44,15 @@ void run_each(Stream& stream, const Op& op, int64_t rows, int64_t columns, bool 
   if (rows * groups == 0) return;
   const auto blocks = static_cast<unsigned>((rows * groups + kThreads - 1) / kThreads);
   if (fours) {
-    each_kernel<4><<<blocks, kThreads, 0, handle_of(stream)>>>(op, rows, groups);
+    launch(stream, {.blocks = blocks, .threads = kThreads}, each_kernel<4, Op>, op, rows, groups);
   } else {
-    each_kernel<1><<<blocks, kThreads, 0, handle_of(stream)>>>(op, rows, groups);
+    launch(stream, {.blocks = blocks, .threads = kThreads}, each_kernel<1, Op>, op, rows, groups);
   }
-  CUDA_LAUNCHED("each_kernel");
 }
 
 template <class T>
 struct Embed {
+  static constexpr bool kIsKnown = false;
   Rows<const T> table;
   const int32_t* ids;
   float scale;
@@ -61,6 +66,7 @@ struct Embed {
 };
 
 struct Gather {
+  static constexpr bool kIsKnown = false;
   Rows<const float> x;
   const int32_t* rows;
   Rows<float> out;
@@ -71,6 +77,7 @@ struct Gather {
 };
 
 struct Add {
+  static constexpr bool kIsKnown = false;
   Rows<const float> x;
   float scale, keep;
   Rows<float> out;
@@ -84,6 +91,7 @@ struct Add {
 };
 
 struct Softcap {
+  static constexpr bool kIsKnown = false;
   Rows<float> x;
   float cap;
   template <int kCount>
@@ -95,6 +103,7 @@ struct Softcap {
 };
 
 struct Scale {
+  static constexpr bool kIsKnown = false;
   Rows<float> x;
   float scale;
   Rows<const float> factors;  // data null: none
@@ -110,31 +119,9 @@ struct Scale {
   }
 };
 
-template <Act kAct>
-__device__ float activated(float gate, float up) {
-  switch (kAct) {
-    case Act::kSilu:
-      return gate / (1 + expf(-gate)) * up;
-    case Act::kGelu:
-      return 0.5F * gate * (1 + erff(gate * 0.70710678F)) * up;
-    case Act::kGeluTanh:
-      return 0.5F * gate * (1 + tanhf(0.79788456F * (gate + 0.044715F * gate * gate * gate))) * up;
-    case Act::kRelu:
-      return (gate > 0 || isnan(gate) ? gate : 0) * up;
-    case Act::kSigmoid:
-      return up / (1 + expf(-gate));
-    case Act::kClampedSwiglu: {
-      constexpr float kLimit = 7, kSlope = 1.702F;
-      const float g = gate > kLimit ? kLimit : gate;
-      const float u = up > kLimit ? kLimit : up < -kLimit ? -kLimit : up;
-      return g / (1 + expf(-kSlope * g)) * (u + 1);
-    }
-  }
-  return 0;
-}
-
 template <Act kAct, class Out>
 struct GatedAct {
+  static constexpr bool kIsKnown = false;
   Rows<const float> gate, up;  // up's data null: ones
   Rows<Out> out;
   template <int kCount>
@@ -152,6 +139,7 @@ struct GatedAct {
 
 template <class In, class Out>
 struct Copy {
+  static constexpr bool kIsKnown = false;
   Rows<const In> x;
   Rows<Out> out;
   template <int kCount>
@@ -161,6 +149,7 @@ struct Copy {
 };
 
 struct Temper {
+  static constexpr bool kIsKnown = false;
   const int32_t* positions;
   float temperature, floor_scale;
   int64_t heads;
@@ -176,6 +165,7 @@ struct Temper {
 };
 
 struct RopeTable {
+  static constexpr bool kIsKnown = true;
   const int32_t* positions;
   const float* frequency;
   float factor;
@@ -190,6 +180,7 @@ struct RopeTable {
 };
 
 struct Rope {
+  static constexpr bool kIsKnown = false;
   Rows<const float> cos, sin;
   Rows<float> x;
   int64_t heads;
@@ -209,6 +200,7 @@ struct Rope {
 
 template <class T>
 struct KvWrite {
+  static constexpr bool kIsKnown = false;
   Rows<const float> k, v;
   const int64_t* slots;
   T *k_cache, *v_cache;
@@ -329,8 +321,8 @@ void rope_table(Stream& stream, const RopeTableArgs& args) {
   const RopeTable op = {args.positions, args.inverse_frequency, args.attention_factor, Rows<float>(args.cos),
                         Rows<float>(args.sin)};
   const auto blocks = static_cast<unsigned>((count + kThreads - 1) / kThreads);
-  each_kernel<1><<<blocks, kThreads, 0, handle_of(stream)>>>(op, n["tokens"], n["pairs"]);
-  CUDA_LAUNCHED("rope_table");
+  launch(stream, {.blocks = blocks, .threads = kThreads}, each_kernel<1, RopeTable>, op, n["tokens"],
+         n["pairs"]);
 }
 
 void rope(Stream& stream, const RopeArgs& args) {

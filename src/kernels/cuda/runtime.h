@@ -32,6 +32,37 @@ void allow_shared(Kernel* kernel, int bytes) {
   CUDA_CALL(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
 }
 
+struct LaunchShape {
+  unsigned blocks = 1, rows = 1;  // of the grid
+  unsigned threads = 1;
+  int shared = 0;   // bytes of dynamic shared memory
+  int cluster = 1;  // blocks
+};
+
+// Launches a kernel that says itself from where on it needs what the one before it wrote, and when the next
+// may start: ptx::wait_for_previous and let_next_start, both of which it must call. Where the device cannot
+// do that, kernels follow one another.
+template <class... Params, class... Args>
+void launch(const Stream& stream, const LaunchShape& shape, void (*kernel)(Params...), const Args&... args) {
+  const CudaStream& device = device_of(stream);
+  cudaLaunchAttribute attributes[2] = {};
+  cudaLaunchConfig_t config = {.gridDim = dim3(shape.blocks, shape.rows),
+                               .blockDim = dim3(shape.threads),
+                               .dynamicSmemBytes = static_cast<size_t>(shape.shared),
+                               .stream = static_cast<cudaStream_t>(device.handle()),
+                               .attrs = attributes,
+                               .numAttrs = 0};
+  if (device.hopper()) {
+    attributes[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (shape.cluster > 1) {
+    attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
+    attributes[config.numAttrs++].val.clusterDim = {static_cast<unsigned>(shape.cluster), 1, 1};
+  }
+  CUDA_CALL(cudaLaunchKernelEx(&config, kernel, Params(args)...));
+}
+
 // Unit of the i-th round of a block, when `blocks` of them share a list of units of falling cost: rounds run
 // forth and back, so that the sums come out nearly equal.
 __host__ __device__ inline int snake(int round, int block, int blocks) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/checks.h"
+#include "kernels/parts.h"
 #include "kernels/ref/elements.h"
 #include "kernels/ref/ops.h"
 
@@ -325,6 +326,8 @@ const Kernels& ref_kernels() {
       .temper = temper,
       .scale = scale,
       .scale_rows = scale_rows,
+      .linears = [](Stream& s, const LinearsArgs& a) { linears_by_parts(ref_kernels(), s, a); },
+      .finish_heads = [](Stream& s, const FinishHeadsArgs& a) { finish_heads_by_parts(ref_kernels(), s, a); },
       .head_linear = head_linear,
       .moe_route = ref::moe_route,
       .moe_sort = ref::moe_sort,
