@@ -22,7 +22,8 @@ build() {
   [[ -n ${CI:-} ]] && options+=(-DHEED_UNITY=ON)
   cmake --preset "$preset" "${options[@]}" >/dev/null && cmake --build --preset "$preset" "${targets[@]}" -- --quiet
 }
-run_tests() { ctest --preset "$1" -j "$(nproc)" --output-on-failure "${@:2}" | tee "build/$1/ctest.log" | grep -vE '^ *[0-9]+/[0-9]+ Test .*Passed|^ *Start +[0-9]+:' ; }
+# One more than there are cores: tests of clients and servers wait for each other.
+run_tests() { ctest --preset "$1" -j "$(($(nproc) + 1))" --output-on-failure "${@:2}" | tee "build/$1/ctest.log" | grep -vE '^ *[0-9]+/[0-9]+ Test .*Passed|^ *Start +[0-9]+:' ; }
 
 step "include layers" tools/check_layers.py
 step "format" bash -c "git ls-files '*.cpp' '*.h' '*.cu' | xargs clang-format --dry-run -Werror"
