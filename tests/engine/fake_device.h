@@ -236,9 +236,9 @@ inline const Kernels& kernels() {
     k.arg_max = ref_kernels().arg_max;
     const auto wrap = [](auto&... op) { ((op = wrapped(op)), ...); };
     wrap(k.embed, k.rms_norm, k.linear, k.rope_table, k.rope, k.kv_write, k.gated_act, k.add, k.gather_rows,
-         k.softcap, k.copy, k.temper, k.scale, k.scale_rows, k.linears, k.finish_heads, k.head_linear, k.moe_route, k.moe_sort,
-         k.expert_linear, k.expert_sum, k.short_conv, k.linear_attention, k.gated_delta, k.delta_gates,
-         k.layer_norm, k.clamp, k.standardise, k.average_patches, k.arg_max);
+         k.softcap, k.copy, k.temper, k.scale, k.scale_rows, k.linears, k.finish_heads, k.head_linear,
+         k.moe_route, k.moe_sort, k.expert_linear, k.expert_sum, k.short_conv, k.linear_attention,
+         k.gated_delta, k.delta_gates, k.layer_norm, k.clamp, k.standardise, k.average_patches, k.arg_max);
     return k;
   }();
   return all;
