@@ -37,7 +37,9 @@ files=("$@")
 groups=() folder="" count=0
 for file in "${files[@]}"; do
   [[ -f $(key "$file") ]] && continue
-  if [[ $(dirname "$file") != "$folder" || $count -ge 16 ]]; then
+  if [[ $file == src/model/mixer_* || $file == src/kernels/cpu/* ]]; then  # alike by design, in names too
+    groups=("$file" "${groups[@]}")
+  elif [[ $(dirname "$file") != "$folder" || $count -ge 32 ]]; then
     groups+=("$file") folder=$(dirname "$file") count=1
   else
     groups[-1]+=" $file" count=$((count + 1))

@@ -38,7 +38,7 @@ LinearAttentionSpec linear(const Config& c, int layer) {
   return a;
 }
 
-LatentAttentionSpec latent(const Config& c) {
+LatentAttentionSpec bailing_latent(const Config& c) {
   LatentAttentionSpec a = {.heads = head_count(c),
                            .q_rank = c.has("q_lora_rank") ? c.size("q_lora_rank") : 0,
                            .kv_rank = c.size("kv_lora_rank", 512),
@@ -60,7 +60,7 @@ LatentAttentionSpec latent(const Config& c) {
   return a;
 }
 
-MoeSpec moe(const Config& c) {
+MoeSpec bailing_moe(const Config& c) {
   MoeSpec s = experts(c, "num_experts", "moe_intermediate_size");
   const std::string score = c.text("score_function", "sigmoid");
   if (score != "sigmoid" && score != "softmax")
@@ -74,7 +74,7 @@ MoeSpec moe(const Config& c) {
   return s;
 }
 
-void name_tensors(ModelSpec& m) {
+void name_bailing_tensors(ModelSpec& m) {
   const std::string attention = "model.layers.{}.attention.";
   m.names = {{"embed", "model.word_embeddings.weight"},
              {"choice_bias", "model.layers.{}.mlp.gate.expert_bias"},
@@ -99,18 +99,18 @@ void name_tensors(ModelSpec& m) {
 
 ModelSpec bailing(const Config& c) {
   ModelSpec m = decoder(c, /*tied_by_default=*/false);
-  name_tensors(m);
+  name_bailing_tensors(m);
   const int layers = layer_count(c);
   const int group = c.size("layer_group_size", 5);
   const int dense = c.count("first_k_dense_replace", 1);
   for (int i = 0; i < layers; ++i) {
-    LayerSpec layer{.mixer = latent(c)};
+    LayerSpec layer{.mixer = bailing_latent(c)};
     const bool full = (i + 1) % group == 0 || i >= layers / group * group;
     if (!full) layer.mixer = linear(c, i);
     if (i < dense) {
       layer.mlp = gated_mlp(c);
     } else {
-      layer.moe = moe(c);
+      layer.moe = bailing_moe(c);
     }
     m.layers.push_back(layer);
   }
@@ -119,7 +119,7 @@ ModelSpec bailing(const Config& c) {
   return m;
 }
 
-const Registration registration({"BailingMoeV2_5ForCausalLM"}, bailing);
+const Registration bailing_registration({"BailingMoeV2_5ForCausalLM"}, bailing);
 
 }  // namespace
 }  // namespace heed

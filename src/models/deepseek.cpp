@@ -7,7 +7,7 @@
 namespace heed {
 namespace {
 
-LatentAttentionSpec latent(const Config& c) {
+LatentAttentionSpec deepseek_latent(const Config& c) {
   LatentAttentionSpec a = {.heads = head_count(c),
                            .q_rank = c.has("q_lora_rank") ? c.size("q_lora_rank") : 0,
                            .kv_rank = c.size("kv_lora_rank"),
@@ -27,7 +27,7 @@ LatentAttentionSpec latent(const Config& c) {
   return a;
 }
 
-MoeSpec moe(const Config& c) {
+MoeSpec deepseek_moe(const Config& c) {
   MoeSpec s = experts(c, c.has("n_routed_experts") ? "n_routed_experts" : "num_local_experts",
                       "moe_intermediate_size");
   s.score = MoeRouteArgs::Score::kSigmoid;
@@ -42,14 +42,14 @@ MoeSpec moe(const Config& c) {
 
 ModelSpec deepseek(const Config& c) {
   ModelSpec m = decoder(c, /*tied_by_default=*/false);
-  const LatentAttentionSpec attention = latent(c);
+  const LatentAttentionSpec attention = deepseek_latent(c);
   const int dense = c.count("first_k_dense_replace", 3);
   for (int i = 0; i < layer_count(c); ++i) {
     LayerSpec layer{.mixer = attention};
     if (i < dense) {
       layer.mlp = gated_mlp(c);
     } else {
-      layer.moe = moe(c);
+      layer.moe = deepseek_moe(c);
     }
     m.layers.push_back(layer);
   }
@@ -60,7 +60,7 @@ ModelSpec deepseek(const Config& c) {
   return m;
 }
 
-const Registration registration({"DeepseekV3ForCausalLM"}, deepseek);
+const Registration deepseek_registration({"DeepseekV3ForCausalLM"}, deepseek);
 
 }  // namespace
 }  // namespace heed

@@ -142,7 +142,7 @@ ModelSpec dflash(const Config& config) {
   return m;
 }
 
-const Registration registration({"DFlashDraftModel", "DFlashSpeculator"}, dflash);
+const Registration dflash_registration({"DFlashDraftModel", "DFlashSpeculator"}, dflash);
 
 }  // namespace
 }  // namespace heed

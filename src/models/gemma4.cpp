@@ -12,7 +12,7 @@ namespace {
 constexpr std::string_view kSliding = "sliding_attention";
 constexpr std::string_view kFull = "full_attention";
 
-std::vector<std::string> types(const Config& c) {
+std::vector<std::string> gemma4_types(const Config& c) {
   std::vector<std::string> pattern(layer_count(c), std::string(kSliding));
   for (size_t i = 5; i < pattern.size(); i += 6) pattern[i] = kFull;
   std::vector<std::string> all = layer_types(c, {kSliding, kFull}, pattern);
@@ -57,14 +57,14 @@ AttentionSpec attention(const Config& c, int layer, const std::string& type, boo
   return a;
 }
 
-MoeSpec moe(const Config& c) {
+MoeSpec gemma4_moe(const Config& c) {
   MoeSpec s = experts(c, "num_experts", "moe_intermediate_size", "top_k_experts");
   s.renormalise = s.router_norm = s.expert_scale = true;
   s.fused = MoeSpec::Fused::kRows;
   return s;
 }
 
-void name_tensors(ModelSpec& m) {
+void name_gemma4_tensors(ModelSpec& m) {
   const std::string layer = "model.layers.{}.";
   m.names = {{"ffn_norm", layer + "pre_feedforward_layernorm.weight"},
              {"mlp_post_norm", layer + "post_feedforward_layernorm_1.weight"},
@@ -95,7 +95,7 @@ int source_of(const std::vector<std::string>& all, int first_shared, const std::
 }
 
 void add_layers(const Config& c, bool sees_images, ModelSpec& m) {
-  const std::vector<std::string> all = types(c);
+  const std::vector<std::string> all = gemma4_types(c);
   const auto count = static_cast<int>(all.size());
   const int first_shared = count - std::min(c.count("num_kv_shared_layers", 0), count);
   for (int i = 0; i < count; ++i) {
@@ -110,7 +110,7 @@ void add_layers(const Config& c, bool sees_images, ModelSpec& m) {
         m.ignored.push_back(m.prefix + "layers." + std::to_string(i) + ".self_attn." + unused);
     }
     LayerSpec layer{.mixer = a, .mlp = mlp, .norms = Norms::kSandwich, .scaled = true};
-    if (c.flag("enable_moe_block", false)) layer.moe = moe(c);
+    if (c.flag("enable_moe_block", false)) layer.moe = gemma4_moe(c);
     m.layers.push_back(layer);
   }
 }
@@ -126,7 +126,7 @@ ModelSpec gemma4_text(const Config& c, const std::string& prefix, bool has_tower
     c.fail("vocab_size_per_layer_input is smaller than vocab_size");
   const std::string both_ways = c.text("use_bidirectional_attention", "");
   if (both_ways == "all") c.fail("use_bidirectional_attention all: encoders are not supported");
-  name_tensors(m);
+  name_gemma4_tensors(m);
   add_layers(c, has_tower && both_ways == "vision", m);
   return m;
 }
@@ -169,7 +169,7 @@ ModelSpec gemma4(const Config& c) {
 }
 
 const Registration text_registration({"Gemma4ForCausalLM"}, gemma4_text_only);
-const Registration registration({"Gemma4ForConditionalGeneration"}, gemma4);
+const Registration gemma4_registration({"Gemma4ForConditionalGeneration"}, gemma4);
 
 }  // namespace
 }  // namespace heed

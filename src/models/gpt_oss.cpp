@@ -29,7 +29,7 @@ ModelSpec gpt_oss(const Config& c) {
   return m;
 }
 
-const Registration registration({"GptOssForCausalLM"}, gpt_oss);
+const Registration gpt_oss_registration({"GptOssForCausalLM"}, gpt_oss);
 
 }  // namespace
 }  // namespace heed

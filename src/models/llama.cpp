@@ -16,7 +16,7 @@ ModelSpec llama(const Config& c) {
   return m;
 }
 
-const Registration registration({"LlamaForCausalLM"}, llama);
+const Registration llama_registration({"LlamaForCausalLM"}, llama);
 
 }  // namespace
 }  // namespace heed

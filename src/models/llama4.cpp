@@ -8,7 +8,7 @@
 namespace heed {
 namespace {
 
-MoeSpec moe(const Config& c) {
+MoeSpec llama4_moe(const Config& c) {
   MoeSpec s = experts(c, "num_local_experts", "intermediate_size");
   s.score = MoeRouteArgs::Score::kSigmoid;
   s.weigh_input = true;
@@ -61,7 +61,7 @@ ModelSpec llama4(const Config& c) {
   for (int i = 0; i < layer_count(c); ++i) {
     LayerSpec layer{.mixer = rope_flags[i] != 0 ? local : far};
     if (std::find(with_experts.begin(), with_experts.end(), i) != with_experts.end()) {
-      layer.moe = moe(c);
+      layer.moe = llama4_moe(c);
     } else {
       layer.mlp = gated_mlp(c);
       layer.mlp->inner = c.size("intermediate_size_mlp", 16384);
@@ -80,7 +80,7 @@ ModelSpec llama4(const Config& c) {
   return m;
 }
 
-const Registration registration({"Llama4ForCausalLM"}, llama4);
+const Registration llama4_registration({"Llama4ForCausalLM"}, llama4);
 
 }  // namespace
 }  // namespace heed

@@ -21,7 +21,7 @@ ModelSpec mistral(const Config& c) {
   return m;
 }
 
-const Registration registration({"MistralForCausalLM", "MinistralForCausalLM"}, mistral);
+const Registration mistral_registration({"MistralForCausalLM", "MinistralForCausalLM"}, mistral);
 
 }  // namespace
 }  // namespace heed

@@ -20,7 +20,7 @@ ModelSpec mixtral(const Config& c) {
   return m;
 }
 
-const Registration registration({"MixtralForCausalLM"}, mixtral);
+const Registration mixtral_registration({"MixtralForCausalLM"}, mixtral);
 
 }  // namespace
 }  // namespace heed

@@ -7,7 +7,7 @@ namespace {
 
 // With use_sliding_window, the layers from max_window_layers on slide; layer_types says so outright where
 // present.
-std::vector<std::string> types(const Config& c) {
+std::vector<std::string> qwen_types(const Config& c) {
   std::vector<std::string> all(layer_count(c), "full_attention");
   if (c.flag("use_sliding_window", false) && c.has("sliding_window")) {
     for (size_t i = c.count("max_window_layers", 28); i < all.size(); ++i) all[i] = "sliding_attention";
@@ -17,7 +17,7 @@ std::vector<std::string> types(const Config& c) {
 
 ModelSpec qwen(const Config& c, const AttentionSpec& full) {
   ModelSpec m = decoder(c, /*tied_by_default=*/false);
-  for (const std::string& type : types(c)) {
+  for (const std::string& type : qwen_types(c)) {
     AttentionSpec attention = full;
     if (type == "sliding_attention") attention.mask = causal() & window(c.size("sliding_window"));
     m.layers.push_back({.mixer = attention, .mlp = gated_mlp(c)});

@@ -29,7 +29,7 @@ ModelSpec qwen3_moe(const Config& c) {
   return m;
 }
 
-const Registration registration({"Qwen3MoeForCausalLM"}, qwen3_moe);
+const Registration qwen_moe_registration({"Qwen3MoeForCausalLM"}, qwen3_moe);
 
 }  // namespace
 }  // namespace heed

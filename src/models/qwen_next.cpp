@@ -35,7 +35,7 @@ AttentionSpec attention(const Config& c) {
   return a;
 }
 
-std::vector<std::string> types(const Config& c) {
+std::vector<std::string> qwen_next_types(const Config& c) {
   const int every = c.size("full_attention_interval", 4);
   std::vector<std::string> pattern(layer_count(c), "linear_attention");
   for (size_t i = every - 1; i < pattern.size(); i += every) pattern[i] = "full_attention";
@@ -74,7 +74,7 @@ ModelSpec hybrid(const Config& c, const GatedDeltaSpec& delta, const std::option
   m.norm_plus_one = true;
   m.ignored.emplace_back("mtp.*");
   const AttentionSpec full = attention(c);
-  for (const std::string& type : types(c)) {
+  for (const std::string& type : qwen_next_types(c)) {
     LayerSpec layer;
     if (type == "full_attention") {
       layer.mixer = full;

@@ -9,9 +9,10 @@
 // products with 4 codes of x, which are broadcast, and nothing is ever summed across lanes. Codes are
 // unsigned where the instruction wants that: kBias too high, which the sums start with.
 //
-// A few rows: codes go from memory to registers to products, and the next columns' are prefetched. Many rows:
-// the columns' codes and scales are written to scratch once, in the order in which they are used. Both do the
-// same operations in the same order, so that a row's result has the same bits in every batch.
+// One or two rows: codes go from memory to registers to products. A few more: they are unpacked a stretch at
+// a time. Many: the columns' codes and scales are written to scratch once, in the order in which they are
+// used. All do the same operations in the same order, so that a row's result has the same bits in every
+// batch.
 //
 // Bound: memory for a few rows; VPDPBUSD for many, 8 of it to two float operations. Definition:
 // kernels/ref/ref.cpp: linear.
@@ -25,7 +26,7 @@ using cpu::BlockPanel;
 using cpu::RoundedRows;
 
 constexpr int kRoundedRun = 32;
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && !defined(HEED_SANITIZED)  // there they take minutes to compile
 constexpr int kRows = 8;  // as many integer sums as float ones, and the words of a group
 #else
 constexpr int kRows = 4;
@@ -39,18 +40,28 @@ struct InputRow {
   const float* sums;
 };
 
+// What products need to know of a format. Formats that agree in it share their code: to compile all of it
+// once for each format takes minutes.
+template <int kShared, bool kHasOffsets, bool kIsWide>
+struct Kind {
+  static constexpr int kGroup = kShared;
+  static constexpr bool kOffsets = kHasOffsets, kWide = kIsWide;
+};
 template <class F>
+using KindOf = Kind<F::kGroup, F::kOffsets, F::kWide>;
+
+template <class K>
 HEED_INLINE InputRow input_row(const BlockPanel& p, int64_t row) {
   const int64_t r = p.row_of != nullptr ? p.row_of[row] : row;
-  return {p.x.codes + r * p.in, p.x.scales + r * (p.in / kRoundedRun), p.x.starts + r * (p.in / F::kGroup),
-          p.x.sums + r * (p.in / F::kGroup)};
+  return {p.x.codes + r * p.in, p.x.scales + r * (p.in / kRoundedRun), p.x.starts + r * (p.in / K::kGroup),
+          p.x.sums + r * (p.in / K::kGroup)};
 }
 
 // One group of kGroup elements, from element `at` of the row on.
-template <class F, int R>
+template <class K, int R>
 HEED_INLINE void add_group(const Bytes* w, const float* scales, const float* offsets, const InputRow (&x)[R],
                            int64_t at, Vec (&out)[R]) {
-  const int64_t group = at / F::kGroup;
+  const int64_t group = at / K::kGroup;
   // Few rows have several sums each, so that they do not wait for one product after the other.
   constexpr int kChains = R == 1 ? 4 : R == 2 ? 2 : 1;
   Bytes sums[R * kChains];
@@ -58,13 +69,13 @@ HEED_INLINE void add_group(const Bytes* w, const float* scales, const float* off
   for (int i = 0; i < R * kChains; ++i)
     sums[i] = i < R ? same(static_cast<uint32_t>(x[i].starts[group])) : same(0);
 #pragma GCC unroll 8
-  for (int j = 0; j < F::kGroup / 4; ++j) {
+  for (int j = 0; j < K::kGroup / 4; ++j) {
     const Bytes word = w[j];
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const int8_t* codes = x[r].codes + at + 4 * j;
       Bytes& sum = sums[j % kChains * R + r];
-      sum = F::kWide ? dot_wide(sum, word, codes) : dot(sum, word, codes);
+      sum = K::kWide ? dot_wide(sum, word, codes) : dot(sum, word, codes);
     }
   }
 #pragma GCC unroll 4
@@ -73,7 +84,7 @@ HEED_INLINE void add_group(const Bytes* w, const float* scales, const float* off
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
     out[r] = fma(floats(sums[r]), scale * set(x[r].scales[at / kRoundedRun]), out[r]);
-  if constexpr (F::kOffsets) {
+  if constexpr (K::kOffsets) {
     const Vec offset = load(offsets);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) out[r] = fma(offset, set(x[r].sums[group]), out[r]);
@@ -104,27 +115,35 @@ HEED_INLINE BlockRows rows_of(const BlockPanel& p, int64_t col) {
   return r;
 }
 
-HEED_INLINE void prefetch(const uint8_t* from, int64_t bytes) {
-  for (int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(from + i);
+// The codes of the next columns, while these are read.
+template <class F>
+HEED_INLINE void prefetch_next(const BlockPanel& p, const BlockRows& r, int64_t col, int64_t begin,
+                               int count) {
+  if (col + 2 * kLanes > p.cols || p.w_stride != p.in) return;
+  const uint8_t* next = r.row[0] + F::place(kLanes * p.w_stride) + F::place(begin) * kLanes;
+  for (int64_t i = 0; i < F::place(count) * kLanes; i += kLine) __builtin_prefetch(next + i);
 }
 
-// All R rows of the panel with the columns from `col` on, straight from memory.
-template <class F, int R>
-void few_rows_tile(const BlockPanel& p, int64_t col) {
-  const BlockRows r = rows_of<F>(p, col);
-  const uint8_t* next = r.row[0] + F::place(kLanes * p.w_stride);
-  const bool ahead = col + 2 * kLanes <= p.cols && p.w_stride == p.in;
-  InputRow x[R];
-  Vec sums[R];
+template <class K, int R>
+HEED_INLINE void begin_rows(const BlockPanel& p, int64_t row, InputRow (&x)[R], Vec (&sums)[R]) {
 #pragma GCC unroll 8
   for (int i = 0; i < R; ++i) {
-    x[i] = input_row<F>(p, i);
+    x[i] = input_row<K>(p, row + i);
     sums[i] = zero();
   }
+}
+
+// One or two rows of x: the columns from `col` on straight from memory.
+template <class F, int R>
+void direct_tile(const BlockPanel& p, int64_t col) {
+  const BlockRows r = rows_of<F>(p, col);
+  InputRow x[R];
+  Vec sums[R];
+  begin_rows<KindOf<F>>(p, 0, x, sums);
   ChunkScales scales;
   for (int64_t begin = 0; begin < p.in; begin += kSuperBlock) {
     const int count = smaller_of(p.in - begin, kSuperBlock);
-    if (ahead) prefetch(next + F::place(begin) * kLanes, F::place(count) * kLanes);
+    prefetch_next<F>(p, r, col, begin, count);
     F::scales(r, begin, count / F::kGroup, scales);
     for (int at = 0; at < count; at += F::kSpan) {
       Bytes w[F::kSpan / 4];
@@ -132,97 +151,131 @@ void few_rows_tile(const BlockPanel& p, int64_t col) {
 #pragma GCC unroll 8
       for (int g = 0; g < F::kSpan; g += F::kGroup) {
         const int group = (at + g) / F::kGroup;
-        add_group<F, R>(w + g / 4, scales.scales[group], scales.offsets[group], x, begin + at + g, sums);
+        add_group<KindOf<F>, R>(w + g / 4, scales.scales[group], scales.offsets[group], x, begin + at + g,
+                                sums);
       }
     }
   }
   finish(p, 0, col, sums);
 }
 
-// Where the codes and the scales of kLanes columns lie in scratch.
-template <class F>
+// Where codes and scales of kLanes columns lie once they are unpacked.
 struct Unpacked {
-  explicit Unpacked(const BlockPanel& p)
-      : codes(static_cast<uint8_t*>(p.scratch)),
-        scales(static_cast<float*>(static_cast<void*>(codes + p.in * kLanes))),
-        offsets(scales + p.in / F::kGroup * kLanes) {}
-  uint8_t* codes;  // [in / 4] words
-  float* scales;   // [in / group][kLanes]
+  uint8_t* codes;  // [elements / 4] words
+  float* scales;   // [groups][kLanes]
   float* offsets;
 };
 
+// Elements [begin, begin + count) of the columns from `col` on, at most kSuperBlock.
 template <class F>
-void unpack(const BlockPanel& p, int64_t col, const Unpacked<F>& out) {
+void unpack(const BlockPanel& p, int64_t col, int64_t begin, int count, const Unpacked& out) {
   const BlockRows r = rows_of<F>(p, col);
   ChunkScales scales;
-  for (int64_t begin = 0; begin < p.in; begin += kSuperBlock) {
-    const int count = smaller_of(p.in - begin, kSuperBlock);
-    const int groups = count / F::kGroup;
-    F::scales(r, begin, groups, scales);
-    const int64_t first = begin / F::kGroup * kLanes;
-    memcpy(out.scales + first, scales.scales, sizeof(float) * kLanes * static_cast<size_t>(groups));
-    if constexpr (F::kOffsets)
-      memcpy(out.offsets + first, scales.offsets, sizeof(float) * kLanes * static_cast<size_t>(groups));
-    for (int at = 0; at < count; at += F::kSpan) {
-      Bytes w[F::kSpan / 4];
-      F::codes(r, begin + at, w);
+  const int groups = count / F::kGroup;
+  prefetch_next<F>(p, r, col, begin, count);
+  F::scales(r, begin, groups, scales);
+  memcpy(out.scales, scales.scales, sizeof(float) * kLanes * static_cast<size_t>(groups));
+  if constexpr (F::kOffsets)
+    memcpy(out.offsets, scales.offsets, sizeof(float) * kLanes * static_cast<size_t>(groups));
+  for (int at = 0; at < count; at += F::kSpan) {
+    Bytes w[F::kSpan / 4];
+    F::codes(r, begin + at, w);
 #pragma GCC unroll 32
-      for (int j = 0; j < F::kSpan / 4; ++j) store_bytes(out.codes + (begin + at + 4 * j) * kLanes, w[j]);
-    }
+    for (int j = 0; j < F::kSpan / 4; ++j) store_bytes(out.codes + (at + 4 * j) * kLanes, w[j]);
+  }
+}
+using Unpack = void (*)(const BlockPanel& p, int64_t col, int64_t begin, int count, const Unpacked& out);
+
+// Elements [begin, end), which lie at the beginning of `from`.
+template <class K, int R>
+HEED_INLINE void add_unpacked(const Unpacked& from, int64_t begin, int64_t end, const InputRow (&x)[R],
+                              Vec (&sums)[R]) {
+  for (int64_t at = 0; at < end - begin; at += K::kGroup) {
+    Bytes w[K::kGroup / 4];
+#pragma GCC unroll 8
+    for (int j = 0; j < K::kGroup / 4; ++j) w[j] = load_bytes(from.codes + (at + 4 * j) * kLanes);
+    const int64_t scales = at / K::kGroup * kLanes;
+    add_group<K, R>(w, from.scales + scales, from.offsets + scales, x, begin + at, sums);
   }
 }
 
-template <class F, int R>
-void unpacked_tile(const BlockPanel& p, int64_t row, int64_t col, const Unpacked<F>& from) {
+// A few rows: a stretch of the columns is unpacked into the nearest cache, and used by all rows.
+template <class K, int R>
+void chunked_tile(const BlockPanel& p, int64_t col, Unpack read) {
   InputRow x[R];
   Vec sums[R];
-#pragma GCC unroll 8
-  for (int i = 0; i < R; ++i) {
-    x[i] = input_row<F>(p, row + i);
-    sums[i] = zero();
+  begin_rows<K>(p, 0, x, sums);
+  alignas(64) uint8_t codes[kSuperBlock * kLanes];
+  ChunkScales scales;
+  const Unpacked chunk = {codes, scales.scales[0], scales.offsets[0]};
+  for (int64_t begin = 0; begin < p.in; begin += kSuperBlock) {
+    const int count = smaller_of(p.in - begin, kSuperBlock);
+    read(p, col, begin, count, chunk);
+    add_unpacked<K, R>(chunk, begin, begin + count, x, sums);
   }
-  for (int64_t at = 0; at < p.in; at += F::kGroup) {
-    Bytes w[F::kGroup / 4];
-#pragma GCC unroll 8
-    for (int j = 0; j < F::kGroup / 4; ++j) w[j] = load_bytes(from.codes + (at + 4 * j) * kLanes);
-    const int64_t scales = at / F::kGroup * kLanes;
-    add_group<F, R>(w, from.scales + scales, from.offsets + scales, x, at, sums);
-  }
+  finish(p, 0, col, sums);
+}
+
+template <class K, int R>
+void unpacked_tile(const BlockPanel& p, int64_t row, int64_t col, const Unpacked& from) {
+  InputRow x[R];
+  Vec sums[R];
+  begin_rows<K>(p, row, x, sums);
+  add_unpacked<K, R>(from, 0, p.in, x, sums);
   finish(p, row, col, sums);
 }
 
 // The last rows of a panel, fewer than kRows.
-template <class F, int R>
-void last_rows(const BlockPanel& p, int64_t row, int64_t col, const Unpacked<F>& from) {
+template <class K, int R>
+void last_rows(const BlockPanel& p, int64_t row, int64_t col, const Unpacked& from) {
   if constexpr (R > 0) {
     if (p.rows - row == R) {
-      unpacked_tile<F, R>(p, row, col, from);
+      unpacked_tile<K, R>(p, row, col, from);
     } else {
-      last_rows<F, R - 1>(p, row, col, from);
+      last_rows<K, R - 1>(p, row, col, from);
     }
   }
 }
 
-template <class F, int R>
-void few_rows(const BlockPanel& p) {
-  if constexpr (R > 0) {
+template <class K, int R>
+void few_rows(const BlockPanel& p, Unpack read) {
+  if constexpr (R > 2) {
     if (p.rows == R) {
-      for (int64_t col = 0; col < p.cols; col += kLanes) few_rows_tile<F, R>(p, col);
+      for (int64_t col = 0; col < p.cols; col += kLanes) chunked_tile<K, R>(p, col, read);
     } else {
-      few_rows<F, R - 1>(p);
+      few_rows<K, R - 1>(p, read);
     }
+  }
+}
+
+template <class K>
+void many_rows(const BlockPanel& p, Unpack read) {
+  Unpacked all;
+  all.codes = static_cast<uint8_t*>(p.scratch);
+  all.scales = static_cast<float*>(static_cast<void*>(all.codes + p.in * kLanes));
+  all.offsets = all.scales + p.in / K::kGroup * kLanes;
+  for (int64_t col = 0; col < p.cols; col += kLanes) {
+    for (int64_t begin = 0; begin < p.in; begin += kSuperBlock) {
+      const int64_t group = begin / K::kGroup * kLanes;
+      read(p, col, begin, smaller_of(p.in - begin, kSuperBlock),
+           {all.codes + begin * kLanes, all.scales + group, all.offsets + group});
+    }
+    int64_t row = 0;
+    for (; row + kRows <= p.rows; row += kRows) unpacked_tile<K, kRows>(p, row, col, all);
+    last_rows<K, kRows - 1>(p, row, col, all);
   }
 }
 
 template <class F>
 void panel_of(const BlockPanel& p) {
-  if (p.rows <= kRows) return few_rows<F, kRows>(p);
-  const Unpacked<F> unpacked(p);
+  if (p.rows > kRows) return many_rows<KindOf<F>>(p, unpack<F>);
+  if (p.rows > 2) return few_rows<KindOf<F>, kRows>(p, unpack<F>);
   for (int64_t col = 0; col < p.cols; col += kLanes) {
-    unpack<F>(p, col, unpacked);
-    int64_t row = 0;
-    for (; row + kRows <= p.rows; row += kRows) unpacked_tile<F, kRows>(p, row, col, unpacked);
-    last_rows<F, kRows - 1>(p, row, col, unpacked);
+    if (p.rows == 1) {
+      direct_tile<F, 1>(p, col);
+    } else {
+      direct_tile<F, 2>(p, col);
+    }
   }
 }
 
