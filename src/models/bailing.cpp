@@ -104,15 +104,14 @@ ModelSpec bailing(const Config& c) {
   const int group = c.size("layer_group_size", 5);
   const int dense = c.count("first_k_dense_replace", 1);
   for (int i = 0; i < layers; ++i) {
-    LayerSpec layer{.mixer = bailing_latent(c)};
     const bool full = (i + 1) % group == 0 || i >= layers / group * group;
-    if (!full) layer.mixer = linear(c, i);
+    LayerSpec& layer = m.layers.emplace_back();
+    layer.mixer = full ? MixerSpec(bailing_latent(c)) : MixerSpec(linear(c, i));
     if (i < dense) {
       layer.mlp = gated_mlp(c);
     } else {
       layer.moe = bailing_moe(c);
     }
-    m.layers.push_back(layer);
   }
   m.ignored.insert(m.ignored.end(), {"*slope*", "model.mtp.*"});
   ignore_draft_layers(c, 0, m);
