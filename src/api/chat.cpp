@@ -53,7 +53,8 @@ ChatForm form_of(const ChatFields& fields, const ApiRequest& http, const Service
           .return_token_ids = sampling.return_token_ids,
           .short_call_ids = name_of(service.dialect().tools) == "mistral",
           .include_usage = sampling.include_usage,
-          .continuous_usage = sampling.include_usage && sampling.continuous_usage};
+          .continuous_usage = sampling.include_usage && sampling.continuous_usage,
+          .predictions = sampling.return_predictions};
 }
 
 // A request that has been read, and may have to wait for its pictures.

@@ -53,8 +53,8 @@ std::string ChatStream::event(const Choice* choice, OrderedJson choices, bool te
   object["choices"] = std::move(choices);
   if (form_.include_usage) object["usage"] = nullptr;
   if (form_.continuous_usage && choice != nullptr) {
-    object["usage"] =
-        usage_object({.prompt_tokens = prompt_tokens_, .generated_tokens = choice->generated}, false);
+    object["usage"] = usage_object({.prompt_tokens = prompt_tokens_, .generated_tokens = choice->generated},
+                                   UsageDetails::kNone);
   }
   if (tells_prompt) object["prompt_token_ids"] = form_.prompt_ids;
   return sse_data(object);
@@ -116,7 +116,7 @@ std::string ChatStream::end(const Usage& usage) {
   } else if (form_.include_usage) {
     OrderedJson object = head_object(form_.head);
     object["choices"] = OrderedJson::array();
-    object["usage"] = usage_object(usage);
+    object["usage"] = usage_object(usage, usage_details(form_.predictions));
     events += sse_data(object);
   }
   return events.append(kSseDone);
@@ -173,7 +173,7 @@ OrderedJson ChatWhole::body(const Usage& usage) const {
     choices.push_back(std::move(told));
   }
   object["choices"] = std::move(choices);
-  object["usage"] = usage_object(usage);
+  object["usage"] = usage_object(usage, usage_details(form_.predictions));
   if (form_.prompt_logprobs >= 0)
     object["prompt_logprobs"] = prompt_logprobs_object(prompt_logprobs_, form_.prompt_logprobs);
   if (form_.return_token_ids) object["prompt_token_ids"] = form_.prompt_ids;

@@ -21,6 +21,7 @@ struct ChatForm {
   std::vector<int> prompt_ids;  // told with return_token_ids
   bool short_call_ids = false;  // 9 letters and digits, as Mistral's templates want them
   bool include_usage = false, continuous_usage = false;
+  bool predictions = false;  // told in the usage
 };
 
 // {"token", "logprob", "bytes", "top_logprobs": [...]} for each.

@@ -20,7 +20,8 @@ CompletionForm form_of(CompletionRequest& request, const ApiRequest& http, const
                       .tokens_as_ids = sampling.tokens_as_ids,
                       .return_token_ids = sampling.return_token_ids,
                       .include_usage = sampling.include_usage,
-                      .continuous_usage = sampling.include_usage && sampling.continuous_usage};
+                      .continuous_usage = sampling.include_usage && sampling.continuous_usage,
+                      .predictions = sampling.return_predictions};
   for (const CompletionPrompt& prompt : request.prompts) {
     form.prompts.push_back(
         {.text = prompt.text, .ids = prompt.ids, .first_bytes = service.token_bytes(prompt.ids.front())});

@@ -41,6 +41,8 @@ void add_usage(Usage& all, const Usage& more, bool echo_only) {
   if (echo_only) return;
   all.generated_tokens += more.generated_tokens;
   all.reasoning_tokens += more.reasoning_tokens;
+  all.draft_tokens += more.draft_tokens;
+  all.accepted_tokens += more.accepted_tokens;
 }
 
 }  // namespace
@@ -147,7 +149,7 @@ std::string CompletionStream::push(int prompt, AnswerDelta delta) {
       const Usage usage{
           .prompt_tokens = static_cast<int>(form_.prompts[static_cast<size_t>(prompt)].ids.size()),
           .generated_tokens = pieces_.generated(index)};
-      object["usage"] = usage_object(usage, false);
+      object["usage"] = usage_object(usage, UsageDetails::kNone);
     }
     events += sse_data(object);
   }
@@ -162,7 +164,7 @@ std::string CompletionStream::end(int /*prompt*/, const Usage& usage) {
     events += sse_data(error_object(stopped_error()));
   } else if (form_.include_usage) {
     OrderedJson object = chunk(OrderedJson::array());
-    object["usage"] = usage_object(usage_);
+    object["usage"] = usage_object(usage_, usage_details(form_.predictions));
     events += sse_data(object);
   }
   return events.append(kSseDone);
@@ -195,7 +197,7 @@ void CompletionWhole::end(int /*prompt*/, const Usage& usage) {
 OrderedJson CompletionWhole::body() const {
   OrderedJson object = head_object(form_.head);
   object["choices"] = choices_;
-  object["usage"] = usage_object(usage_);
+  object["usage"] = usage_object(usage_, usage_details(form_.predictions));
   return object;
 }
 

@@ -27,6 +27,7 @@ struct CompletionForm {
   bool awaits_prompt = false;  // deltas bring logprobs of the prompt
   bool tokens_as_ids = false, return_token_ids = false;
   bool include_usage = false, continuous_usage = false;
+  bool predictions = false;  // told in the usage
 };
 
 // The legacy logprobs object, piece by piece. Offsets count the characters of all tokens before.

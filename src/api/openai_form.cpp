@@ -29,14 +29,19 @@ OrderedJson head_object(const AnswerHead& head) {
   return {{"id", head.id}, {"object", head.object}, {"created", head.created}, {"model", head.model}};
 }
 
-OrderedJson usage_object(const Usage& usage, bool with_details) {
+OrderedJson usage_object(const Usage& usage, UsageDetails details) {
   OrderedJson object{{"prompt_tokens", usage.prompt_tokens},
                      {"total_tokens", usage.prompt_tokens + usage.generated_tokens},
                      {"completion_tokens", usage.generated_tokens}};
-  if (!with_details) return object;
+  if (details == UsageDetails::kNone) return object;
   object["prompt_tokens_details"] = {{"cached_tokens", usage.cached_tokens}};
   if (usage.image_tokens > 0) object["prompt_tokens_details"]["image_tokens"] = usage.image_tokens;
-  object["completion_tokens_details"] = {{"reasoning_tokens", usage.reasoning_tokens}};
+  OrderedJson& completion = object["completion_tokens_details"];
+  completion = {{"reasoning_tokens", usage.reasoning_tokens}};
+  if (details == UsageDetails::kPredictions) {
+    completion["accepted_prediction_tokens"] = usage.accepted_tokens;
+    completion["rejected_prediction_tokens"] = usage.draft_tokens - usage.accepted_tokens;
+  }
   return object;
 }
 

@@ -19,8 +19,13 @@ AnswerHead answer_head(const std::string& id_prefix, const std::string& object, 
                        const SamplingFields& fields, const Service& service);
 OrderedJson head_object(const AnswerHead& head);
 
-// {"prompt_tokens", "total_tokens", "completion_tokens", "prompt_tokens_details", ...}
-OrderedJson usage_object(const Usage& usage, bool with_details = true);
+// {"prompt_tokens", "total_tokens", "completion_tokens", "prompt_tokens_details", ...}. kPredictions: and how
+// many tokens were guessed rightly and wrongly.
+enum class UsageDetails { kNone, kUsual, kPredictions };
+OrderedJson usage_object(const Usage& usage, UsageDetails details = UsageDetails::kUsual);
+inline UsageDetails usage_details(bool predictions) {
+  return predictions ? UsageDetails::kPredictions : UsageDetails::kUsual;
+}
 // "stop", "length" or "tool_calls"; null before the end.
 OrderedJson finish_reason(const std::optional<EndReason>& end);
 // The stop string, the id of `stop_token_ids` that stopped it, or null. As vLLM tells it.

@@ -175,6 +175,7 @@ FieldTable<SamplingFields> sampling_table(const ModelBounds& bounds) {
       field("request_id", text(256, 1), &S::request_id),
       field("return_tokens_as_token_ids", boolean(), &S::tokens_as_ids),
       field("return_token_ids", boolean(), &S::return_token_ids),
+      field("return_prediction_tokens", boolean(), &S::return_predictions),
       field("stream", boolean(), &S::stream),
       field("stream_options", object(), &take_stream_options),
   });

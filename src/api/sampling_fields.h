@@ -35,6 +35,7 @@ struct SamplingFields {
   std::string request_id;
   bool tokens_as_ids = false;  // return_tokens_as_token_ids
   bool return_token_ids = false;
+  bool return_predictions = false;  // return_prediction_tokens
   bool stream = false;
   bool has_stream_options = false, include_usage = false, continuous_usage = false;
 };

@@ -15,6 +15,7 @@ struct AttentionSpec {
   int kv_heads = 0;  // divides heads
   int head_dim = 0;  // of q and k
   int v_dim = 0;     // of v and the output
+  int input = 0;     // elements of what q, k and v are made of; 0: of a hidden state
   Mask mask = causal();
   RopeSpec rope;
   float scale = 0;               // of the scores

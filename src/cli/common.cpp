@@ -103,7 +103,7 @@ void add_speculation(CLI::App& app, SpeculativeOptions& options) {
   app.add_option_function<std::string>(
       "--speculative-config", read,
       R"(Guess tokens ahead, as JSON: {"method": "ngram", "num_speculative_tokens": 5, "prompt_lookup_max": 4}, )"
-      R"(or {"model": FOLDER} with a drafter or a small model)");
+      R"({"method": "mtp"}, or {"model": FOLDER} with a drafter or a small model)");
 }
 
 void add_engine_options(CLI::App& app, EngineOptions& options) {

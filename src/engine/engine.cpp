@@ -47,6 +47,15 @@ void describe(const LiveRequest& live, Clock::time_point now, Event& event) {
   event.prefill_seconds = seconds_between(or_now(live.scheduled), or_now(live.first_token));
 }
 
+TextSoFar text_so_far(const LiveRequest& live) {
+  const Sequence& sequence = live.job.sequence;
+  const std::span<const int> tokens(sequence.tokens);
+  return {.tokens = tokens.first(tokens.size() - static_cast<size_t>(sequence.drafted)),
+          .prompt = live.job.prompt,
+          .request = live.id,
+          .is_private = !live.request.cache_salt.empty()};
+}
+
 // Whether each token of the answer is the likeliest one, and nothing else is asked of the logits.
 bool wants_only_best(const Request& r) {
   const Sampling& s = r.sampling;
@@ -286,6 +295,7 @@ void Engine::publish_stats() {
 
 // The request is gone when this returns.
 void Engine::finish(LiveRequest& live, Finish reason, Event event) {
+  if (proposer_) proposer_->finished(text_so_far(live));
   scheduler_.remove(&live.job);
   describe(live, Clock::now(), event);
   event.finish = reason;
@@ -470,7 +480,7 @@ void Engine::guess() {
 void Engine::guess_by_proposer() {
   for (size_t i = 0; i < guessing_.size(); ++i) {
     guesses_.clear();
-    proposer_->propose(guessing_[i]->job.sequence.tokens, wants_[i].guesses, guesses_);
+    proposer_->propose(text_so_far(*guessing_[i]), wants_[i].guesses, guesses_);
     take_guesses(*guessing_[i], guesses_);
   }
 }

@@ -92,8 +92,19 @@ const ModelSpec* drafter_of(const RunPlan& run) { return run.draft ? &run.draft-
 int64_t guess_arena_bytes(const ModelSpec& target, const RunPlan& run) {
   ModelSpec drafter = *drafter_of(run);
   drafter.vocab = std::max(drafter.vocab, target.vocab);
-  const int rows = std::max(kMostDraftRows, drafter.draft ? drafter.draft->block : 0);
+  const int rows = std::max(kMostDraftRows, run.draft->most_guesses + 1);
   return arena_bytes(drafter, run.compute, rows, rows);
+}
+
+// Of hidden states that a drafter keeps: of a sequence's last tokens and, twice while they are made, those of
+// a step's guesses; and of each page's last one.
+int64_t feature_bytes(const RunPlan& run, const MemoryNeeds& needs) {
+  if (!run.draft) return 0;
+  const ModelSpec& drafter = *drafter_of(run);
+  const int64_t pages = page_feature_bytes(drafter, run.pages);
+  if (pages == 0) return 0;
+  const int64_t rows = needs.sequences + needs.prompt_logit_rows + kMostDraftRows;
+  return pages + rows * drafter.hidden * size_of(DType::kF32);
 }
 
 }  // namespace
@@ -164,7 +175,8 @@ MemoryPlan plan_memory(const ModelSpec& spec, const RunPlan& run, const MemoryNe
   plan.cache = run.pages * run.layout.page_bytes;
   plan.states = (int64_t{needs.sequences} + needs.snapshots) * run.states.slot_bytes() +
                 StatePool::index_bytes(needs.snapshots);
-  plan.sequences = needs.sequences * sequence_bytes(run) + BlockPool::state_bytes(run.pages);
+  plan.sequences = needs.sequences * sequence_bytes(run) + BlockPool::state_bytes(run.pages) +
+                   needs.proposer_bytes + feature_bytes(run, needs);
   plan.images = spec.vision ? image_bytes(spec, run, needs) : 0;
   plan.requests = needs.request_bytes;
   plan.step = step_arena_bytes(spec, run, needs) +

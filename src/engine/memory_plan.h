@@ -49,7 +49,8 @@ struct MemoryNeeds {
   int prompt_logit_rows = 0;  // beside one row of logits a sequence
   int threads = 1;
   int64_t request_bytes = 0;
-  int64_t image_bytes = 0;  // of encoded pictures that are kept
+  int64_t image_bytes = 0;     // of encoded pictures that are kept
+  int64_t proposer_bytes = 0;  // what it holds of running and finished texts
 };
 // For the pages, max_len and step_tokens of `run`.
 MemoryPlan plan_memory(const ModelSpec& spec, const RunPlan& run, const MemoryNeeds& needs,

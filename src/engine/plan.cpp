@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/checked.h"
+#include "engine/draft_features.h"
 #include "engine/engine.h"
 
 namespace heed {
@@ -23,7 +24,20 @@ Result<int> most_drafts(const EngineOptions& options, const RunPlan& run) {
                    options.speculative.model + " guesses at most " + std::to_string(most));
   }
   if (wanted > 0) return wanted;
+  if (options.speculative.method == "suffix") return std::min(options.speculative.suffix.depth, kMostDrafts);
   return run.draft && run.draft->most_guesses > 0 ? std::min(most, kMostDrafts) : kUsualDrafts;
+}
+
+// Methods that name a kind of drafter get no other.
+Status check_kind(const std::string& method, const RunPlan& run) {
+  using Kind = DraftSpec::Kind;
+  if (method != "dflash" && method != "eagle3") return {};
+  const Checkpoint& drafter = *run.draft->checkpoint;
+  const Kind wanted = method == "dflash" ? Kind::kBlock : Kind::kEagle;
+  if (drafter.spec.draft && drafter.spec.draft->kind == wanted) return {};
+  return unsupported("--speculative-config: " + drafter.folder + " holds a " + drafter.architecture +
+                     ", which is no " + (method == "dflash" ? "DFlash" : "EAGLE-3") +
+                     " drafter; method \"draft_model\" takes it");
 }
 
 class Planner {
@@ -87,7 +101,8 @@ class Planner {
                   .threads = options_.runner.threads > 0 ? options_.runner.threads : available_processors(),
                   .request_bytes = options_.request_bytes > 0 ? options_.request_bytes
                                                               : std::max(kLeastRequestBytes, 2 * most),
-                  .image_bytes = spec_.vision ? image_bytes() : 0};
+                  .image_bytes = spec_.vision ? image_bytes() : 0,
+                  .proposer_bytes = proposer_bytes(options_.speculative, plan.sequences)};
     plan.memory = plan_memory(spec_, run, plan.needs, limit_, host_limit_);
     return plan;
   }
@@ -217,18 +232,16 @@ int64_t request_bytes(const RequestSize& size) {
 Result<EnginePlan> plan_engine(const Checkpoint& checkpoint, const EngineOptions& options) {
   RunnerOptions runner = options.runner;
   if (!options.speculative.model.empty()) runner.drafter = options.speculative.model;
+  runner.draft_heads = options.speculative.method == "mtp";
+  if (runner.draft_heads && runner.drafter.empty()) runner.drafter = checkpoint.folder;
   RunPlan run = TRY(plan_run(checkpoint, runner));
   const int drafts = TRY(most_drafts(options, run));
-  if (options.speculative.method == "dflash" && !run.draft->checkpoint->spec.draft) {
-    return unsupported("--speculative-config: " + runner.drafter + " holds a " +
-                       run.draft->checkpoint->architecture +
-                       ", which is no DFlash drafter; method "
-                       "\"draft_model\" takes it");
-  }
+  TRY(check_kind(options.speculative.method, run));
   if (speculates(options) && !run.states.empty() && run.states.dtype != DType::kF32) {
-    return unsupported(
-        "speculation needs recurrent states of float32: rounded ones depend on how many tokens a step "
-        "has; leave --state-dtype or --speculative-config away");
+    // It is the same for all of them, and for proposers of somebody else's.
+    const std::string reason = why_not(draft_methods().front(), DraftFeature::kRoundedStates);
+    return unsupported("speculation needs recurrent states of float32: " + reason +
+                       "; leave --state-dtype or --speculative-config away");
   }
   return Planner(checkpoint, options, std::move(run), drafts).plan();
 }

@@ -1,7 +1,9 @@
 #include "engine/proposer.h"
 
 #include <algorithm>
-#include <set>
+
+#include "engine/draft_features.h"
+#include "engine/suffix_proposer.h"
 
 namespace heed {
 namespace {
@@ -16,7 +18,8 @@ class NgramProposer : public Proposer {
   NgramProposer(int shortest, int longest) : shortest_(shortest), longest_(longest), failure_(longest + 1) {}
   std::string_view name() const override { return "ngram"; }
 
-  void propose(std::span<const int> tokens, int most, std::vector<int>& drafts) override {
+  void propose(const TextSoFar& text, int most, std::vector<int>& drafts) override {
+    std::span<const int> tokens = text.tokens;
     if (tokens.size() > kMostTokens) tokens = tokens.last(kMostTokens);
     const auto end = static_cast<int>(tokens.size());
     const auto back = [&](int i) { return tokens[end - 1 - i]; };  // the i-th token from the end
@@ -49,24 +52,72 @@ class NgramProposer : public Proposer {
   std::vector<int> failure_;
 };
 
-Result<int> count_of(const Json& object, const char* key, int fallback, int most) {
+Result<int> count_of(const Json& object, const char* key, int fallback, int most, int least = 1) {
   const auto found = object.find(key);
   if (found == object.end()) return fallback;
-  if (found->is_number_integer() && *found >= 1 && *found <= most) return found->get<int>();
-  return invalid("--speculative-config: " + std::string(key) + " is " + to_text(*found) + "; 1 to " +
-                 std::to_string(most) + " is expected");
+  if (found->is_number_integer() && *found >= least && *found <= most) return found->get<int>();
+  return invalid("--speculative-config: " + std::string(key) + " is " + to_text(*found) + "; " +
+                 std::to_string(least) + " to " + std::to_string(most) + " is expected");
+}
+
+Result<float> share_of(const Json& object, const char* key, float fallback, float most) {
+  const auto found = object.find(key);
+  if (found == object.end()) return fallback;
+  if (found->is_number() && *found >= 0 && *found <= most) return found->get<float>();
+  return invalid("--speculative-config: " + std::string(key) + " is " + to_text(*found) + "; 0 to " +
+                 std::to_string(static_cast<int>(most)) + " is expected");
 }
 
 Status check_keys(const Json& object) {
-  static const std::set<std::string> known = {
-      "method", "model", "num_speculative_tokens", "prompt_lookup_max", "prompt_lookup_min", "adaptive"};
+  static const std::vector<std::string> known = {"method",
+                                                 "model",
+                                                 "num_speculative_tokens",
+                                                 "adaptive",
+                                                 "prompt_lookup_max",
+                                                 "prompt_lookup_min",
+                                                 "suffix_decoding_max_tree_depth",
+                                                 "suffix_decoding_max_cached_requests",
+                                                 "suffix_decoding_max_spec_factor",
+                                                 "suffix_decoding_min_token_prob"};
   for (const auto& [key, value] : object.items()) {
-    if (known.contains(key)) continue;
-    return unsupported("--speculative-config: \"" + key +
-                       "\" is not known; method, model, num_speculative_tokens, prompt_lookup_max, "
-                       "prompt_lookup_min and adaptive are");
+    if (std::find(known.begin(), known.end(), key) != known.end()) continue;
+    std::string names;
+    for (const std::string& name : known) names += (names.empty() ? "" : ", ") + name;
+    return unsupported("--speculative-config: \"" + key + "\" is not known; known are " + names);
   }
   return {};
+}
+
+Status check_method(const SpeculativeOptions& options) {
+  using Folder = DraftMethod::Folder;
+  const DraftMethod* method = find_draft_method(options.method);
+  if (method == nullptr) {
+    std::string names;
+    for (const DraftMethod& known : draft_methods())
+      names += (names.empty() ? "" : ", ") + std::string(known.name);
+    return unsupported("--speculative-config: method is \"" + options.method + "\"; one of " + names +
+                       " is expected");
+  }
+  if (method->folder == Folder::kNeeded && options.model.empty())
+    return invalid("--speculative-config: model, the folder of the model that guesses, is missing");
+  if (method->folder == Folder::kNone && !options.model.empty()) {
+    return invalid("--speculative-config: model, the folder of the model that guesses, is not for method \"" +
+                   options.method + "\"");
+  }
+  return {};
+}
+
+Result<SuffixOptions> suffix_options(const Json& object) {
+  constexpr int kMostDepth = 128;
+  constexpr int kMostRequests = 1'000'000;
+  SuffixOptions options;
+  options.depth = TRY(count_of(object, "suffix_decoding_max_tree_depth", options.depth, kMostDepth));
+  options.requests =
+      TRY(count_of(object, "suffix_decoding_max_cached_requests", options.requests, kMostRequests, 0));
+  options.factor = TRY(share_of(object, "suffix_decoding_max_spec_factor", options.factor, kMostDepth));
+  options.least_probability =
+      TRY(share_of(object, "suffix_decoding_min_token_prob", options.least_probability, 1));
+  return options;
 }
 
 Result<std::string> text_of(const Json& object, const char* key) {
@@ -91,15 +142,7 @@ Result<SpeculativeOptions> read_speculative_config(const std::string& text) {
   options.method = TRY(text_of(object, "method"));
   options.model = TRY(text_of(object, "model"));
   if (options.method.empty() && !options.model.empty()) options.method = "draft_model";
-  const bool has_model = options.method == "draft_model" || options.method == "dflash";
-  if (options.method != "ngram" && !has_model) {
-    return unsupported("--speculative-config: method is \"" + options.method +
-                       "\"; ngram, draft_model or dflash is expected");
-  }
-  if (has_model != !options.model.empty()) {
-    return invalid("--speculative-config: model, the folder of the model that guesses, is " +
-                   std::string(has_model ? "missing" : "not for method \"ngram\""));
-  }
+  TRY(check_method(options));
   if (const auto adaptive = object.find("adaptive"); adaptive != object.end()) {
     if (!adaptive->is_boolean())
       return invalid("--speculative-config: adaptive is " + to_text(*adaptive) +
@@ -112,12 +155,18 @@ Result<SpeculativeOptions> read_speculative_config(const std::string& text) {
       count_of(object, "prompt_lookup_min", std::min(options.lookup_min, options.lookup_max), kMostLookup));
   if (options.lookup_min > options.lookup_max)
     return invalid("--speculative-config: prompt_lookup_min is above prompt_lookup_max");
+  options.suffix = TRY(suffix_options(object));
   return options;
 }
 
 std::unique_ptr<Proposer> make_proposer(const SpeculativeOptions& options) {
   if (options.method == "ngram") return ngram_proposer(options.lookup_min, options.lookup_max);
+  if (options.method == "suffix") return suffix_proposer(options.suffix);
   return nullptr;
+}
+
+int64_t proposer_bytes(const SpeculativeOptions& options, int sequences) {
+  return options.method == "suffix" ? suffix_proposer_bytes(options.suffix, sequences) : 0;
 }
 
 }  // namespace heed

@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "base/memory.h"
+#include "engine/draft_features.h"
 #include "model/draft.h"
 #include "model/mixer.h"
 #include "model/moe.h"
@@ -120,25 +121,52 @@ std::vector<MixerNeeds> mixer_needs(const ModelSpec& spec) {
   return layers;
 }
 
+Result<Checkpoint> open_drafter(const Checkpoint& target, const RunnerOptions& options) {
+  Checkpoint drafter = TRY(open_checkpoint(options.drafter));
+  if (options.draft_heads) {
+    if (drafter.spec.heads == nullptr) {
+      return unsupported(options.drafter + " (" + drafter.architecture +
+                         ") has no heads for multi-token prediction that are known here");
+    }
+    const std::shared_ptr<const ModelSpec> heads = drafter.spec.heads;
+    drafter.spec = *heads;
+  }
+  if (drafter.spec.draft) settle_taps(target.spec, *drafter.spec.draft);
+  TRY(check_tensors(drafter));
+  return drafter;
+}
+
+// Whether it has this tensor of its own.
+bool has_own(const Checkpoint& checkpoint, ModelWeight number) {
+  Weights weights;
+  const auto has = [&](std::string_view name) { return checkpoint.has(name); };
+  const std::vector<TensorNeed> needs = needed_tensors(checkpoint.spec, weights, has);
+  return std::any_of(needs.begin(), needs.end(), [&](const TensorNeed& need) {
+    return std::any_of(need.parts.begin(), need.parts.end(), [&](const TensorNeed::Part& part) {
+      return part.list == &weights.own && part.number == number;
+    });
+  });
+}
+
+int most_guesses(const ModelSpec& drafter) {
+  return drafter.draft && drafter.draft->is_block() ? drafter.draft->block - 1 : 0;
+}
+
 // Opens the drafter, and adds what its layers need to the target's.
-Status plan_drafter(const Checkpoint& target, const std::string& folder, RunPlan& plan,
+Status plan_drafter(const Checkpoint& target, const RunnerOptions& options, RunPlan& plan,
                     std::vector<MixerNeeds>& layers) {
-  const auto drafter = std::make_shared<const Checkpoint>(TRY(open_checkpoint(folder)));
-  TRY(check_tensors(*drafter));
+  const auto drafter = std::make_shared<const Checkpoint>(TRY(open_drafter(target, options)));
   const auto first = static_cast<int>(layers.size());
-  const bool has_embed = drafter->shard_of.contains("embed_tokens.weight");
-  const bool has_head = drafter->shard_of.contains("lm_head.weight");
-  const std::string reason = draft_why_not(drafter->spec, target.spec, has_embed, has_head);
+  const std::string reason =
+      draft_why_not(drafter->spec, target.spec, has_own(*drafter, kEmbed), has_own(*drafter, kHead));
   if (!reason.empty()) {
-    return unsupported(folder + " cannot guess for " + target.folder + ": " + reason);
+    return unsupported(options.drafter + " cannot guess for " + target.folder + ": " + reason);
   }
   for (MixerNeeds& needs : mixer_needs(drafter->spec)) {
     if (needs.kv.source >= 0) needs.kv.source += first;
     layers.push_back(std::move(needs));
   }
-  plan.draft = {.checkpoint = drafter,
-                .first_layer = first,
-                .most_guesses = drafter->spec.draft ? drafter->spec.draft->block - 1 : 0};
+  plan.draft = {.checkpoint = drafter, .first_layer = first, .most_guesses = most_guesses(drafter->spec)};
   return {};
 }
 
@@ -200,10 +228,10 @@ Result<RunPlan> plan_run(const Checkpoint& checkpoint, const RunnerOptions& opti
   std::vector<MixerNeeds> layers = mixer_needs(spec);
   plan.place = TRY(find_device(options.device, options.backend));
   if (!options.drafter.empty() && !plan.place.on_host()) {
-    return unsupported("a model that guesses runs on the CPU so far: leave --speculative-config away, or " +
-                       plan.place.name());
+    const std::string reason = why_not(*find_draft_method("draft_model"), DraftFeature::kAccelerator);
+    return unsupported(reason + ": leave --speculative-config away, or " + plan.place.name());
   }
-  if (!options.drafter.empty()) TRY(plan_drafter(checkpoint, options.drafter, plan, layers));
+  if (!options.drafter.empty()) TRY(plan_drafter(checkpoint, options, plan, layers));
   plan.attention = attention_needs(layers, plan.compute, kernel_block);
   plan.recordings = options.recordings;
   plan.choice = TRY(choose(plan.attention, *plan.place.kernels, options.attention));
@@ -329,11 +357,11 @@ Tensor Runner::step(std::span<const Scheduled> scheduled, bool only_best) {
   }
   build_batch(cache_, scheduled, batch_, spec().vision ? spec().vision->tokens.pad : 0);
   Stream here = stream();
-  Taps taps{.after = drafter_ ? drafter_->taps() : std::span<const int>()};
+  Taps taps = drafter_ ? drafter_->taps() : Taps{};
   Taps* const wanted = taps.after.empty() ? nullptr : &taps;
   const auto run = [&] { return run_forward(here, wanted); };
   const Tensor logits = device_run_ ? device_run_->step(batch_, cache_.tables(), run, only_best) : run();
-  if (drafter_) drafter_->observe(batch_, taps.rows);
+  if (drafter_) drafter_->observe(scheduled, batch_, taps.rows);
   for (const Scheduled& item : scheduled) {
     item.sequence->computed += item.count;
     cache_.finish_snapshots(*item.sequence);

@@ -37,6 +37,7 @@ struct RunnerOptions {
   int step_tokens = 0;                  // most tokens of a prefill step; 0: 512, on an accelerator 8192
   bool recordings = true;               // steps of an accelerator may be recorded and replayed
   std::string drafter;                  // folder of a model that guesses for this one; "": none
+  bool draft_heads = false;             // it is the heads (ModelSpec::heads) that lie in that folder
 };
 
 // The model that guesses. Its layers stand behind the target's in RunPlan's lists.

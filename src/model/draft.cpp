@@ -8,7 +8,7 @@
 namespace heed {
 namespace {
 
-std::string no_block_why_not(const ModelSpec& drafter, const ModelSpec& target) {
+std::string vocabulary_why_not(const ModelSpec& drafter, const ModelSpec& target) {
   if (drafter.vocab == target.vocab) return "";
   return "its vocabulary has " + std::to_string(drafter.vocab) + " tokens and the target's " +
          std::to_string(target.vocab) + "; equal ones are expected";
@@ -30,13 +30,41 @@ void keep_context(const Model& drafter, const Batch& batch, const Step& step, co
   }
 }
 
+Tensor make_features(const Model& drafter, const Batch& batch, const Step& step, const Tensor& taps) {
+  const Pass pass(drafter, batch, step);
+  const DraftSpec& draft = *drafter.spec.draft;
+  const Tensor features = pass.f32({pass.tokens(), drafter.spec.hidden});
+  if (draft.kind == DraftSpec::Kind::kMtp) {
+    pass.kernels().copy(pass.stream(), {.x = taps, .out = features});
+    return features;
+  }
+  const ArenaScope scope(step.arena);
+  Tensor read = taps;
+  if (draft.norm_taps) {
+    const Tensor wide = pass.f32({pass.tokens(), draft.tap_width()});
+    read = pass.input({pass.tokens(), draft.tap_width()});
+    pass.kernels().copy(pass.stream(), {.x = taps, .out = wide});
+    pass.rms_norm(wide, drafter.weights.own[kDraftTapNorm], read);
+  }
+  pass.linear(read, drafter.weights.own[kDraftInput], {}, features);
+  return features;
+}
+
+void settle_taps(const ModelSpec& target, DraftSpec& draft) {
+  if (!draft.usual_taps) return;
+  const auto layers = static_cast<int>(target.layers.size());
+  draft.taps = {std::min(2, layers), layers / 2, std::max(layers - 3, 0)};
+}
+
 std::string draft_why_not(const ModelSpec& drafter, const ModelSpec& target, bool has_embed, bool has_head) {
   for (const LayerSpec& layer : drafter.layers) {
     if (!std::holds_alternative<AttentionSpec>(layer.mixer))
       return "it has layers other than softmax attention, whose states could not be taken back";
   }
-  if (!drafter.draft) return no_block_why_not(drafter, target);
+  if (!drafter.draft) return vocabulary_why_not(drafter, target);
   const DraftSpec& draft = *drafter.draft;
+  if (draft.kind == DraftSpec::Kind::kMtp && drafter.vocab != target.vocab)
+    return vocabulary_why_not(drafter, target);
   if (draft.target_hidden != target.hidden) {
     return "it reads hidden states of " + std::to_string(draft.target_hidden) +
            " elements; the target's have " + std::to_string(target.hidden);
@@ -52,7 +80,7 @@ std::string draft_why_not(const ModelSpec& drafter, const ModelSpec& target, boo
            std::to_string(drafter.hidden) + " elements, the target's " + std::to_string(target.hidden);
   }
   const int vocab = has_embed ? drafter.vocab : target.vocab;
-  if (draft.mask_token >= vocab) {
+  if (draft.is_block() && draft.mask_token >= vocab) {
     return "its mask token " + std::to_string(draft.mask_token) + " is outside the embedding of " +
            std::to_string(vocab) + " tokens";
   }

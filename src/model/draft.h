@@ -10,6 +10,13 @@ namespace heed {
 // drafter's.
 void keep_context(const Model& drafter, const Batch& batch, const Step& step, const Tensor& taps);
 
+// What a drafter that guesses token by token makes of the same taps: the feature of each of the batch's
+// tokens, [tokens, hidden] f32 in the arena.
+Tensor make_features(const Model& drafter, const Batch& batch, const Step& step, const Tensor& taps);
+
+// Places a drafter's taps that depend on how many layers its target has.
+void settle_taps(const ModelSpec& target, DraftSpec& draft);
+
 // Why this drafter cannot guess for this target, or "".
 std::string draft_why_not(const ModelSpec& drafter, const ModelSpec& target, bool has_embed, bool has_head);
 

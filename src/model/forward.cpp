@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "model/mixer.h"
+#include "model/mixers.h"
 #include "model/moe.h"
 #include "model/pass.h"
 
@@ -13,7 +13,7 @@ namespace {
 class Forward {
  public:
   Forward(const Model& model, const Batch& batch, const Step& step)
-      : m_(model), b_(batch), pass_(model, batch, step), taps_(step.taps) {}
+      : m_(model), b_(batch), pass_(model, batch, step), taps_(step.taps), features_(step.features) {}
 
   Tensor run() {
     const Tensor x = pass_.f32({pass_.tokens(), m_.spec.hidden});
@@ -25,6 +25,7 @@ class Forward {
       pass_.kernels().copy(pass_.stream(), {.x = image.embeddings, .out = x.slice(image.row, end)});
     }
     if (m_.spec.layer_input > 0) make_layer_inputs(x);
+    if (features_.defined()) take_features(x);
     const int64_t width = m_.spec.hidden;
     if (taps_ != nullptr) taps_->rows = pass_.input({pass_.tokens(), std::ssize(taps_->after) * width});
     take_taps(0, x);
@@ -43,19 +44,75 @@ class Forward {
     for (int64_t i = 0; i < std::ssize(taps_->after); ++i) {
       if (taps_->after[i] != layers) continue;
       const int64_t width = m_.spec.hidden;
-      pass_.kernels().copy(pass_.stream(), {.x = x, .out = taps_->rows.columns(i * width, (i + 1) * width)});
+      const Tensor out = taps_->rows.columns(i * width, (i + 1) * width);
+      if (taps_->normed && layers == static_cast<int>(m_.spec.layers.size())) {
+        pass_.rms_norm(x, m_.weights.own[kFinalNorm], out);
+      } else {
+        pass_.kernels().copy(pass_.stream(), {.x = x, .out = out});
+      }
     }
+  }
+
+  // x holds the tokens' embeddings, and then what enters the first layer (DraftSpec).
+  void take_features(const Tensor& x) {
+    const int64_t width = m_.spec.hidden;
+    if (m_.spec.draft->kind == DraftSpec::Kind::kEagle) {
+      token_ = pass_.f32({pass_.tokens(), width});
+      pass_.kernels().copy(pass_.stream(), {.x = x, .out = token_});
+      pass_.kernels().copy(pass_.stream(), {.x = features_, .out = x});
+      return;
+    }
+    const ArenaScope scope(pass_.arena());
+    const Tensor both = pass_.input({pass_.tokens(), 2 * width});
+    pass_.rms_norm(x, m_.weights.own[kDraftTokenNorm], both.columns(0, width));
+    pass_.rms_norm(features_, m_.weights.own[kDraftNorm], both.columns(width, 2 * width));
+    pass_.linear(both, m_.weights.own[kDraftInput], {}, x);
+  }
+
+  // What half a block reads. fuses: the residual stream and its norm, which is the reader's own affair; else
+  // rows that are normalised.
+  InputRows rows_of(const Tensor& x, const Tensor& norm, bool fuses) const {
+    if (fuses) return {.x = x, .normalise = true, .norm = norm};
+    const InputRows rows = {.x = pass_.input({pass_.tokens(), m_.spec.hidden})};
+    pass_.rms_norm(x, norm, rows.x);
+    return rows;
+  }
+
+  InputRows mixer_rows(int i, const Tensor& x, bool fuses) const {
+    const int64_t width = m_.spec.hidden;
+    if (i > 0 || !token_.defined()) return rows_of(x, own(i, kMixerNorm), fuses);
+    const Tensor both = pass_.input({pass_.tokens(), 2 * width});
+    const Tensor& norm = m_.weights.own[kDraftNorm];
+    pass_.rms_norm(token_, own(i, kMixerNorm), both.columns(0, width));
+    pass_.rms_norm(x, norm, both.columns(width, 2 * width));
+    if (m_.spec.draft->norm_first) pass_.rms_norm(x, norm, x);
+    return {.x = both};
+  }
+
+  // Of a drafter's last layer, where nothing is guessed: what leaves it is not read.
+  bool only_keeps(int i) const {
+    return features_.defined() && i + 1 == static_cast<int>(m_.spec.layers.size()) && b_.logit_rows.empty() &&
+           taps_ == nullptr;
   }
 
   void run_layer(int i, const Tensor& x) {
     const LayerSpec& layer = m_.spec.layers[i];
+    if (only_keeps(i)) {
+      const ArenaScope scope(pass_.arena());
+      const InputRows rows = mixer_rows(i, x, /*fuses=*/false);
+      return keep_keys(std::get<AttentionSpec>(layer.mixer),
+                       {pass_, i, m_.weights.layers[i].mixer, rows.x, {}});
+    }
     const Mixer& mixer = mixer_of(layer.mixer);
-    half(layer, layer.mixer_residual, own(i, kMixerNorm), own(i, kMixerPostNorm), x, mixer.fuses(),
-         [&](const InputRows& rows, const Tensor& out, bool accumulate) {
-           mixer.run(layer.mixer, {pass_, i, m_.weights.layers[i].mixer, rows.x, out, &rows, accumulate});
-         });
+    half(
+        layer, layer.mixer_residual, own(i, kMixerNorm), own(i, kMixerPostNorm), x, mixer.fuses(),
+        [&] { return mixer_rows(i, x, mixer.fuses()); },
+        [&](const InputRows& rows, const Tensor& out, bool accumulate) {
+          mixer.run(layer.mixer, {pass_, i, m_.weights.layers[i].mixer, rows.x, out, &rows, accumulate});
+        });
     half(
         layer, layer.ffn_residual, own(i, kFfnNorm), own(i, kFfnPostNorm), x, !layer.moe,
+        [&] { return rows_of(x, own(i, kFfnNorm), !layer.moe); },
         [&](const InputRows& rows, const Tensor& out, bool accumulate) { ffn(i, rows, x, out, accumulate); });
     if (m_.spec.layer_input > 0) add_layer_input(i, x);
     if (layer.scaled) {
@@ -65,24 +122,19 @@ class Forward {
     }
   }
 
-  // Half a block, as Norms and Residual say. fuses: f takes the residual stream and the norm, and can add to
-  // the stream; else it gets rows that are normalised and writes its result.
-  template <class F>
+  // Half a block, as Norms and Residual say, of what input() gives. fuses: f can add to the residual stream;
+  // else it writes its result.
+  template <class Input, class F>
   void half(const LayerSpec& layer, const Residual& residual, const Tensor& norm, const Tensor& post_norm,
-            const Tensor& x, bool fuses, F f) {
+            const Tensor& x, bool fuses, Input input, F f) {
     const ArenaScope scope(pass_.arena());
-    const bool normed = layer.norms == Norms::kNormed;
-    InputRows rows = {.x = x, .normalise = true, .norm = norm};
-    if (!fuses) {
-      rows = {.x = pass_.input({pass_.tokens(), m_.spec.hidden})};
-      pass_.rms_norm(x, norm, rows.x);
-    }
+    const InputRows rows = input();
     // Of the spec alone: what a step takes is measured without weights.
     if (fuses && layer.norms == Norms::kPre && residual.scale == 1 && residual.keep == 1)
       return f(rows, x, true);
     const Tensor out = pass_.f32({pass_.tokens(), m_.spec.hidden});
     f(rows, out, false);
-    if (normed) pass_.rms_norm(x, norm, x);
+    if (layer.norms == Norms::kNormed) pass_.rms_norm(x, norm, x);
     if (post_norm.defined()) {
       add_normed(out, post_norm, x);
     } else {
@@ -168,6 +220,8 @@ class Forward {
   const Batch& b_;
   const Pass pass_;
   Taps* taps_;
+  Tensor features_;
+  Tensor token_;         // [tokens, hidden] f32, the embeddings: kEagle
   Tensor layer_inputs_;  // [tokens, layers * layer_input] f32
 };
 

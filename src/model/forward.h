@@ -38,6 +38,7 @@ Model make_model(ModelSpec spec, Weights weights, DType compute, Device& device 
 // Hidden states that a forward pass puts out on its way.
 struct Taps {
   std::span<const int> after;  // so many layers; 0: what enters the first
+  bool normed = false;         // what leaves the last layer, by the last norm
   Tensor rows = {};            // [tokens, taps * hidden] in what linear layers read; in the arena
 };
 
@@ -49,7 +50,9 @@ struct Step {
   const std::vector<Tensors>& states;  // per layer, each [slots, ...], as the mixer numbers them
   Stream& stream;
   Arena& arena;
-  Taps* taps = nullptr;                                      // filled, where there is one
+  Taps* taps = nullptr;  // filled, where there is one
+  // Of a drafter that guesses token by token: [tokens, hidden] f32, the feature before each token.
+  Tensor features = {};
   Constants* constants = nullptr;                            // where ops do not read the host's memory
   const std::vector<const AttentionPlan*>* plans = nullptr;  // per layer; null: no kernel wants any
 };

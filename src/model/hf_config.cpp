@@ -89,6 +89,8 @@ const std::map<std::string, std::string, std::less<>>& tensor_names() {
       {"head", "lm_head.weight"},
       {"draft_input", "model.fc.weight"},
       {"draft_norm", "model.hidden_norm.weight"},
+      {"draft_token_norm", "model.pre_fc_norm_embedding.weight"},
+      {"draft_tap_norm", "model.input_norm.weight"},
       {"draft_ids", "d2t"},
       {"attn_norm", "model.layers.{}.input_layernorm.weight"},
       {"attn_post_norm", "model.layers.{}.post_attention_layernorm.weight"},

@@ -86,15 +86,30 @@ int64_t arena_bytes(const ModelSpec& spec, DType compute, int64_t tokens, int64_
   const NullModel target(spec, compute);
   Taps taps;
   if (drafter != nullptr && drafter->draft) taps.after = drafter->draft->taps;
-  forward(target.model, batch, target.step(arena, taps.after.empty() ? nullptr : &taps));
+  const auto is_fed = [](const ModelSpec* model) {  // by features
+    return model != nullptr && model->draft && !model->draft->is_block();
+  };
+  Step step = target.step(arena, taps.after.empty() ? nullptr : &taps);
+  const int last = static_cast<int>(spec.layers.size());
+  if (is_fed(&spec)) {
+    taps.after = {&last, 1};  // its own features
+    step.taps = &taps;
+    step.features = arena.take(DType::kF32, {tokens, spec.hidden});
+  }
+  forward(target.model, batch, step);
   if (drafter == nullptr) return arena.peak();
   const NullModel guessing(*drafter, compute);
-  if (drafter->draft) {
-    keep_context(guessing.model, batch, guessing.step(arena), taps.rows);
-  } else {
-    batch.logit_rows.clear();
-    forward(guessing.model, batch, guessing.step(arena));
+  Step guess = guessing.step(arena);
+  if (drafter->draft && drafter->draft->is_block()) {
+    keep_context(guessing.model, batch, guess, taps.rows);
+    return arena.peak();
   }
+  if (is_fed(drafter)) {
+    make_features(guessing.model, batch, guess, taps.rows);
+    guess.features = arena.take(DType::kF32, {tokens, drafter->hidden});
+  }
+  batch.logit_rows.clear();
+  forward(guessing.model, batch, guess);
   return arena.peak();
 }
 
@@ -119,8 +134,7 @@ int64_t widest_row(const ModelSpec& spec) {
     if (layer.mlp) widest = std::max(widest, int64_t{layer.mlp->inner});
     if (layer.moe) widest = std::max({widest, int64_t{layer.moe->inner}, int64_t{layer.moe->shared_inner}});
   }
-  if (spec.draft)
-    widest = std::max(widest, static_cast<int64_t>(spec.draft->taps.size()) * spec.draft->target_hidden);
+  if (spec.draft) widest = std::max({widest, spec.draft->tap_width(), 2 * int64_t{spec.hidden}});
   if (spec.vision) {
     const VisionSpec& v = *spec.vision;
     const int64_t patch = int64_t{3} * v.prep.patch * v.prep.patch;

@@ -1,4 +1,5 @@
 // Softmax attention over the paged cache, in all the variants that AttentionSpec names.
+#include <algorithm>
 #include <sstream>
 
 #include "attention/rows.h"
@@ -64,7 +65,7 @@ class AttentionMixer : public Mixer {
                                         .softcap = a.softcap > 0,
                                         .sink_logits = a.sink_logits},
             .rope = a.rope,
-            .widest = int64_t{a.heads} * a.v_dim};
+            .widest = std::max(int64_t{a.heads} * a.v_dim, int64_t{a.input})};
   }
 
   void declare(const MixerSpec& spec, const ModelSpec& model, WeightList& weights) const override {
@@ -72,8 +73,9 @@ class AttentionMixer : public Mixer {
     const int64_t q = int64_t{a.heads} * q_dim(a);
     const int64_t k = int64_t{a.kv_heads} * a.head_dim;
     const int64_t v = int64_t{a.kv_heads} * a.v_dim;
+    const int64_t in = a.input > 0 ? a.input : model.hidden;
     const auto linear = [&](Weight weight, Weight bias, std::string_view key, int64_t out) {
-      weights.matrix(weight, key, out, model.hidden);
+      weights.matrix(weight, key, out, in);
       if (a.qkv_bias) weights.bias(bias, key, out);
     };
     linear(kQ, kQBias, "q", q);

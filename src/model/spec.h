@@ -88,18 +88,37 @@ struct LayerSpec {
   bool operator==(const LayerSpec&) const = default;
 };
 
-// What makes a model a block drafter (DFlash, arXiv 2602.06036): it guesses all tokens of a block at once.
-// From the hidden states at the target's taps its layers make keys and values of every token that the target
-// has run; a block's rows read those and each other. The first row is the newest token, the others hold
-// mask_token, and each row's logits are of the token at its own place.
+// What makes a model a drafter: it guesses for another model, its target, whose hidden states it reads.
+//
+// kBlock (DFlash, arXiv 2602.06036) guesses all tokens of a block at once. From the hidden states at the taps
+// its layers make keys and values of every token that the target has run; a block's rows read those and each
+// other. The first row is the newest token, the others hold mask_token, and each row's logits are of the
+// token at its own place.
+//
+// The others guess token by token. A row takes its token and a feature of the one before it, which is made of
+// the target's hidden states where that has run, and else is the drafter's own.
+//   kMtp (arXiv 2412.19437): hidden states behind the last norm, the target's and then its own, are features;
+//     the first layer gets linear([norm(embedding) | norm(feature)]).
+//   kEagle (EAGLE-3, arXiv 2503.01840): linear(taps), and then its own hidden state before the last norm; the
+//     first layer gets the feature, and its attention reads [norm(embedding) | norm(feature)].
 struct DraftSpec {
+  enum class Kind : uint8_t { kBlock, kMtp, kEagle } kind = Kind::kBlock;
   int target_hidden = 0;
   std::vector<int> taps;  // after how many of the target's layers; joined in this order
-  int block = 0;          // tokens, the known first one included
+  int head_vocab = 0;  // of its own head, whose rows stand for other ids than their number; 0: the vocabulary
+
+  // kBlock:
+  int block = 0;  // tokens, the known first one included
   int mask_token = 0;
   // Per layer, what a row of the block sees. The layer's own mask says what is kept of the target's tokens.
   std::vector<Mask> block_masks;
-  int head_vocab = 0;  // of its own head, whose rows stand for other ids than their number; 0: the vocabulary
+  // kEagle:
+  bool usual_taps = false;  // three, placed by the target's number of layers: settle_taps() (model/draft.h)
+  bool norm_taps = false;   // all together, before they are joined
+  bool norm_first = false;  // the first layer gets norm(feature)
+
+  bool is_block() const { return kind == Kind::kBlock; }
+  int64_t tap_width() const { return static_cast<int64_t>(taps.size()) * target_hidden; }
 };
 
 struct ModelSpec {
@@ -117,8 +136,9 @@ struct ModelSpec {
   int layer_input_vocab = 0;
   Act layer_input_act = Act::kGeluTanh;
   std::vector<LayerSpec> layers;
-  std::optional<VisionSpec> vision = std::nullopt;  // prompts may hold pictures
-  std::optional<DraftSpec> draft = std::nullopt;    // guesses for another model, and runs beside it only
+  std::optional<VisionSpec> vision = std::nullopt;   // prompts may hold pictures
+  std::optional<DraftSpec> draft = std::nullopt;     // guesses for another model, and runs beside it only
+  std::shared_ptr<const ModelSpec> heads = nullptr;  // a drafter for this model in the same checkpoint (MTP)
 
   int logit_width() const { return draft && draft->head_vocab > 0 ? draft->head_vocab : vocab; }
 
@@ -127,6 +147,8 @@ struct ModelSpec {
   // Stands in every name where tensor_names() says "model."; the older one where the checkpoint has that.
   std::string prefix = "model.";
   std::string old_prefix = {};
+  // Stands in names for "layers.0." where the checkpoint has it so.
+  std::string first_layer = {};
   // Tensors that may be in the checkpoint and are not used; '*' stands for any text.
   std::vector<std::string> ignored;
 };

@@ -43,12 +43,15 @@ void need_layer(const ModelSpec& spec, const LayerSpec& layer, int number, Layer
 }
 
 void need_draft(const ModelSpec& spec, WeightList& own) {
-  const auto width = static_cast<int64_t>(spec.draft->taps.size()) * spec.draft->target_hidden;
-  own.matrix(kDraftInput, "draft_input", spec.hidden, width);
+  const DraftSpec& draft = *spec.draft;
+  const bool is_mtp = draft.kind == DraftSpec::Kind::kMtp;
+  own.matrix(kDraftInput, "draft_input", spec.hidden, is_mtp ? 2 * int64_t{spec.hidden} : draft.tap_width());
   own.norm(kDraftNorm, "draft_norm", spec.hidden);
-  if (spec.draft->head_vocab == 0) return;
-  own.stored("draft_ids", {spec.draft->head_vocab}, TensorNeed::kIds);
-  own.part(kDraftIds, {spec.draft->head_vocab}, nullptr);
+  if (is_mtp) own.norm(kDraftTokenNorm, "draft_token_norm", spec.hidden);
+  if (draft.norm_taps) own.norm(kDraftTapNorm, "draft_tap_norm", draft.tap_width());
+  if (draft.head_vocab == 0) return;
+  own.stored("draft_ids", {draft.head_vocab}, TensorNeed::kIds);
+  own.part(kDraftIds, {draft.head_vocab}, nullptr);
 }
 
 }  // namespace
@@ -64,6 +67,8 @@ std::string WeightList::name(std::string_view key, int expert) const {
   if (expert >= 0) replace_first(text, "{}", std::to_string(expert));
   constexpr std::string_view kModel = "model.";
   if (text.starts_with(kModel)) text.replace(0, kModel.size(), prefix());
+  const std::string& first = spec_.first_layer;
+  if (!first.empty() && has_(first + "input_layernorm.weight")) replace_first(text, "layers.0.", first);
   return text;
 }
 

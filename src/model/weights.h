@@ -40,8 +40,10 @@ enum ModelWeight : uint8_t {
   kLayerInputEmbed,       // [layer_input_vocab, layers * layer_input]
   kLayerInputProjection,  // [layers * layer_input, hidden]
   kLayerInputNorm,        // [layer_input] f32
-  kDraftInput,            // of a drafter: [hidden, taps * target_hidden]
-  kDraftNorm,             // [hidden] f32
+  kDraftInput,            // of a drafter: [hidden, taps * target_hidden]; kMtp: [hidden, 2 hidden]
+  kDraftNorm,             // [hidden] f32: of what that makes; kMtp, kEagle: of features
+  kDraftTokenNorm,        // [hidden] f32: kMtp, of embeddings
+  kDraftTapNorm,          // [taps * target_hidden] f32
   kDraftIds,              // [head_vocab] i32: added to a row's number it is the token's id
 };
 

@@ -51,6 +51,24 @@ MoeSpec moe(const Config& c, bool always_renormalise) {
   return s;
 }
 
+// The heads that guess (multi-token prediction): one layer of attention like the model's own, with its
+// embedding and head. Where there are more, or other embeddings, they are not known here. Source: vLLM
+// models/qwen3_next_mtp.py, models/qwen3_5_mtp.py.
+std::shared_ptr<const ModelSpec> mtp_heads(const Config& c, const ModelSpec& model, const LayerSpec& layer) {
+  const int layers = c.count(
+      c.has("mtp_num_hidden_layers") ? "mtp_num_hidden_layers" : "num_nextn_predict_layers", /*fallback=*/1);
+  if (layers != 1 || c.flag("mtp_use_dedicated_embeddings", false)) return nullptr;
+  ModelSpec m = model;
+  m.prefix = "mtp.";
+  m.names = {{"draft_norm", "model.pre_fc_norm_hidden.weight"}, {"head", "model.lm_head.weight"}};
+  m.ignored = {"model.*", "lm_head.weight", "*.rotary_emb.inv_freq"};
+  m.layers = {layer};
+  m.draft = DraftSpec{.kind = DraftSpec::Kind::kMtp,
+                      .target_hidden = model.hidden,
+                      .taps = {static_cast<int>(model.layers.size())}};
+  return std::make_shared<const ModelSpec>(std::move(m));
+}
+
 ModelSpec hybrid(const Config& c, const GatedDeltaSpec& delta, const std::optional<MoeSpec>& experts) {
   ModelSpec m = decoder(c, /*tied_by_default=*/false);
   m.norm_plus_one = true;
@@ -70,6 +88,13 @@ ModelSpec hybrid(const Config& c, const GatedDeltaSpec& delta, const std::option
     }
     m.layers.push_back(layer);
   }
+  LayerSpec last = {.mixer = full};
+  if (experts && has_experts(c, 0)) {
+    last.moe = experts;
+  } else {
+    last.mlp = gated_mlp(c);
+  }
+  m.heads = mtp_heads(c, m, last);
   return m;
 }
 

@@ -75,6 +75,8 @@ struct Usage {
   int cached_tokens = 0;     // of the prompt, found in the prefix cache (of the first choice)
   int generated_tokens = 0;  // of all choices, stop tokens included
   int reasoning_tokens = 0;  // of them
+  int draft_tokens = 0;      // guessed for all choices, where there is speculation
+  int accepted_tokens = 0;   // of those, right
 };
 
 // Hears the answers. All calls come from the service's text thread, one at a time; none may block.

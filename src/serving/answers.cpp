@@ -1,5 +1,7 @@
 #include "serving/answers.h"
 
+#include <utility>
+
 namespace heed {
 namespace {
 
@@ -33,6 +35,7 @@ void Answers::hear(int index, const Event& event) {
     if (index == 0) usage_.cached_tokens = event.cached_tokens;
     if (event.id >= 0) choice.scheduled = submitted_ + event.queue_seconds;
     if (event.id >= 0) count_token(choice);
+    count_drafts(choice, event);
     AnswerDelta delta = choice.text.hear(event);
     const std::optional<EndReason> end = delta.end;
     if (listener_) listener_->on_delta(std::move(delta));
@@ -57,6 +60,12 @@ void Answers::count_token(Choice& choice) {
   choice.last_token = moment;
   ++choice.tokens;
   ++usage_.generated_tokens;
+}
+
+// Events tell how many there have been so far.
+void Answers::count_drafts(Choice& choice, const Event& event) {
+  usage_.draft_tokens += event.draft_tokens - std::exchange(choice.drafts, event.draft_tokens);
+  usage_.accepted_tokens += event.accepted_tokens - std::exchange(choice.accepted, event.accepted_tokens);
 }
 
 void Answers::close(Choice& choice, EndReason reason) {

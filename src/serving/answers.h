@@ -27,12 +27,14 @@ class Answers {
   struct Choice {
     AnswerText text;
     int tokens = 0;
+    int drafts = 0, accepted = 0;  // tokens
     std::optional<double> scheduled, first_token;
     double last_token = 0;
     bool told = false;  // the listener knows its end
   };
   double now() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
   void count_token(Choice& choice);
+  void count_drafts(Choice& choice, const Event& event);
   void close(Choice& choice, EndReason reason);
 
   Engine& engine_;

@@ -34,6 +34,16 @@ TEST(ChatWhole, has_the_shape_of_openai) {
             R"("completion_tokens_details":{"reasoning_tokens":1}}})");
 }
 
+TEST(ChatWhole, predictions_are_told_where_they_are_asked_for) {
+  ChatForm with = form();
+  with.predictions = true;
+  ChatWhole whole(std::move(with));
+  whole.push(ending(EndReason::kStop));
+  EXPECT_EQ(
+      to_text(whole.body({.draft_tokens = 9, .accepted_tokens = 4})["usage"]["completion_tokens_details"]),
+      R"({"reasoning_tokens":0,"accepted_prediction_tokens":4,"rejected_prediction_tokens":5})");
+}
+
 TEST(ChatWhole, tool_calls_have_ids_and_leave_no_content) {
   ChatWhole whole(form());
   whole.push(call(0, "find", ""));

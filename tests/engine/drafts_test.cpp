@@ -1,6 +1,5 @@
 // Guesses change nothing but the number of steps.
-#include <set>
-
+#include "tests/engine/drafters.h"
 #include "tests/engine/pictures.h"
 
 namespace heed {
@@ -11,7 +10,8 @@ class Oracle : public Proposer {
  public:
   Oracle(const std::vector<std::vector<int>>& texts, double right) : texts_(texts), right_(right) {}
   std::string_view name() const override { return "oracle"; }
-  void propose(std::span<const int> tokens, int most, std::vector<int>& drafts) override {
+  void propose(const TextSoFar& so_far, int most, std::vector<int>& drafts) override {
+    const std::span<const int> tokens = so_far.tokens;
     for (const std::vector<int>& text : texts_) {
       if (text.size() <= tokens.size() || !std::equal(tokens.begin(), tokens.end(), text.begin())) continue;
       for (size_t i = tokens.size(); i < text.size() && std::ssize(drafts) < most; ++i) {
@@ -37,17 +37,6 @@ std::vector<std::vector<int>> texts_of(const std::vector<Ask>& asks,
   return texts;
 }
 
-std::vector<Ask> asks_of(const std::string& model) {
-  const Golden golden = read_golden(model);
-  std::vector<Ask> asks;
-  for (const int from : {0, 40, 90}) {
-    asks.push_back({.prompt = {golden.input.begin() + from, golden.input.end()}, .max_tokens = 40});
-  }
-  asks.push_back({.prompt = asks[1].prompt, .max_tokens = 30, .temperature = 0.9F, .seed = 11});
-  asks.push_back({.prompt = {golden.input.begin(), golden.input.begin() + 3}, .max_tokens = 1});
-  return asks;
-}
-
 EngineOptions with_oracle(const std::vector<std::vector<int>>& texts, double right, int tokens) {
   EngineOptions options;
   options.speculative = {.tokens = tokens, .adaptive = false};
@@ -59,7 +48,7 @@ class DraftModels : public testing::TestWithParam<const char*> {};
 
 TEST_P(DraftModels, answers_are_those_without_guesses) {
   const std::string folder = golden_folder(GetParam());
-  const std::vector<Ask> asks = asks_of(GetParam());
+  const std::vector<Ask> asks = draft_asks(GetParam());
   const std::vector<std::vector<int>> want = run_all(*start(folder, {}), asks);
   const std::vector<std::vector<int>> texts = texts_of(asks, want);
   for (const int tokens : {2, 4, 8, 16}) {
@@ -69,12 +58,10 @@ TEST_P(DraftModels, answers_are_those_without_guesses) {
       const auto engine = start(folder, with_oracle(texts, right, tokens));
       EXPECT_EQ(run_all(*engine, asks), want);
       EXPECT_EQ(run_all(*engine, asks, /*reversed=*/true), want);  // from cached prefixes
-      engine->drain();
+      expect_clean(*engine);
       const EngineStats stats = engine->stats();
       EXPECT_GT(stats.draft_tokens, 0U);
       EXPECT_EQ(stats.accepted_tokens > 0, right > 0);
-      EXPECT_EQ(stats.held_pages, 0);
-      EXPECT_EQ(stats.held_states, 0);
     }
   }
 }
@@ -87,38 +74,16 @@ INSTANTIATE_TEST_SUITE_P(All, DraftModels,
 
 TEST(DraftsEngine, neither_blocks_nor_budgets_nor_preemption_matter) {
   for (const std::string model : {"rnj1", "qwen3_next"}) {
-    const std::vector<Ask> asks = asks_of(model);
+    SCOPED_TRACE(model);
+    const std::vector<Ask> asks = draft_asks(model);
     const std::vector<std::vector<int>> want = run_all(*start(golden_folder(model), {}), asks);
     const std::vector<std::vector<int>> texts = texts_of(asks, want);
-    struct DraftVariant {
-      int block, step_tokens, sequences;
-      bool prefix_caching, tight;
-    };
-    for (const DraftVariant& v : {DraftVariant{1, 7, 8, true, false},
-                                  {64, 16, 2, true, false},
-                                  {16, 64, 8, false, true},
-                                  {4, 33, 5, true, true}}) {
-      SCOPED_TRACE(model + ", blocks of " + std::to_string(v.block) + ", steps of " +
-                   std::to_string(v.step_tokens));
-      EngineOptions options = with_oracle(texts, 0.8, 8);
-      options.runner.block_size = v.block;
-      options.runner.step_tokens = v.step_tokens;
-      options.runner.max_len = 420;
-      options.max_sequences = v.sequences;
-      options.prefix_caching = v.prefix_caching;
-      if (v.tight) {
-        const auto probe = start(golden_folder(model), options);
-        options.cache_bytes = probe->plan().sequence_pages * probe->plan().run.layout.page_bytes * 9 / 8;
-      }
-      const auto engine = start(golden_folder(model), options);
-      EXPECT_EQ(run_all(*engine, asks), want);
-      EXPECT_TRUE(!v.tight || engine->stats().preemptions > 0);
-    }
+    expect_same_however_run(golden_folder(model), with_oracle(texts, 0.8, 8), asks, want);
   }
 }
 
 TEST(DraftsEngine, a_right_guess_saves_a_step) {
-  const std::vector<Ask> asks = {asks_of("rnj1")[0]};
+  const std::vector<Ask> asks = {draft_asks("rnj1")[0]};
   const std::vector<std::vector<int>> want = run_all(*start(golden_folder("rnj1"), {}), asks);
   const std::vector<std::vector<int>> texts = texts_of(asks, want);
   const auto engine = start(golden_folder("rnj1"), with_oracle(texts, 1, 8));
@@ -171,7 +136,7 @@ TEST(DraftsEngine, pictures_stops_penalties_and_logprobs_are_as_without) {
 }
 
 TEST(DraftsEngine, many_at_once_leave_nothing_behind) {
-  const std::vector<Ask> base = asks_of("qwen3_next");
+  const std::vector<Ask> base = draft_asks("qwen3_next");
   std::vector<Ask> asks;
   for (int i = 0; i < 40; ++i) {
     Ask ask = base[i % 3];
@@ -192,30 +157,28 @@ TEST(DraftsEngine, many_at_once_leave_nothing_behind) {
         engine->submit({.prompt = asks[i].prompt, .max_tokens = 20, .on_event = cut[i].callback()}).value();
     if (i % 2 == 0) engine->cancel(id);
   }
-  engine->drain();
-  const EngineStats stats = engine->stats();
-  EXPECT_EQ(stats.held_pages, 0);
-  EXPECT_EQ(stats.held_states, 0);
+  expect_clean(*engine);
 }
 
-std::vector<int> guesses_of(Proposer& proposer, const std::vector<int>& tokens, int most) {
+std::vector<int> ngram_guesses(Proposer& proposer, const std::vector<int>& tokens, int most) {
   std::vector<int> drafts;
-  proposer.propose(tokens, most, drafts);
+  proposer.propose({.tokens = tokens}, most, drafts);
   return drafts;
 }
 
 TEST(NgramProposer, continues_the_longest_suffix_as_it_last_went_on) {
   const auto proposer = ngram_proposer(2, 4);
-  EXPECT_EQ(guesses_of(*proposer, {1, 2, 3, 4, 9, 1, 2}, 3), (std::vector<int>{3, 4, 9}));
-  EXPECT_EQ(guesses_of(*proposer, {1, 2, 3, 9, 1, 2, 4, 9, 1, 2}, 2), (std::vector<int>{4, 9}));  // the last
-  EXPECT_EQ(guesses_of(*proposer, {8, 1, 2, 3, 9, 1, 2, 4, 8, 1, 2}, 1),
+  EXPECT_EQ(ngram_guesses(*proposer, {1, 2, 3, 4, 9, 1, 2}, 3), (std::vector<int>{3, 4, 9}));
+  EXPECT_EQ(ngram_guesses(*proposer, {1, 2, 3, 9, 1, 2, 4, 9, 1, 2}, 2),
+            (std::vector<int>{4, 9}));  // the last
+  EXPECT_EQ(ngram_guesses(*proposer, {8, 1, 2, 3, 9, 1, 2, 4, 8, 1, 2}, 1),
             (std::vector<int>{3}));  // the longest
-  EXPECT_EQ(guesses_of(*proposer, {5, 6, 7, 8, 1}, 4), (std::vector<int>{}));
-  EXPECT_EQ(guesses_of(*proposer, {5, 1, 6, 1}, 4), (std::vector<int>{}));  // one token is too short
-  EXPECT_EQ(guesses_of(*proposer, {7, 7, 7}, 5), (std::vector<int>{7, 7, 7, 7, 7}));
-  EXPECT_EQ(guesses_of(*proposer, {3, 4, 3, 4}, 5), (std::vector<int>{3, 4, 3, 4, 3}));
-  EXPECT_EQ(guesses_of(*proposer, {}, 5), (std::vector<int>{}));
-  EXPECT_EQ(guesses_of(*proposer, {1}, 5), (std::vector<int>{}));
+  EXPECT_EQ(ngram_guesses(*proposer, {5, 6, 7, 8, 1}, 4), (std::vector<int>{}));
+  EXPECT_EQ(ngram_guesses(*proposer, {5, 1, 6, 1}, 4), (std::vector<int>{}));  // one token is too short
+  EXPECT_EQ(ngram_guesses(*proposer, {7, 7, 7}, 5), (std::vector<int>{7, 7, 7, 7, 7}));
+  EXPECT_EQ(ngram_guesses(*proposer, {3, 4, 3, 4}, 5), (std::vector<int>{3, 4, 3, 4, 3}));
+  EXPECT_EQ(ngram_guesses(*proposer, {}, 5), (std::vector<int>{}));
+  EXPECT_EQ(ngram_guesses(*proposer, {1}, 5), (std::vector<int>{}));
 }
 
 // Against a search that compares everything with everything.
@@ -239,7 +202,7 @@ TEST(NgramProposer, equals_a_plain_search) {
     for (int i = 0; best >= shortest && i < 6; ++i) {
       want.push_back(from + i < size ? tokens[from + i] : want[from + i - size]);
     }
-    EXPECT_EQ(guesses_of(*ngram_proposer(shortest, longest), tokens, 6), want) << round;
+    EXPECT_EQ(ngram_guesses(*ngram_proposer(shortest, longest), tokens, 6), want) << round;
   }
 }
 
@@ -250,10 +213,22 @@ TEST(SpeculativeConfig, is_read_as_vllm_writes_it) {
   EXPECT_EQ(options->tokens, 3);
   EXPECT_EQ(options->lookup_max, 5);
   EXPECT_EQ(options->lookup_min, 2);
+  const auto suffix = read_speculative_config(
+      R"({"method": "suffix", "suffix_decoding_max_tree_depth": 30, "suffix_decoding_max_cached_requests": 0,
+          "suffix_decoding_max_spec_factor": 2.5, "suffix_decoding_min_token_prob": 0.25})");
+  ASSERT_TRUE(suffix.ok());
+  EXPECT_EQ(suffix->suffix.depth, 30);
+  EXPECT_EQ(suffix->suffix.requests, 0);
+  EXPECT_EQ(suffix->suffix.factor, 2.5F);
+  EXPECT_EQ(suffix->suffix.least_probability, 0.25F);
   for (const char* wrong : {"[]", "{", R"({"method": "magic"})", R"({"num_speculative_tokens": 3})",
                             R"({"method": "ngram", "num_speculative_tokens": 0})",
                             R"({"method": "ngram", "prompt_lookup_max": 2, "prompt_lookup_min": 3})",
-                            R"({"method": "ngram", "model": "x"})"}) {
+                            R"({"method": "ngram", "model": "x"})", R"({"method": "suffix", "model": "x"})",
+                            R"({"method": "suffix", "suffix_decoding_max_tree_depth": 0})",
+                            R"({"method": "suffix", "suffix_decoding_max_cached_requests": -1})",
+                            R"({"method": "suffix", "suffix_decoding_max_spec_factor": "1"})",
+                            R"({"method": "suffix", "suffix_decoding_min_token_prob": 1.5})"}) {
     const auto result = read_speculative_config(wrong);
     const std::string message = result.ok() ? "" : result.error().message;
     EXPECT_TRUE(message.starts_with("--speculative-config")) << wrong << ": " << message;

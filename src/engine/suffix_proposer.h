@@ -1,0 +1,16 @@
+// Guesses by suffix decoding (arXiv 2411.04975): how the last tokens went on where they occurred before, in
+// the same text or in earlier answers. How often each continuation was seen decides which one is guessed, and
+// how far.
+#pragma once
+#include <memory>
+
+#include "engine/proposer.h"
+
+namespace heed {
+
+std::unique_ptr<Proposer> suffix_proposer(const SuffixOptions& options);
+
+// What it may come to hold beside so many running requests.
+int64_t suffix_proposer_bytes(const SuffixOptions& options, int sequences);
+
+}  // namespace heed
