@@ -14,6 +14,7 @@
 // h cost the memory no time. The grid is one wave, which walks over the tiles.
 #include <algorithm>
 #include <map>
+#include <mutex>
 #include <utility>
 
 #include "kernels/checks.h"
@@ -56,9 +57,9 @@ struct Params {
   bool inner_bf16;
 };
 
-// Two weights' rows of a thread, or where its tile ends.
+// The matrix of a tile (gated: the gate's) and its first output there.
 struct TilePlace {
-  int part, row;  // the tile's first output
+  int part, row;
 };
 
 __device__ TilePlace place_of_tile(const Params& p, int tile) {
@@ -360,7 +361,9 @@ int cluster_of(const Params& p, int sms) {
 // Clusters of the grid: all that fit at once, or as many as there are tiles.
 template <class C>
 int clusters_of(const CudaStream& device, int tiles, int cluster, int shared) {
+  static std::mutex mutex;
   static std::map<std::pair<int, int>, int> known;
+  const std::lock_guard lock(mutex);
   const auto [found, is_new] = known.try_emplace({cluster, shared}, 0);
   if (is_new) {
     allow_shared(few_kernel<C>, 226 << 10);
