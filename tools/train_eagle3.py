@@ -4,7 +4,7 @@
     tools/train_eagle3.py models/bard PLAYS.txt OUT [--minutes 5] [--device cuda]
 
 Needs and takes the same as train_dflash.py. OUT gets a checkpoint folder in the authors' form: one layer, fed with the
-target's hidden states where the text is known and with its own behind; no embedding, for that is the target's.
+target's hidden states where the text is known and with its own behind; no embedding and no head, for those are the target's.
 
 As in the paper (arXiv 2503.01840) training unrolls what guessing does: the row of a place takes the token behind it and
 a hidden state, the target's at the first place and the drafter's own of the row before at the others, and sees the keys
@@ -51,11 +51,10 @@ class Drafter(nn.Module):
         super().__init__()
         self.fc = nn.Linear(len(TAPS) * HIDDEN, HIDDEN, bias=False)
         self.midlayer, self.norm = Layer(), Norm(HIDDEN)
-        self.lm_head = nn.Linear(HIDDEN, VOCAB, bias=False)
 
     def forward(self, taps, embedded, starts):
         """taps [batch, T, ..]; embedded [batch, T, hidden], of the token behind each place; starts [batch, N].
-        Logits [batch, N, STEPS, vocab]: row j of a start is of the token at start + 2 + j."""
+        Normed hidden states [batch, N, STEPS, hidden]: row j of a start is of the token at start + 2 + j."""
         batch, length, device = len(taps), taps.shape[1], taps.device
         layer, fused = self.midlayer, self.fc(taps)
         place = torch.arange(length, device=device).expand(batch, -1)
@@ -73,7 +72,7 @@ class Drafter(nn.Module):
                 seen = torch.cat([seen, own], 2)
             hidden = hidden + layer.self_attn(x, at, keys, values, seen)
             hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
-            rows.append(self.lm_head(self.norm(hidden)))
+            rows.append(self.norm(hidden))
         return torch.stack(rows, 2)
 
 
@@ -84,15 +83,12 @@ def step_loss(drafter, target, texts, answered):
         logits, taps = target(texts), target.taps()
         embedded = target.embed(texts.roll(-1, 1))
     with torch.autocast("cuda", torch.bfloat16):
-        guess = drafter(taps, embedded, newest - 1).float().flatten(1, 2)
+        guess = target.model.lm_head(drafter(taps, embedded, newest - 1)).float().flatten(1, 2)
     return guesses_loss(guess, logits, texts, answered, newest, STEPS)
 
 
 def save_drafter(out, drafter):
-    weights = {name: w.to(torch.bfloat16) for name, w in drafter.state_dict().items()}
-    weights["d2t"] = torch.zeros(VOCAB, dtype=torch.long)
-    weights["t2d"] = torch.ones(VOCAB, dtype=torch.bool)
-    save(out, weights, {
+    save(out, {name: w.to(torch.bfloat16) for name, w in drafter.state_dict().items()}, {
         "architectures": ["LlamaForCausalLMEagle3"], "model_type": "llama", "dtype": "bfloat16",
         "eagle_config": {"eagle_aux_hidden_state_layer_ids": [tap + 1 for tap in TAPS], "use_aux_hidden_state": True},
         "hidden_size": HIDDEN, "target_hidden_size": HIDDEN, "intermediate_size": INNER, "num_hidden_layers": 1,
