@@ -121,7 +121,8 @@ double chi_square_deviation(const std::map<std::vector<int>, int>& seen,
 TEST(DraftSampling, keeps_the_targets_distribution) {
   const std::string model = "mixtral";
   const std::vector<int> prompt = {5, 9, 200};
-  // HEED_SAMPLES: answers of each way, of three tokens; docs/speculation.md says what 70,000 (210,000 tokens) gave.
+  // HEED_SAMPLES: answers of each way, of three tokens; docs/speculation.md says what 70,000 (210,000 tokens)
+  // gave.
   const char* asked = std::getenv("HEED_SAMPLES");
   const int count = asked != nullptr ? std::atoi(asked) : kSanitized ? 2000 : 4000;
   const auto runner = load(golden_folder(model), {.dtype = "float32"});
