@@ -26,9 +26,9 @@ struct Timing {
   double median, p10, p90;  // seconds a call
 };
 
-class Device {
+class BenchDevice {
  public:
-  Device() {
+  BenchDevice() {
     std::mt19937 random(1);
     std::vector<uint16_t> values(size_t{16} << 20);
     std::normal_distribution<float> normal;
@@ -168,7 +168,7 @@ struct Rows {
   int64_t blocks = 0;  // of the longest sequence
 };
 
-void run(Device& device, const AttentionCase& c) {
+void run(BenchDevice& device, const AttentionCase& c) {
   const Rows rows(c);
   const auto sequences = static_cast<int64_t>(c.sequences.size());
   const int64_t tokens = rows.seq_start.back();
@@ -257,14 +257,14 @@ std::vector<AttentionCase> attention_cases() {
   return all;
 }
 
-void run_linear(Device& device, int64_t tokens, int64_t in, int64_t outs) {
+void run_linear(BenchDevice& device, int64_t tokens, int64_t in, int64_t outs) {
   const int64_t sets = std::max<int64_t>(kColdBytes / (in * outs * 2), 1);
   const DeviceBuffer weights = device.random_bf16(sets * in * outs);
-  const DeviceBuffer x = device.random_f32(tokens * in);
+  const DeviceBuffer x = device.random_bf16(tokens * in);
   const DeviceBuffer out(tokens * outs * 4);
   Stream stream = device.stream();
   const Timing timing = device.time([&](int i) {
-    const LinearArgs args = {.x = Tensor(x.data(), DType::kF32, {tokens, in}),
+    const LinearArgs args = {.x = Tensor(x.data(), DType::kBF16, {tokens, in}),
                              .weight = Tensor(static_cast<char*>(weights.data()) + i % sets * in * outs * 2,
                                               DType::kBF16, {outs, in}),
                              .out = Tensor(out.data(), DType::kF32, {tokens, outs})};
@@ -293,7 +293,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   block_rows = block;
-  Device device;
+  BenchDevice device;
   device.measure();
   for (const AttentionCase& c : attention_cases()) {
     if (c.name.find(filter) != std::string::npos) run(device, c);

@@ -42,7 +42,7 @@ step "tsan: tests" env GTEST_FILTER='ThreadPool.*:Engine.*:Bard.*:Metamorphic.a_
   ctest --preset tsan -j "$(nproc)" --output-on-failure -R '^(base|kernels|engine[.][01])$'
 step "clang-tidy" tools/tidy.sh
 if command -v nvcc >/dev/null; then
-  step "cuda: build" build cuda -DHEED_BENCH=OFF -- cuda_tests
+  step "cuda: build" build cuda -DHEED_BENCH=ON -- cuda_tests heed_bench_cuda
 else
   echo "== cuda: no nvcc here, not compiled"
 fi
