@@ -213,12 +213,17 @@ TEST_P(Drafted, answers_are_those_without_guesses) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Drafted,
-                         testing::Values("llama_rope3", "llama_linear", "llama_yarn", "qwen2", "qwen3",
-                                         "qwen3_moe", "mistral", "mixtral", "mixtral_sliding", "gemma3_text",
-                                         "gemma4_text", "gemma4_moe", "rnj1", "llama4_text", "gpt_oss",
-                                         "qwen3_next", "qwen3_5", "qwen3_5_moe", "minimax", "minimax_text01",
-                                         "bailing", "deepseek_v3"),
+// The first of them have chunks, windows, states, shared keys and sinks; with sanitizers they stand for all.
+std::vector<const char*> drafted_models() {
+  std::vector<const char*> all = {
+      "rnj1",        "gemma4_text",    "qwen3_5",         "minimax",     "gpt_oss",    "qwen3_next",
+      "llama_rope3", "llama_linear",   "llama_yarn",      "qwen2",       "qwen3",      "qwen3_moe",
+      "mistral",     "mixtral",        "mixtral_sliding", "gemma3_text", "gemma4_moe", "llama4_text",
+      "qwen3_5_moe", "minimax_text01", "bailing",         "deepseek_v3"};
+  if (kSanitized) all.resize(6);
+  return all;
+}
+INSTANTIATE_TEST_SUITE_P(All, Drafted, testing::ValuesIn(drafted_models()),
                          [](const auto& test) { return std::string(test.param); });
 
 // A model that guesses for itself is right every time: greedy, and with its draws at the same random numbers.
@@ -318,6 +323,7 @@ TEST(DraftModel, neither_blocks_nor_budgets_nor_preemption_matter) {
     const std::vector<std::vector<int>> want = run_all(*start(golden_folder(model), {}), asks);
     const ModelSpec spec = open_checkpoint(golden_folder(model)).value().spec;
     for (const Guesser& guesser : guessers_for(model, spec, 8)) {
+      if (kSanitized && model == "qwen3_next" && guesser.name != "mtp") continue;
       SCOPED_TRACE(model + ", " + guesser.name);
       expect_same_however_run(golden_folder(model), guesser.options, asks, want);
     }
@@ -343,6 +349,7 @@ TEST(DraftModel, pictures_change_nothing) {
                                  PromptMaker(spec, 4).text(5).picture(7, 9, 6).text(3).ask(20)};
   const auto want = run_all(*start(golden_folder(model), {}), asks);
   for (const int tokens : {2, 4, 8, 16}) {
+    if (kSanitized && tokens != 8) continue;
     for (const Guesser& guesser : guessers_for(model, spec, tokens)) {
       SCOPED_TRACE(guesser.name + ", " + std::to_string(tokens) + " guesses");
       const auto engine = start(golden_folder(model), guesser.options);
