@@ -4,8 +4,12 @@
 # would be symbols. No contraction and no fast-math: the results are part of the contract. A test
 # holds the objects to exporting one table each (tools/check_isa_symbols.py).
 # heed_cpu_isa(name "files" flags ...): the kernels of these files, or of all but these ("!files"), or of all ("").
+# *_amx.cpp are what AMX adds, and are compiled for it alone.
 function(heed_cpu_isa isa files)
   file(GLOB sources CONFIGURE_DEPENDS src/kernels/cpu/isa/*.cpp)
+  if(NOT isa STREQUAL "amx")
+    list(FILTER sources EXCLUDE REGEX "_amx\\.cpp$")
+  endif()
   if(files MATCHES "^!(.*)")
     list(FILTER sources EXCLUDE REGEX "/(${CMAKE_MATCH_1})\\.cpp$")
   elseif(files)
@@ -40,6 +44,7 @@ function(heed_cpu_kernels)
     heed_cpu_isa(avx512 "" ${avx512})
     heed_cpu_isa(avx512_vnni blocks ${avx512} -mavx512vnni)
     heed_cpu_isa(avx512_bf16 !blocks ${avx512} -mavx512bf16)
+    heed_cpu_isa(amx ".*_amx" ${avx512} -mavx512bf16 -mavx512vnni -mamx-tile -mamx-bf16 -mamx-int8)
   endif()
   find_package(Python3 QUIET COMPONENTS Interpreter)
   if(HEED_TESTS AND Python3_FOUND)

@@ -72,6 +72,7 @@ int64_t scratch_bytes(const RunPlan& run, const StepSize& size) {
 
 int64_t tower_scratch_bytes(const ModelSpec& spec, const RunPlan& run, StepSize size) {
   size.tokens = size.length = size.keys = tower_patches(spec, run);
+  size.linear_rows = size.tokens;
   const AttentionNeeds needs = vision_attention_needs(*spec.vision, run.compute, run.layout.kernel_block);
   return std::max(run.choice.kernels->scratch_bytes(size), run.vision_attention->scratch_bytes(needs, size));
 }
@@ -164,7 +165,8 @@ MemoryPlan plan_memory(const ModelSpec& spec, const RunPlan& run, const MemoryNe
                          .keys = most_keys(run),
                          .width = std::max(widest_row(spec), run.draft ? widest_row(*drafter_of(run)) : 0),
                          .products = most_products(spec),
-                         .block_rows = run.block_weights ? tokens * most_choices(spec) : 0,
+                         .linear_rows = int64_t{tokens} * most_choices(spec),
+                         .has_blocks = run.block_weights,
                          .head_state = largest_head_state(run.states),
                          .threads = needs.threads};
   constexpr int64_t kTokenBytes = 4 * sizeof(int32_t);  // of a batch, besides its groups

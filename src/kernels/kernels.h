@@ -396,10 +396,12 @@ struct StepSize {
   int64_t length = 0;        // keys of the longest sequence
   int64_t keys = INT64_MAX;  // of all sequences together
   int64_t width = 0;         // elements of the widest row that a linear layer reads
-  int64_t products = 0;    // most linear layers that one op runs: experts of a layer, or heads (head_linear)
-  int64_t block_rows = 0;  // most rows of x that are multiplied with weights in blocks; 0: there are none
-  int64_t head_state = 0;  // elements of one head's largest state (linear_attention, gated_delta)
-  int threads = 1;         // of the pool
+  int64_t products = 0;  // most linear layers that one op runs: experts of a layer, or heads (head_linear)
+  int64_t linear_rows =
+      0;  // rows of x that one op multiplies at most: tokens, once for each expert they have
+  bool has_blocks = false;  // some weights are in blocks
+  int64_t head_state = 0;   // elements of one head's largest state (linear_attention, gated_delta)
+  int threads = 1;          // of the pool
 };
 
 // One attention kernel of a backend, e.g. "cpu.flash". why_not gives the reasons against, or "" when it can.
@@ -423,7 +425,7 @@ struct Accelerator {
 
 struct Kernels {
   std::string_view name;                       // "ref", "cpu"
-  std::string isa;                             // what it runs on, for people: "avx512-bf16"
+  std::string isa;                             // what it runs on, for people: "avx512-amx"
   std::span<const AttentionKernel> attention;  // in order of preference
   int kernel_block = 16;                       // rows of a cache block that its attention kernels prefer
   const Accelerator* accelerator = nullptr;    // null: it runs on the host

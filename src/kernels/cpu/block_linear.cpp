@@ -145,9 +145,9 @@ void block_expert_linear(const BlockTable& isa, Stream& stream, const ExpertLine
 }
 
 int64_t block_linear_scratch_bytes(const BlockTable& isa, const StepSize& size) {
-  if (size.block_rows == 0) return 0;
+  if (!size.has_blocks) return 0;
   const int64_t in = std::max<int64_t>(size.width, 1);
-  const int64_t rows = size.block_rows;
+  const int64_t rows = size.linear_rows;
   constexpr int64_t kGrowth = 3;  // a vector of n elements, while it grows, with the one it grows out of
   return Rounded::bytes(rows, in) + size.threads * isa.scratch(INT64_MAX, in) +
          rows * int64_t{sizeof(int32_t)} + kGrowth * size.products * int64_t{sizeof(BlockPanel)};

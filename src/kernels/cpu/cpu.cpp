@@ -2,6 +2,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 
 #include <algorithm>
@@ -20,6 +24,7 @@ struct Isa {
   const cpu::RowTable* rows;
   const cpu::RecurrentTable* recurrent;
   const cpu::BlockTable* blocks;
+  const cpu::TileTable* tiles = nullptr;
 };
 
 // __builtin_cpu_supports also asks whether the operating system saves the registers.
@@ -41,6 +46,29 @@ bool has_avx512() {
 }
 bool has_avx512_vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
 bool has_avx512_bf16() { return has_avx512_vnni() && __builtin_cpu_supports("avx512bf16"); }
+// Matrix tiles, whose registers the system saves only for programs that have asked.
+bool may_use_tiles() {
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+bool has_amx() {
+  constexpr unsigned kBf16 = 1U << 22U;
+  constexpr unsigned kTiles = 1U << 24U;
+  constexpr unsigned kInt8 = 1U << 25U;
+  unsigned a = 0;
+  unsigned b = 0;
+  unsigned c = 0;
+  unsigned d = 0;
+  if (!has_avx512_bf16() || __get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
+  if ((d & kBf16) == 0 || (d & kTiles) == 0 || (d & kInt8) == 0) return false;
+  static const bool may = may_use_tiles();
+  return may;
+}
 bool bf16_pays() {
   __builtin_cpu_init();
   return __builtin_cpu_is("amd");
@@ -48,7 +76,7 @@ bool bf16_pays() {
 #endif
 
 cpu::RecurrentIsa recurrent_of(const Isa& isa) { return {*isa.recurrent, *isa.rows}; }
-cpu::LinearIsa linear_of(const Isa& isa) { return {*isa.linear, *isa.blocks}; }
+cpu::LinearIsa linear_of(const Isa& isa) { return {*isa.linear, *isa.blocks, isa.tiles}; }
 
 template <const Isa* kIsa>
 const Kernels& kernels_of() {
@@ -107,19 +135,21 @@ const Kernels& kernels_of() {
   return kernels;
 }
 
-#define ISA(name, available, table, block_table)                                        \
+#define ISA(name, available, table, block_table, tiles)                                 \
   {                                                                                     \
     name, available, &cpu::linear_##table, &cpu::attention_##table, &cpu::rows_##table, \
-        &cpu::recurrent_##table, &cpu::blocks_##block_table                             \
+        &cpu::recurrent_##table, &cpu::blocks_##block_table, tiles                      \
   }
 constexpr Isa kBaseline = ISA(
-    "baseline", [] { return true; }, baseline, baseline);
+    "baseline", [] { return true; }, baseline, baseline, nullptr);
 #if defined(__x86_64__)
-constexpr Isa kAvx2 = ISA("avx2", has_avx2, avx2, avx2);
-constexpr Isa kAvx512 = ISA("avx512", has_avx512, avx512, avx512);
-constexpr Isa kAvx512Vnni = ISA("avx512-vnni", has_avx512_vnni, avx512, avx512_vnni);
-constexpr Isa kAvx512Bf16 = ISA("avx512-bf16", has_avx512_bf16, avx512_bf16, avx512_vnni);
-constexpr std::string_view kNames[] = {"baseline", "avx2", "avx512", "avx512-vnni", "avx512-bf16"};
+constexpr Isa kAvx2 = ISA("avx2", has_avx2, avx2, avx2, nullptr);
+constexpr Isa kAvx512 = ISA("avx512", has_avx512, avx512, avx512, nullptr);
+constexpr Isa kAvx512Vnni = ISA("avx512-vnni", has_avx512_vnni, avx512, avx512_vnni, nullptr);
+constexpr Isa kAvx512Bf16 = ISA("avx512-bf16", has_avx512_bf16, avx512_bf16, avx512_vnni, nullptr);
+constexpr Isa kAvx512Amx = ISA("avx512-amx", has_amx, avx512, avx512_vnni, &cpu::linear_amx);
+constexpr std::string_view kNames[] = {"baseline",    "avx2",        "avx512",
+                                       "avx512-vnni", "avx512-bf16", "avx512-amx"};
 #else
 constexpr std::string_view kNames[] = {"baseline"};
 #endif
@@ -141,12 +171,14 @@ const Kernels* cpu_kernels_for(std::string_view isa) {
   if (kernels == nullptr) kernels = if_available<&kAvx512>(isa);
   if (kernels == nullptr) kernels = if_available<&kAvx512Vnni>(isa);
   if (kernels == nullptr) kernels = if_available<&kAvx512Bf16>(isa);
+  if (kernels == nullptr) kernels = if_available<&kAvx512Amx>(isa);
 #endif
   return kernels;
 }
 
 const Kernels& cpu_kernels() {
 #if defined(__x86_64__)
+  if (has_amx()) return kernels_of<&kAvx512Amx>();
   if (has_avx512_bf16() && bf16_pays()) return kernels_of<&kAvx512Bf16>();
   if (has_avx512_vnni()) return kernels_of<&kAvx512Vnni>();
   if (has_avx512()) return kernels_of<&kAvx512>();

@@ -18,8 +18,11 @@ namespace {
 
 constexpr int64_t kPanelBytes = 512 * 1024;
 constexpr int64_t kColumns = 4;                // columns of the kernels' register tile
+constexpr int64_t kPackedRows = 16;            // that lie together for matrix tiles
 constexpr int64_t kProductsPerThread = 32768;  // below which another thread costs more than it saves
 constexpr int64_t kTasksPerThread = 4;
+constexpr int64_t kElementsPerThread = 16384;  // packed
+constexpr int64_t kLine = 64;
 
 // Products x w^T of one width and of the same element types, as panels that are whole.
 struct Products {
@@ -27,8 +30,13 @@ struct Products {
   DType x, w;
   int64_t cols, in;
   std::span<const LinearPanel> all;  // each with at least one row
+  const TileTable* tiles = nullptr;  // their rows are packed for these
+
+  int64_t tile_rows() const { return tiles != nullptr ? tiles->tile_rows : isa.tile_rows; }
+  int64_t tile_cols() const { return tiles != nullptr ? tiles->tile_cols : kColumns; }
 
   auto kernel() const {
+    if (tiles != nullptr) return tiles->panel;
     if (x == DType::kBF16) return isa.bf16_bf16;
     if (w == DType::kBF16) return isa.f32_bf16;
     if (w == DType::kF16) return isa.f32_f16;
@@ -41,7 +49,11 @@ struct Part {
 };
 
 void run_part(const Products& products, LinearPanel panel, const Part& part) {
-  if (panel.row_of != nullptr) {
+  const TileTable* tiles = products.tiles;
+  if (tiles != nullptr) {
+    const int64_t tile_bytes = tiles->packed_bytes(kPackedRows, products.in);
+    panel.x = static_cast<const char*>(panel.x) + part.row / kPackedRows * tile_bytes;
+  } else if (panel.row_of != nullptr) {
     panel.row_of += part.row;
   } else {
     panel.x = static_cast<const char*>(panel.x) + part.row * panel.x_stride * size_of(products.x);
@@ -51,21 +63,23 @@ void run_part(const Products& products, LinearPanel panel, const Part& part) {
   panel.out += part.row * panel.out_stride + part.col;
   panel.rows = part.row_end - part.row;
   panel.cols = part.col_end - part.col;
-  const Buffer scratch(products.isa.scratch(panel.rows, panel.cols, panel.in) * size_of(DType::kF32));
+  const int64_t floats = tiles != nullptr ? tiles->scratch(panel.rows, panel.in)
+                                          : products.isa.scratch(panel.rows, panel.cols, panel.in);
+  const Buffer scratch(floats * size_of(DType::kF32));
   panel.scratch = static_cast<float*>(scratch.data());
   products.kernel()(panel);
 }
 
 // Every thread takes a contiguous part of the column tiles of all products, one after the other.
 void run_few_rows(const Products& products, ThreadPool& pool, int64_t grain) {
-  const int64_t tiles = div_up(products.cols, kColumns);
+  const int64_t columns = products.tile_cols();
+  const int64_t tiles = div_up(products.cols, columns);
   pool.parallel_for(tiles * std::ssize(products.all), grain, [&](int64_t begin, int64_t end) {
     for (int64_t product = begin / tiles; product * tiles < end; ++product) {
       const int64_t tile = std::max(begin - product * tiles, int64_t{0});
       const int64_t tile_end = std::min(end - product * tiles, tiles);
       const LinearPanel& panel = products.all[product];
-      run_part(products, panel,
-               {0, panel.rows, tile * kColumns, std::min(tile_end * kColumns, products.cols)});
+      run_part(products, panel, {0, panel.rows, tile * columns, std::min(tile_end * columns, products.cols)});
     }
   });
 }
@@ -80,13 +94,15 @@ int64_t total_rows(const Products& products) {
 // rows as well.
 void run_many_rows(const Products& products, ThreadPool& pool) {
   const int64_t rows = total_rows(products);
-  const int64_t tile_rows = products.isa.tile_rows;
-  const int64_t tiles = div_up(products.cols, kColumns);
+  const int64_t tile_rows = products.tile_rows();
+  const int64_t columns = products.tile_cols();
+  const int64_t tiles = div_up(products.cols, columns);
   const int64_t wanted = kTasksPerThread * pool.size();
   const int64_t row_bytes = std::max<int64_t>(products.in, 1) * size_of(DType::kF32);
-  const int64_t fitting = std::max<int64_t>(kPanelBytes / (row_bytes * kColumns), 4);
+  const int64_t least = div_up(4 * kColumns, columns);
+  const int64_t fitting = std::max<int64_t>(kPanelBytes / (row_bytes * columns), least);
   const int64_t spread = div_up(tiles, div_up(wanted, std::ssize(products.all)));
-  const int64_t width = kColumns * std::min(fitting, std::max<int64_t>(spread, 4));
+  const int64_t width = columns * std::min(fitting, std::max<int64_t>(spread, least));
   const int64_t panels = div_up(products.cols, width);
   const auto rows_of_part = [&](const LinearPanel& product) {
     const int64_t tasks = div_up(wanted * product.rows, rows);
@@ -116,14 +132,44 @@ void run(const Products& products, ThreadPool& pool) {
   int64_t most = 0;
   for (const LinearPanel& product : products.all) most = std::max(most, product.rows);
   const int64_t in = std::max<int64_t>(products.in, 1);
-  const int64_t tiles = div_up(products.cols, kColumns);
+  const int64_t tiles = div_up(products.cols, products.tile_cols());
   const int64_t of_tile =
-      div_up(total_rows(products) * kColumns * in, std::ssize(products.all));  // on average
-  if (most <= products.isa.tile_rows || of_tile * tiles * std::ssize(products.all) <= kProductsPerThread) {
+      div_up(total_rows(products) * products.tile_cols() * in, std::ssize(products.all));  // on average
+  if (most <= products.tile_rows() || of_tile * tiles * std::ssize(products.all) <= kProductsPerThread) {
     run_few_rows(products, pool, div_up(kProductsPerThread, of_tile));
   } else {
     run_many_rows(products, pool);
   }
+}
+
+// The same with the rows packed first, where both are bfloat16 and there are matrix tiles.
+void run(const LinearIsa& isa, DType x, DType w, int64_t cols, int64_t in, std::span<LinearPanel> all,
+         ThreadPool& pool) {
+  const TileTable* tiles = isa.tiles;
+  if (tiles == nullptr || x != DType::kBF16 || w != DType::kBF16 || in == 0)
+    return run({isa.linear, x, w, cols, in, all}, pool);
+  std::vector<int64_t> first_tile = {0};  // of each product
+  std::vector<int64_t> first_byte = {0};
+  for (const LinearPanel& product : all) {
+    first_tile.push_back(first_tile.back() + div_up(product.rows, kPackedRows));
+    first_byte.push_back(first_byte.back() + round_up(tiles->packed_bytes(product.rows, in), kLine));
+  }
+  const Buffer packed(first_byte.back());
+  const auto place = [&](size_t i) { return static_cast<char*>(packed.data()) + first_byte[i]; };
+  const auto pack_tile = [&](int64_t tile) {
+    const auto after = std::upper_bound(first_tile.begin(), first_tile.end(), tile);
+    const auto i = static_cast<size_t>(after - first_tile.begin() - 1);
+    tiles->pack({all[i].x, all[i].row_of, all[i].x_stride, all[i].rows, in, place(i)}, tile - first_tile[i]);
+  };
+  pool.parallel_for(first_tile.back(), div_up(kElementsPerThread, kPackedRows * in),
+                    [&](int64_t begin, int64_t end) {
+                      for (int64_t tile = begin; tile < end; ++tile) pack_tile(tile);
+                    });
+  for (size_t i = 0; i < all.size(); ++i) {
+    all[i].x = place(i);
+    all[i].packed = all[i].rows;
+  }
+  run({isa.linear, x, w, cols, in, all, tiles}, pool);
 }
 
 }  // namespace
@@ -131,7 +177,7 @@ void run(const Products& products, ThreadPool& pool) {
 void linear(const LinearIsa& isa, Stream& stream, const LinearArgs& args) {
   if (is_blocks(args.weight.dtype)) return block_linear(isa.blocks, stream, args);
   const Shapes n = check(args);
-  const LinearPanel product = {
+  LinearPanel product = {
       .x = args.x.data,
       .w = args.weight.data,
       .bias = args.bias.defined() ? args.bias.f32() : nullptr,
@@ -146,7 +192,7 @@ void linear(const LinearIsa& isa, Stream& stream, const LinearArgs& args) {
       .accumulate = args.accumulate,
   };
   if (product.rows == 0) return;
-  run({isa.linear, args.x.dtype, args.weight.dtype, product.cols, product.in, {&product, 1}}, *stream.pool);
+  run(isa, args.x.dtype, args.weight.dtype, product.cols, product.in, {&product, 1}, *stream.pool);
 }
 
 void head_linear(const LinearTable& isa, Stream& stream, const HeadLinearArgs& args) {
@@ -201,7 +247,7 @@ void expert_linear(const LinearIsa& isa, Stream& stream, const ExpertLinearArgs&
         .in = n["in"],
     });
   }
-  run({isa.linear, args.x.dtype, args.weights[0].dtype, n["out"], n["in"], products}, *stream.pool);
+  run(isa, args.x.dtype, args.weights[0].dtype, n["out"], n["in"], products, *stream.pool);
 }
 
 // Many rows run in panels of kPanelBytes or of four tiles of columns, whichever is wider; few rows ask for
@@ -213,8 +259,12 @@ int64_t linear_scratch_bytes(const LinearIsa& isa, const StepSize& size) {
   const int64_t panel = isa.linear.scratch(std::max<int64_t>(size.tokens, 1), cols, in);
   constexpr int64_t kGrowth = 3;  // a vector of n elements, while it grows, with the one it grows out of
   const int64_t products = kGrowth * size.products * int64_t{sizeof(LinearPanel) + sizeof(int64_t)};
-  const int64_t plain =
-      size.threads * std::max(panel, 2 * kProductsPerThread) * size_of(DType::kF32) + products;
+  int64_t plain = size.threads * std::max(panel, 2 * kProductsPerThread) * size_of(DType::kF32) + products;
+  if (isa.tiles != nullptr) {
+    const int64_t rows = size.linear_rows + kPackedRows * size.products;  // each product's are padded
+    plain += isa.tiles->packed_bytes(rows, in) + kLine * size.products + products +
+             size.threads * isa.tiles->scratch(rows, in) * size_of(DType::kF32);
+  }
   return std::max(plain, block_linear_scratch_bytes(isa.blocks, size));
 }
 

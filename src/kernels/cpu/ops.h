@@ -25,6 +25,7 @@ void scale_rows(const RowTable& isa, Stream& stream, const ScaleRowsArgs& args);
 struct LinearIsa {
   const LinearTable& linear;
   const BlockTable& blocks;
+  const TileTable* tiles;  // null: there are none
 };
 void linear(const LinearIsa& isa, Stream& stream, const LinearArgs& args);
 void head_linear(const LinearTable& isa, Stream& stream, const HeadLinearArgs& args);

@@ -21,7 +21,8 @@ struct LinearPanel {
   int64_t x_stride, w_stride, out_stride;
   int64_t rows, cols, in;
   bool accumulate;
-  float* scratch;  // scratch(rows, cols, in) floats
+  float* scratch;      // scratch(rows, cols, in) floats
+  int64_t packed = 0;  // x is what TileTable::pack made of so many rows, from a multiple of 16 on
 };
 
 struct LinearTable {
@@ -31,6 +32,24 @@ struct LinearTable {
   void (*f32_bf16)(const LinearPanel&);
   void (*f32_f16)(const LinearPanel&);
   void (*bf16_bf16)(const LinearPanel&);
+};
+
+// Rows of bfloat16, packed for matrix tiles.
+struct RowPack {
+  const void* x;
+  const int32_t* row_of;  // as in LinearPanel
+  int64_t x_stride, rows, in;
+  void* out;  // packed_bytes(rows, in), aligned to 64
+};
+
+// bfloat16 times bfloat16 where the processor multiplies matrices (AMX): rows are packed once for a product,
+// whatever its panels; then sixteen lie in packed_bytes(16, in), or all in packed_bytes(rows, in) if fewer.
+struct TileTable {
+  int tile_rows, tile_cols;  // of a panel: come best in multiples of these; rows are cut at multiples of 16
+  int64_t (*packed_bytes)(int64_t rows, int64_t in);
+  void (*pack)(const RowPack&, int64_t tile);    // rows [16 tile, 16 tile + 16)
+  int64_t (*scratch)(int64_t rows, int64_t in);  // floats, aligned to 64
+  void (*panel)(const LinearPanel&);             // with `packed`
 };
 
 // Rows of x as they are multiplied with weights in blocks of one format: rounded to int8, and what follows
@@ -178,6 +197,7 @@ HEED_ISA_TABLES(avx512_bf16)
 extern const BlockTable blocks_avx2;
 extern const BlockTable blocks_avx512;
 extern const BlockTable blocks_avx512_vnni;
+extern const TileTable linear_amx;
 #endif
 
 #define HEED_JOIN_AGAIN(a, b) a##b
