@@ -33,6 +33,8 @@ struct Products {
   const TileTable* tiles = nullptr;  // their rows are packed for these
 
   int64_t tile_rows() const { return tiles != nullptr ? tiles->tile_rows : isa.tile_rows; }
+  // Bytes of an element of a panel that stays in a core's cache, as it is or widened.
+  int64_t panel_element() const { return size_of(tiles != nullptr ? w : DType::kF32); }
   int64_t tile_cols() const { return tiles != nullptr ? tiles->tile_cols : kColumns; }
 
   auto kernel() const {
@@ -98,7 +100,7 @@ void run_many_rows(const Products& products, ThreadPool& pool) {
   const int64_t columns = products.tile_cols();
   const int64_t tiles = div_up(products.cols, columns);
   const int64_t wanted = kTasksPerThread * pool.size();
-  const int64_t row_bytes = std::max<int64_t>(products.in, 1) * size_of(DType::kF32);
+  const int64_t row_bytes = std::max<int64_t>(products.in, 1) * products.panel_element();
   const int64_t least = div_up(4 * kColumns, columns);
   const int64_t fitting = std::max<int64_t>(kPanelBytes / (row_bytes * columns), least);
   const int64_t spread = div_up(tiles, div_up(wanted, std::ssize(products.all)));

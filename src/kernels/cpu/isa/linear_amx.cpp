@@ -26,6 +26,7 @@ constexpr int kTile = 16;                       // columns of A, rows of B
 constexpr int kStep = 32;                       // elements of `in` that one instruction takes
 constexpr int kCols = 2 * kTile;                // of a panel's turn
 constexpr int kStretch = 512;                   // elements of `in` of many rows' turn
+constexpr int64_t kBlockElements = 256 * 1024;  // packed, of many rows' turn
 constexpr int64_t kColumnTile = kTile * kStep;  // elements
 
 HEED_INLINE int64_t steps_of(int64_t in) { return (in + kStep - 1) / kStep; }
@@ -212,15 +213,16 @@ HEED_INLINE void stretch(const LinearPanel& p, const Columns& columns, int64_t r
   _tile_stored(3, sums + 3 * kSums, kBytes);
 }
 
-void many_rows(const LinearPanel& p, float* sums, bf16* copied) {
+// Rows [first, last), whose packed elements stay in L2 while the columns pass.
+void block_of_rows(const LinearPanel& p, int64_t first, int64_t last, float* sums, bf16* copied) {
   alignas(64) bf16 rest[2 * kColumnTile];
   constexpr int64_t kSteps = kStretch / kStep;
   for (int64_t col = 0; col < p.cols; col += kCols) {
     const Columns columns = columns_at(p, col, rest, copied);
     for (int64_t begin = 0; begin < columns.all; begin += kSteps) {
       const int64_t end = begin + kSteps < columns.all ? begin + kSteps : columns.all;
-      for (int64_t row = 0; row < p.rows; row += 2 * kTile) {
-        float* own = sums + row / (2 * kTile) * 4 * kSums;
+      for (int64_t row = first; row < last; row += 2 * kTile) {
+        float* own = sums + (row - first) / (2 * kTile) * 4 * kSums;
         stretch(p, columns, row, begin, end, own);
         if (end < columns.all) continue;
         for (int t = 0; t < 4; ++t) {
@@ -233,15 +235,29 @@ void many_rows(const LinearPanel& p, float* sums, bf16* copied) {
   }
 }
 
-int64_t sums_of(int64_t rows) { return rows > kTile ? (rows + 2 * kTile - 1) / (2 * kTile) * 4 * kSums : 0; }
+int64_t block_rows(int64_t in) {
+  const int64_t rows = kBlockElements / (in > 0 ? in : 1) / (2 * kTile) * 2 * kTile;
+  return rows > 2 * kTile ? rows : 2 * kTile;
+}
+
+void many_rows(const LinearPanel& p, float* sums, bf16* copied) {
+  const int64_t block = block_rows(p.in);
+  for (int64_t row = 0; row < p.rows; row += block)
+    block_of_rows(p, row, row + block < p.rows ? row + block : p.rows, sums, copied);
+}
+
+int64_t sums_of(int64_t rows, int64_t in) {
+  if (rows > block_rows(in)) rows = block_rows(in);
+  return rows > kTile ? (rows + 2 * kTile - 1) / (2 * kTile) * 4 * kSums : 0;
+}
 
 int64_t scratch(int64_t rows, int64_t in) {
   constexpr int64_t kStepFloats = 2 * kColumnTile * int64_t{sizeof(bf16)} / int64_t{sizeof(float)};
-  return sums_of(rows) + steps_of(in) * kStepFloats;
+  return sums_of(rows, in) + steps_of(in) * kStepFloats;
 }
 
 void panel(const LinearPanel& p) {
-  auto* copied = static_cast<bf16*>(static_cast<void*>(p.scratch + sums_of(p.rows)));
+  auto* copied = static_cast<bf16*>(static_cast<void*>(p.scratch + sums_of(p.rows, p.in)));
   const int width = width_of(p.packed);
   begin_tiles(width);
   if (p.packed <= kTile) {
