@@ -5,13 +5,19 @@
 #include <random>
 
 #include "base/checked.h"
+#include "tensor/blocks.h"
 
 namespace heed {
 namespace {
 
-// Sources: config.json of Qwen/Qwen3-0.6B, Qwen/Qwen3-1.7B and meta-llama/Llama-3.1-8B.
+// Sources: config.json of Qwen/Qwen3-0.6B, Qwen/Qwen3-1.7B, google/gemma-3-1b-it and meta-llama/Llama-3.1-8B.
 const std::map<std::string, std::string>& shapes() {
   static const std::map<std::string, std::string> all = {
+      {"qwen3-0.5b",  // 24 layers of the next one
+       R"({"architectures": ["Qwen3ForCausalLM"], "hidden_size": 1024, "intermediate_size": 3072,
+           "num_hidden_layers": 24, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128,
+           "vocab_size": 151936, "max_position_embeddings": 40960, "rms_norm_eps": 1e-6,
+           "rope_theta": 1000000, "tie_word_embeddings": true, "dtype": "bfloat16"})"},
       {"qwen3-0.6b",
        R"({"architectures": ["Qwen3ForCausalLM"], "hidden_size": 1024, "intermediate_size": 3072,
            "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128,
@@ -22,6 +28,12 @@ const std::map<std::string, std::string>& shapes() {
            "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128,
            "vocab_size": 151936, "max_position_embeddings": 40960, "rms_norm_eps": 1e-6,
            "rope_theta": 1000000, "tie_word_embeddings": true, "dtype": "bfloat16"})"},
+      {"gemma-3-1b",
+       R"({"architectures": ["Gemma3ForCausalLM"], "hidden_size": 1152, "intermediate_size": 6912,
+           "num_hidden_layers": 26, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 256,
+           "query_pre_attn_scalar": 256, "hidden_activation": "gelu_pytorch_tanh", "sliding_window": 512,
+           "sliding_window_pattern": 6, "rope_local_base_freq": 10000, "rope_theta": 1000000,
+           "vocab_size": 262144, "max_position_embeddings": 32768, "rms_norm_eps": 1e-6, "dtype": "bfloat16"})"},
       {"llama-3.1-8b",
        R"({"architectures": ["LlamaForCausalLM"], "hidden_size": 4096, "intermediate_size": 14336,
            "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
@@ -46,17 +58,22 @@ std::vector<T> normal_numbers() {
 // Fills tensors in the device's memory.
 class Filler {
  public:
-  Filler(DType compute, Device& device) : device_(device), ones_(kDrawn, 1.0F) {
-    if (compute == DType::kBF16) halves_ = normal_numbers<bf16>();
-    if (compute == DType::kF32) floats_ = normal_numbers<float>();
+  Filler(const WeightOptions& options, Device& device) : device_(device), ones_(kDrawn, 1.0F) {
+    const bool blocks = options.narrow != DType::kF32;
+    if (options.compute == DType::kBF16) halves_ = normal_numbers<bf16>();
+    if (options.compute == DType::kF32 || blocks) floats_ = normal_numbers<float>();
+    if (!blocks) return;
+    blocks_.resize(bytes_of(options.narrow, kDrawn));
+    narrow_blocks(options.narrow, floats_.data(), kDrawn, blocks_.data());
   }
   void fill(const Tensor& t, bool random) {
     const char* from = reinterpret_cast<const char*>(ones_.data());
     if (random) {
-      from = t.dtype == DType::kBF16 ? reinterpret_cast<const char*>(halves_.data())
-                                     : reinterpret_cast<const char*>(floats_.data());
+      from = is_blocks(t.dtype)        ? blocks_.data()
+             : t.dtype == DType::kBF16 ? reinterpret_cast<const char*>(halves_.data())
+                                       : reinterpret_cast<const char*>(floats_.data());
     }
-    const int64_t most = kDrawn * size_of(t.dtype);
+    const int64_t most = bytes_of(t.dtype, kDrawn);
     for (int64_t at = 0; at < t.bytes(); at += most)
       device_.upload(t.as<char>() + at, from, std::min(most, t.bytes() - at));
   }
@@ -65,6 +82,7 @@ class Filler {
   Device& device_;
   std::vector<float> ones_, floats_;
   std::vector<bf16> halves_;
+  std::vector<char> blocks_;
 };
 
 int64_t elements_of(const TensorNeed::Part& part) {
@@ -93,25 +111,27 @@ Result<Checkpoint> synthetic_checkpoint(const std::string& shape) {
   return checkpoint;
 }
 
-Weights synthetic_weights(const ModelSpec& spec, DType compute, const Progress& progress, Device& device) {
+Weights synthetic_weights(const ModelSpec& spec, const WeightOptions& options, const Progress& progress,
+                          Device& device) {
   Weights weights;
   const std::vector<TensorNeed> needs = needed_tensors(spec, weights);
   constexpr int64_t kAlign = 256;
-  const auto dtype_of = [&](const TensorNeed& need) {
-    return need.kind == TensorNeed::kMatrix ? compute : DType::kF32;
+  const auto dtype_of = [&](const TensorNeed& need, const TensorNeed::Part& part) {
+    if (need.kind != TensorNeed::kMatrix) return DType::kF32;
+    return narrows(need, part, options) ? options.narrow : options.compute;
   };
   int64_t total = 0;
   for (const TensorNeed& need : needs) {
     for (const TensorNeed::Part& part : need.parts)
-      total += round_up(elements_of(part) * size_of(dtype_of(need)), kAlign);
+      total += round_up(bytes_of(dtype_of(need, part), elements_of(part)), kAlign);
   }
   weights.on_device = device.take(total);
   weights.owned_bytes = total;
-  Filler filler(compute, device);
+  Filler filler(options, device);
   int64_t done = 0;
   for (const TensorNeed& need : needs) {
     for (const TensorNeed::Part& part : need.parts) {
-      Tensor t(static_cast<char*>(weights.on_device.data()) + done, dtype_of(need), {1});
+      Tensor t(static_cast<char*>(weights.on_device.data()) + done, dtype_of(need, part), {1});
       t.rank = static_cast<int>(part.shape.size());
       int64_t step = 1;
       for (int i = t.rank - 1; i >= 0; --i) {

@@ -12,7 +12,9 @@ std::vector<std::string> synthetic_shapes();
 // A checkpoint without files, whose weights load_weights() makes up. In bfloat16.
 Result<Checkpoint> synthetic_checkpoint(const std::string& shape);
 
-// Matrices of normal numbers, a few million of them over and over; vectors of ones.
-Weights synthetic_weights(const ModelSpec& spec, DType compute, const Progress& progress, Device& device);
+// Matrices of normal numbers, a few million of them over and over; vectors of ones. As options.narrow where
+// it is wanted.
+Weights synthetic_weights(const ModelSpec& spec, const WeightOptions& options, const Progress& progress,
+                          Device& device);
 
 }  // namespace heed

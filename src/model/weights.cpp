@@ -192,11 +192,10 @@ struct Placement {
   DType dtype = DType::kF32;
 };
 
-// Matrices alone: what lookups and linear layers read.
+// Where the stored tensor is a matrix, too.
 bool narrows(const TensorNeed& need, const TensorNeed::Part& part, const Tensor& view,
              const WeightOptions& options) {
-  return options.narrow != DType::kF32 && options.blocks && !need.exact && part.shape.size() == 2 &&
-         view.rank == 2 && view.size[1] % block_of(options.narrow).elements == 0;
+  return view.rank == 2 && narrows(need, part, options);
 }
 
 Placement placement(const TensorNeed& need, const TensorNeed::Part& part, const Tensor& view,
@@ -299,6 +298,11 @@ Result<Tensor> widened(const Checkpoint& checkpoint, const TensorNeed& need, con
 
 }  // namespace
 
+bool narrows(const TensorNeed& need, const TensorNeed::Part& part, const WeightOptions& options) {
+  return options.narrow != DType::kF32 && options.blocks && !need.exact && part.shape.size() == 2 &&
+         part.shape[1] % block_of(options.narrow).elements == 0;
+}
+
 std::string describe(const Narrowed& n) {
   std::array<char, 200> text;
   std::snprintf(text.data(), text.size(),
@@ -359,7 +363,7 @@ Result<Weights> load_weights(const Checkpoint& checkpoint, const WeightOptions& 
     weights.own[kHead] = weights.own[kEmbed];
   };
   if (checkpoint.synthetic) {
-    weights = synthetic_weights(checkpoint.spec, options.compute, progress, device);
+    weights = synthetic_weights(checkpoint.spec, options, progress, device);
     tie();
     return weights;
   }

@@ -194,6 +194,9 @@ struct WeightOptions {
   DType narrow = DType::kF32;   // kQ80 or kQ40: other matrices are rounded to these; kF32: they are not
 };
 
+// Whether a part is rounded to options.narrow: matrices alone, what lookups and linear layers read.
+bool narrows(const TensorNeed& need, const TensorNeed::Part& part, const WeightOptions& options);
+
 // Bytes of a need's parts, used where their file is mapped and converted into memory of our own.
 struct Footprint {
   int64_t mapped = 0, owned = 0;
