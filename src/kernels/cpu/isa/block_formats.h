@@ -22,7 +22,7 @@ struct BlockFormat {
   static constexpr int kBlock = kElements, kBytes = kSize, kGroup = kShared, kSpan = kTogether;
   static constexpr int kBias = 0;
   static constexpr bool kWide = false, kOffsets = false;
-  static HEED_INLINE int64_t place(int64_t at) { return at / kBlock * kBytes; }
+  static constexpr HEED_INLINE int64_t place(int64_t at) { return at / kBlock * kBytes; }
 };
 
 // Blocks of 32 that begin with an f16 scale and, with kHasOffset, an f16 offset.

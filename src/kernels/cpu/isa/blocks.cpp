@@ -115,14 +115,31 @@ HEED_INLINE BlockRows rows_of(const BlockPanel& p, int64_t col) {
   return r;
 }
 
-// The codes of the next columns, while these are read.
+// What is read two stretches of kSuperBlock later, of these columns or of the next: the lines of all of them
+// are asked for a few at a time, as the spans of this stretch are read. The hardware's prefetchers do not
+// find their way from row to row, and more requests at once than a core keeps would stand in the way of the
+// loads.
 template <class F>
-HEED_INLINE void prefetch_next(const BlockPanel& p, const BlockRows& r, int64_t col, int64_t begin,
-                               int count) {
-  if (col + 2 * kLanes > p.cols || p.w_stride != p.in) return;
-  const uint8_t* next = r.row[0] + F::place(kLanes * p.w_stride) + F::place(begin) * kLanes;
-  for (int64_t i = 0; i < F::place(count) * kLanes; i += kLine) __builtin_prefetch(next + i);
-}
+class Ahead {
+ public:
+  HEED_INLINE Ahead(const BlockPanel& p, const BlockRows& r, int64_t begin) : rows_(r) {
+    const int64_t at = begin + 2 * kSuperBlock;
+    place_ = at < p.in ? F::place(at) : F::place(kLanes * p.w_stride) + F::place(at - p.in);
+  }
+  HEED_INLINE void fetch(int at) const {
+    const int span = at / F::kSpan;
+    for (int line = span * kLines / kSpans; line < (span + 1) * kLines / kSpans; ++line) {
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) __builtin_prefetch(rows_.row[i] + place_ + line * kLine);
+    }
+  }
+
+ private:
+  static constexpr int kSpans = kSuperBlock / F::kSpan;
+  static constexpr int kLines = (F::place(kSuperBlock) + kLine - 1) / kLine;  // of a row's stretch
+  const BlockRows& rows_;
+  int64_t place_;
+};
 
 template <class K, int R>
 HEED_INLINE void begin_rows(const BlockPanel& p, int64_t row, InputRow (&x)[R], Vec (&sums)[R]) {
@@ -143,9 +160,10 @@ void direct_tile(const BlockPanel& p, int64_t col) {
   ChunkScales scales;
   for (int64_t begin = 0; begin < p.in; begin += kSuperBlock) {
     const int count = smaller_of(p.in - begin, kSuperBlock);
-    prefetch_next<F>(p, r, col, begin, count);
+    const Ahead<F> ahead(p, r, begin);
     F::scales(r, begin, count / F::kGroup, scales);
     for (int at = 0; at < count; at += F::kSpan) {
+      ahead.fetch(at);
       Bytes w[F::kSpan / 4];
       F::codes(r, begin + at, w);
 #pragma GCC unroll 8
@@ -172,12 +190,13 @@ void unpack(const BlockPanel& p, int64_t col, int64_t begin, int count, const Un
   const BlockRows r = rows_of<F>(p, col);
   ChunkScales scales;
   const int groups = count / F::kGroup;
-  prefetch_next<F>(p, r, col, begin, count);
+  const Ahead<F> ahead(p, r, begin);
   F::scales(r, begin, groups, scales);
   memcpy(out.scales, scales.scales, sizeof(float) * kLanes * static_cast<size_t>(groups));
   if constexpr (F::kOffsets)
     memcpy(out.offsets, scales.offsets, sizeof(float) * kLanes * static_cast<size_t>(groups));
   for (int at = 0; at < count; at += F::kSpan) {
+    ahead.fetch(at);
     Bytes w[F::kSpan / 4];
     F::codes(r, begin + at, w);
 #pragma GCC unroll 32
