@@ -65,7 +65,20 @@ std::string names_of_backends() {
   return joined(names, ", ");
 }
 
+// "cpu.avx2": the cpu backend with the kernels of that instruction set.
+Result<const Kernels*> find_isa(std::string_view isa) {
+  if (const Kernels* kernels = cpu_kernels_for(isa)) return kernels;
+  std::vector<std::string> known;
+  for (const std::string_view name : cpu_isas()) known.push_back("cpu." + std::string(name));
+  if (std::find(cpu_isas().begin(), cpu_isas().end(), isa) != cpu_isas().end())
+    return unsupported("backend cpu." + std::string(isa) + " cannot be used here: this machine lacks it");
+  return invalid("backend \"cpu." + std::string(isa) + "\" is unknown: this program has cpu, " +
+                 joined(known, ", "));
+}
+
 Result<const Kernels*> find_backend(std::string_view name) {
+  if (constexpr std::string_view kCpu = "cpu."; name.starts_with(kCpu))
+    return find_isa(name.substr(kCpu.size()));
   for (const Kernels* kernels : all_backends()) {
     if (kernels->name == name) return kernels;
   }
@@ -95,24 +108,23 @@ std::string why_not(const DeviceChoice& place) {
   return place.on_host() ? std::string() : place.kernels->accelerator->why_not(place.index);
 }
 
-// The backend that the attention kernel belongs to.
-const Kernels& owner_of(const AttentionKernel& attention) {
-  for (const Kernels* kernels : all_backends()) {
-    for (const AttentionKernel& kernel : kernels->attention) {
-      if (&kernel == &attention) return *kernels;
+struct Found {
+  const Kernels* owner;
+  const AttentionKernel* kernel;
+};
+
+// Of `kernels` if it has one of this name, else of any backend.
+Result<Found> find_attention(const Kernels& kernels, std::string_view name) {
+  std::vector<const Kernels*> owners = {&kernels};
+  owners.insert(owners.end(), all_backends().begin(), all_backends().end());
+  for (const Kernels* owner : owners) {
+    for (const AttentionKernel& kernel : owner->attention) {
+      if (kernel.name == name) return Found{owner, &kernel};
     }
   }
-  CHECK(false, attention.name);
-  return cpu_kernels();
-}
-
-Result<const AttentionKernel*> find_attention(std::string_view name) {
   std::vector<std::string> accepted;
-  for (const Kernels* kernels : all_backends()) {
-    for (const AttentionKernel& kernel : kernels->attention) {
-      if (kernel.name == name) return &kernel;
-      accepted.emplace_back(kernel.name);
-    }
+  for (const Kernels* owner : all_backends()) {
+    for (const AttentionKernel& kernel : owner->attention) accepted.emplace_back(kernel.name);
   }
   return invalid("attention kernel \"" + std::string(name) + "\" is unknown: this program has " +
                  joined(accepted, ", "));
@@ -164,9 +176,9 @@ Result<Choice> choose(const std::vector<AttentionNeeds>& layers, const Kernels& 
                       std::string_view attention) {
   Choice choice{.kernels = &kernels, .attention = {}};
   if (!attention.empty()) {
-    const AttentionKernel* kernel = TRY(find_attention(attention));
+    const auto [owner, kernel] = TRY(find_attention(kernels, attention));
     std::string reason = why_not(*kernel, layers);
-    if (owner_of(*kernel).accelerator != kernels.accelerator) {
+    if (owner->accelerator != kernels.accelerator) {
       reason = "it does not read the memory of backend " + std::string(kernels.name);
     }
     if (!reason.empty()) {

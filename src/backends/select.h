@@ -27,8 +27,9 @@ struct DeviceChoice {
   std::string name() const;         // "cpu", "cuda:0"
   std::string description() const;  // "cuda:0, NVIDIA H100 80GB HBM3", or what the host's kernels run on
 };
-// device: "cpu", "cuda", "cuda:1"; "": the backend's first. backend: a name, or "": the best for the device.
-// Both empty: the best backend that can run here. An error says why what was named cannot.
+// device: "cpu", "cuda", "cuda:1"; "": the backend's first. backend: a name, "cpu.avx2" and the like for one
+// instruction set of the cpu's, or "": the best for the device. Both empty: the best backend that can run
+// here. An error says why what was named cannot.
 Result<DeviceChoice> find_device(std::string_view device, std::string_view backend);
 
 struct Choice {

@@ -57,7 +57,9 @@ void add_runner_options(CLI::App& app, RunnerOptions& r) {
       ->check(CLI::IsMember({"auto", "float32", "bfloat16"}))
       ->capture_default_str();
   app.add_option("--device", r.device, "Where to run: cpu, or a GPU such as cuda:0 (default: the backend's)");
-  app.add_option("--backend", r.backend, "Backend: cuda, cpu or ref (default: the fastest that runs here)");
+  app.add_option(
+      "--backend", r.backend,
+      "Backend: cuda, cpu, one instruction set such as cpu.avx2, or ref (default: the fastest here)");
   app.add_option("--attention", r.attention,
                  "Attention kernel, such as cpu.flash (default: the backend's first that can)");
   app.add_option("--cuda-graphs", r.recordings, "On a GPU, record decoding steps as CUDA graphs: on or off")

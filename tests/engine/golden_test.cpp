@@ -27,20 +27,19 @@ double tolerance_of(const Case& c) {
   return c.backend == std::string("cuda") ? 2e-3 : 1e-3;
 }
 
-TEST_P(GoldenModel, float32_logits_and_greedy_tokens_equal_transformers) {
-  const Golden golden = read_golden(GetParam().model);
-  const auto runner =
-      load(golden_folder(GetParam().model), {.dtype = "float32", .backend = GetParam().backend});
+void expect_float32_logits(const Case& c) {
+  const Golden golden = read_golden(c.model);
+  const auto runner = load(golden_folder(c.model), {.dtype = "float32", .backend = c.backend});
   const int last = static_cast<int>(golden.logits.size());
   const double difference =
       largest_difference(logits_of(*runner, golden.input, last, 1 << 20), golden.logits);
-  std::printf("%s on %s: largest logit difference %.2e\n", GetParam().model, GetParam().backend, difference);
-  EXPECT_LE(difference, tolerance_of(GetParam()));
+  std::printf("%s on %s: largest logit difference %.2e\n", c.model, c.backend, difference);
+  EXPECT_LE(difference, tolerance_of(c));
 
   const std::vector<int> greedy = greedy_of(*runner, golden.input, static_cast<int>(golden.greedy.size()));
   for (size_t i = 0; i < greedy.size(); ++i) {
     if (greedy[i] == golden.greedy[i]) continue;
-    EXPECT_LE(golden.margin[i], tolerance_of(GetParam())) << "step " << i;
+    EXPECT_LE(golden.margin[i], tolerance_of(c)) << "step " << i;
     break;  // what follows continues another text
   }
 }
@@ -52,16 +51,19 @@ bool amplifies_rounding(const std::string& model, const ModelSpec& spec) {
                                                [](const LayerSpec& layer) { return layer.moe.has_value(); });
 }
 
-TEST_P(GoldenModel, bfloat16_stays_close_to_the_float32_golden) {
-  const Golden golden = read_golden(GetParam().model);
-  const auto runner =
-      load(golden_folder(GetParam().model), {.dtype = "bfloat16", .backend = GetParam().backend});
+void expect_close_bfloat16(const Case& c) {
+  const Golden golden = read_golden(c.model);
+  const auto runner = load(golden_folder(c.model), {.dtype = "bfloat16", .backend = c.backend});
   const int last = static_cast<int>(golden.logits.size());
   const double divergence = mean_divergence(golden.logits, logits_of(*runner, golden.input, last, 1 << 20));
-  std::printf("%s on %s: mean KL divergence of bfloat16 %.2e\n", GetParam().model, GetParam().backend,
-              divergence);
-  EXPECT_LE(divergence, amplifies_rounding(GetParam().model, runner->spec()) ? 1.0 : 0.01);
+  std::printf("%s on %s: mean KL divergence of bfloat16 %.2e\n", c.model, c.backend, divergence);
+  EXPECT_LE(divergence, amplifies_rounding(c.model, runner->spec()) ? 1.0 : 0.01);
 }
+
+TEST_P(GoldenModel, float32_logits_and_greedy_tokens_equal_transformers) {
+  expect_float32_logits(GetParam());
+}
+TEST_P(GoldenModel, bfloat16_stays_close_to_the_float32_golden) { expect_close_bfloat16(GetParam()); }
 
 const char* const kGoldens[] = {"llama_rope3",
                                 "qwen3",
@@ -108,9 +110,36 @@ std::vector<Case> all_cases() {
   return cases;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, GoldenModel, testing::ValuesIn(all_cases()), [](const auto& test) {
-  return std::string(test.param.model) + "_" + test.param.backend;
-});
+std::string name_of(const testing::TestParamInfo<Case>& test) {
+  std::string name = std::string(test.param.model) + "_" + test.param.backend;
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return c == '-' || c == '.'; }, '_');
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, GoldenModel, testing::ValuesIn(all_cases()), name_of);
+
+// Which of them is "cpu" depends on the machine.
+class GoldenIsa : public testing::TestWithParam<std::string_view> {};
+
+TEST_P(GoldenIsa, gives_every_models_logits) {
+  const std::string backend = "cpu." + std::string(GetParam());
+  if (const std::string reason = missing(backend); !reason.empty()) GTEST_SKIP() << reason;
+  if (kSanitized) GTEST_SKIP() << "kernels are tested on every instruction set";
+  for (const char* model : kGoldens) {
+    const Case c = {model, backend.c_str()};
+    SCOPED_TRACE(model);
+    expect_float32_logits(c);
+    expect_close_bfloat16(c);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, GoldenIsa, testing::ValuesIn(cpu_isas().begin(), cpu_isas().end()),
+                         [](const auto& test) {
+                           std::string name(test.param);
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace heed

@@ -53,6 +53,10 @@ inline Golden read_golden(const std::string& name) {
 
 // Why tests of a backend cannot run here, or "".
 inline std::string missing(std::string_view backend) {
+  if (backend.starts_with("cpu.")) {
+    const Result<DeviceChoice> place = find_device("cpu", backend);
+    return place.ok() ? "" : place.error().message;
+  }
   for (const Kernels* kernels : all_backends()) {
     if (kernels->name == backend)
       return kernels->accelerator == nullptr ? "" : kernels->accelerator->why_not(0);

@@ -134,7 +134,10 @@ inline std::vector<LinearCase> linear_cases() {
                            {13, 256, 33, x, w, true, false, 8},
                            {50, 65, 40, x, w},
                            {0, 16, 16, x, w},
-                           {97, 320, 210, x, w, true, true}});
+                           {97, 320, 210, x, w, true, true},
+                           {17, 544, 20, x, w, false, true, 2},
+                           {130, 96, 8, x, w, true},            // few columns: rows are cut
+                           {500, 544, 5, x, w, true, false}});  // more than a cache holds at once
   }
   return all;
 }

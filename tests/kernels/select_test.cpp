@@ -44,6 +44,21 @@ TEST(Select, a_named_backend_and_a_named_attention_kernel_are_taken) {
   EXPECT_EQ(mixed->attention[0]->name, "ref.naive");
 }
 
+TEST(Select, an_instruction_set_can_be_forced) {
+  const Result<DeviceChoice> place = find_device("cpu", "cpu.baseline");
+  ASSERT_TRUE(place.ok());
+  EXPECT_EQ(place->kernels, cpu_kernels_for("baseline"));
+  EXPECT_EQ(place->description(), "baseline");
+  EXPECT_EQ(choose({needs(64)}, *place->kernels, "cpu.flash")->attention[0], &place->kernels->attention[0]);
+  EXPECT_THAT(find_device("", "cpu.mmx").error().message,
+              AllOf(HasSubstr("backend \"cpu.mmx\" is unknown: this program has cpu, cpu.baseline")));
+  for (const std::string_view isa : cpu_isas()) {
+    if (cpu_kernels_for(isa) != nullptr) continue;
+    EXPECT_EQ(find_device("", "cpu." + std::string(isa)).error().message,
+              "backend cpu." + std::string(isa) + " cannot be used here: this machine lacks it");
+  }
+}
+
 TEST(Select, unknown_names_are_refused_with_the_names_that_exist) {
   EXPECT_EQ(
       find_device("", "metal").error().message,

@@ -246,9 +246,10 @@ void many_rows(const LinearPanel& p, float* sums, bf16* copied) {
     block_of_rows(p, row, row + block < p.rows ? row + block : p.rows, sums, copied);
 }
 
+// The last of many rows may be few: they have sums, too.
 int64_t sums_of(int64_t rows, int64_t in) {
   if (rows > block_rows(in)) rows = block_rows(in);
-  return rows > kTile ? (rows + 2 * kTile - 1) / (2 * kTile) * 4 * kSums : 0;
+  return (rows + 2 * kTile - 1) / (2 * kTile) * 4 * kSums;
 }
 
 int64_t scratch(int64_t rows, int64_t in) {
