@@ -1,6 +1,8 @@
 // What the benchmarks of ops share: the machine, measured, and a timer that prints a JSON line for each op.
 #pragma once
 #include <algorithm>
+#include <array>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -9,12 +11,16 @@
 #include <vector>
 
 #include "base/json.h"
-#include "bench/peak.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/peak.h"
 
 namespace heed::bench {
 
 constexpr int64_t kColdBytes = int64_t{512} << 20;  // read in turn, so that no cache holds the next
+
+inline double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 struct Options {
   std::string isa, filter;
@@ -24,7 +30,7 @@ struct Options {
 struct Work {
   std::string name;
   double bytes = 0, flops = 0;
-  bool bf16_pairs = false;
+  Peak peak = Peak::kFloat32;
 };
 
 class Bench {
@@ -41,14 +47,15 @@ class Bench {
 
   void measure_machine() {
     bandwidth_ = read_bandwidth(pool_);
-    peak_ = peak_flops(pool_, kernels_->isa, false);
-    pair_peak_ = peak_flops(pool_, kernels_->isa, true);
+    for (const Peak peak : {Peak::kFloat32, Peak::kBfloat16, Peak::kInt8})
+      peaks_[static_cast<int>(peak)] = peak_rate(pool_, kernels_->isa, peak);
     print({{"machine", processor()},
            {"isa", kernels_->isa},
            {"threads", pool_.size()},
            {"read_gb_s", bandwidth_ / 1e9},
-           {"f32_gflop_s", peak_ / 1e9},
-           {"bf16_gflop_s", pair_peak_ / 1e9}});
+           {"f32_gflop_s", peaks_[0] / 1e9},
+           {"bf16_gflop_s", peaks_[1] / 1e9},
+           {"int8_gop_s", peaks_[2] / 1e9}});
   }
 
   // body(i) runs the op once; i counts the calls.
@@ -62,8 +69,7 @@ class Bench {
     }
     std::sort(times.begin(), times.end());
     const double median = times[times.size() / 2];
-    const double floor =
-        std::max(work.bytes / bandwidth_, work.flops / (work.bf16_pairs ? pair_peak_ : peak_));
+    const double floor = std::max(work.bytes / bandwidth_, work.flops / peaks_[static_cast<int>(work.peak)]);
     print({{"op", work.name},
            {"ms", median * 1e3},
            {"ms_p10", times[times.size() / 10] * 1e3},
@@ -89,7 +95,8 @@ class Bench {
   Options options_;
   ThreadPool pool_;
   const Kernels* kernels_;
-  double bandwidth_ = 0, peak_ = 0, pair_peak_ = 0;
+  double bandwidth_ = 0;
+  std::array<double, 3> peaks_ = {};  // by Peak
 };
 
 // `copies` of the same bytes in a row, that take turns so that no cache holds the next.

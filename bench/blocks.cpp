@@ -80,7 +80,9 @@ void bench_format(Bench& bench, DType dtype) {
   bench.time({.name = prefill,
               .bytes = static_cast<double>(model.bytes()) / kLayers,
               .flops = 2 * 512 * elements,
-              .bf16_pairs = true},
+              .peak = is_blocks(dtype)         ? Peak::kInt8
+                      : x_type == DType::kBF16 ? Peak::kBfloat16
+                                               : Peak::kFloat32},
              [&](int i) {
                for (size_t s = 0; s < std::size(kShapes); ++s)
                  run(model.weights[static_cast<size_t>(i % kLayers) * std::size(kShapes) + s], 512);

@@ -57,7 +57,7 @@ void bench_expert_linear(Bench& bench, int64_t tokens, DType x_type, int64_t in,
       .name = name,
       .bytes = used * static_cast<double>(bytes) + static_cast<double>(x.t.bytes() + out.t.bytes()),
       .flops = 2.0 * static_cast<double>(tokens * kTopK * in * out_width),
-      .bf16_pairs = x_type == DType::kBF16};
+      .peak = x_type == DType::kBF16 ? Peak::kBfloat16 : Peak::kFloat32};
   bench.time(work, [&](int i) {
     const Route& route = routes[static_cast<size_t>(i) % routes.size()];
     bench.kernels().expert_linear(stream, {.x = x.t,

@@ -23,7 +23,7 @@ void bench_linear(Bench& bench, const LinearCase& c) {
   const Work work = {.name = name,
                      .bytes = static_cast<double>(bytes + problem.x.t.bytes() + problem.out.t.bytes()),
                      .flops = 2.0 * static_cast<double>(c.tokens * c.in * c.out),
-                     .bf16_pairs = c.x == DType::kBF16};
+                     .peak = c.x == DType::kBF16 ? Peak::kBfloat16 : Peak::kFloat32};
   Stream stream = bench.stream();
   bench.time(work, [&](int i) {
     LinearArgs args = problem.args;

@@ -24,6 +24,7 @@ Command add_inspect(CLI::App& app);
 std::vector<Command> add_bench(CLI::App& app);
 Command add_bench_serve(CLI::App& bench);
 Command add_bench_latency(CLI::App& bench);
+Command add_bench_throughput(CLI::App& bench);
 Command add_serve(CLI::App& app);
 Command add_run_batch(CLI::App& app);
 

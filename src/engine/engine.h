@@ -111,6 +111,7 @@ class Engine {
   EngineStats stats() const;
   const EnginePlan& plan() const { return plan_; }
   const Narrowed& narrowed() const { return runner_->narrowed(); }
+  const Runner& runner() const { return *runner_; }  // what never changes of it
   const ModelSpec& spec() const { return runner_->spec(); }
   const Checkpoint& checkpoint() const { return runner_->checkpoint(); }
   // Waits until nothing is running or waiting.

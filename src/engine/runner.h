@@ -141,6 +141,7 @@ class Runner {
   const ModelSpec& spec() const { return model_.spec; }
   const Checkpoint& checkpoint() const { return checkpoint_; }
   const RunPlan& plan() const { return plan_; }
+  const Weights& weights() const { return model_.weights; }
   const Narrowed& narrowed() const { return model_.weights.narrowed; }
   ThreadPool& pool() { return pool_; }
   DeviceTimes device_times() const { return device_run_ ? device_run_->times() : DeviceTimes{}; }

@@ -1,4 +1,4 @@
-#include "bench/peak.h"
+#include "kernels/cpu/peak.h"
 
 #include <algorithm>
 #include <chrono>
@@ -9,11 +9,15 @@
 #include <immintrin.h>
 #endif
 
-namespace heed::bench {
+namespace heed {
 namespace {
 
 constexpr int64_t kRounds = 20'000'000;
 constexpr int kChains = 12;  // more than latency times throughput of any core
+
+double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 uint64_t read_baseline(const char* p, int64_t bytes) {
   uint64_t sums[8] = {};
@@ -101,6 +105,36 @@ __attribute__((target("avx512f,avx512bf16"))) double pairs_avx512() {
   return 2.0 * 32 * kRounds * kChains;
 }
 
+__attribute__((target("avx512f,avx512vnni"))) double int8_avx512() {
+  __m512i sums[kChains] = {};
+  for (__m512i& sum : sums) asm volatile("" : "+v"(sum));
+  __m512i x = _mm512_set1_epi8(1);
+  for (int64_t i = 0; i < kRounds; ++i) {
+    asm volatile("" : "+v"(x));
+#pragma GCC unroll 12
+    for (__m512i& sum : sums) sum = _mm512_dpbusd_epi32(sum, x, x);
+  }
+  for (__m512i& sum : sums) asm volatile("" ::"v"(sum));
+  return 2.0 * 64 * kRounds * kChains;
+}
+
+// Three instructions for what the one above does.
+__attribute__((target("avx2"))) double int8_avx2() {
+  __m256i sums[kChains] = {};
+  for (__m256i& sum : sums) asm volatile("" : "+x"(sum));
+  __m256i x = _mm256_set1_epi8(1);
+  const __m256i ones = _mm256_set1_epi16(1);
+  for (int64_t i = 0; i < kRounds; ++i) {
+#pragma GCC unroll 12
+    for (__m256i& sum : sums) {
+      asm volatile("" : "+x"(x));  // or the product would be the same for all
+      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(x, x), ones));
+    }
+  }
+  for (__m256i& sum : sums) asm volatile("" ::"x"(sum));
+  return 2.0 * 32 * kRounds * kChains;
+}
+
 // Four products of 16 x 16 x 32 at a time, with the loads of their operands from the nearest cache.
 __attribute__((target("amx-tile,amx-bf16"))) double tiles_amx() {
   struct alignas(64) {
@@ -127,23 +161,25 @@ __attribute__((target("amx-tile,amx-bf16"))) double tiles_amx() {
 }
 #endif
 
-auto loop_for(std::string_view isa, bool bf16_pairs) {
+using Loop = double (*)();
+
+Loop loop_for(std::string_view isa, Peak peak) {
 #if defined(__x86_64__)
-  if (isa == "avx512-amx" && bf16_pairs) return tiles_amx;
-  if (isa == "avx512-bf16" && bf16_pairs) return pairs_avx512;
+  const bool tiles = isa == "avx512-amx";
+  const bool pairs = isa == "avx512-bf16";
+  if (peak == Peak::kBfloat16 && tiles) return tiles_amx;
+  if (peak == Peak::kBfloat16 && pairs) return pairs_avx512;
+  if (peak == Peak::kInt8 && (tiles || pairs || isa == "avx512-vnni")) return int8_avx512;
+  if (peak == Peak::kInt8 && (isa == "avx512" || isa == "avx2")) return int8_avx2;
   if (isa.starts_with("avx512")) return fma_avx512;
   if (isa == "avx2") return fma_avx2;
 #endif
   (void)isa;
-  (void)bf16_pairs;
+  (void)peak;
   return fma_baseline;
 }
 
 }  // namespace
-
-double seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 double read_bandwidth(ThreadPool& pool) {
   const int64_t bytes = int64_t{1} << 30;
@@ -161,17 +197,17 @@ double read_bandwidth(ThreadPool& pool) {
   return best;
 }
 
-double peak_flops(ThreadPool& pool, std::string_view isa, bool bf16_pairs) {
+double peak_rate(ThreadPool& pool, std::string_view isa, Peak peak) {
   double best = 0;
   for (int round = 0; round < 3; ++round) {
     std::atomic<double> done{0};
     const double start = seconds();
     pool.parallel_for(pool.size(), 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) done.fetch_add(loop_for(isa, bf16_pairs)());
+      for (int64_t i = begin; i < end; ++i) done.fetch_add(loop_for(isa, peak)());
     });
     best = std::max(best, done.load() / (seconds() - start));
   }
   return best;
 }
 
-}  // namespace heed::bench
+}  // namespace heed
