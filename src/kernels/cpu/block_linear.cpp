@@ -17,21 +17,34 @@ constexpr int64_t kElementsPerThread = 16384;
 // Rows of x, rounded, in one allocation.
 class Rounded {
  public:
-  Rounded(int64_t rows, int64_t in, DType weight) : memory_(bytes(rows, in)) {
-    const int64_t groups = in / group_of(weight);
+  Rounded(int64_t rows, int64_t in, DType weight)
+      : in_(in), groups_(in / group_of(weight)), memory_(bytes(rows, in)) {
     auto* floats = static_cast<float*>(memory_.data());
     view_.scales = floats;
     view_.sums = view_.scales + rows * (in / kRoundedGroup);
-    view_.starts = static_cast<int32_t*>(static_cast<void*>(view_.sums + rows * groups));
-    view_.codes = static_cast<int8_t*>(static_cast<void*>(view_.starts + rows * groups));
+    view_.starts = static_cast<int32_t*>(static_cast<void*>(view_.sums + rows * groups_));
+    view_.codes = static_cast<int8_t*>(static_cast<void*>(view_.starts + rows * groups_));
+  }
+  // From a row on.
+  RoundedRows at(int64_t row) const {
+    return {view_.codes + row * in_, view_.scales + row * (in_ / kRoundedGroup), view_.starts + row * groups_,
+            view_.sums + row * groups_};
+  }
+  void copy_row(int64_t to, const Rounded& from, int64_t row) const {
+    const RoundedRows x = from.at(row);
+    const RoundedRows out = at(to);
+    std::copy_n(x.codes, in_, out.codes);
+    std::copy_n(x.scales, in_ / kRoundedGroup, out.scales);
+    std::copy_n(x.starts, groups_, out.starts);
+    std::copy_n(x.sums, groups_, out.sums);
   }
   // At most, whatever the format: 16 elements share a scale.
   static int64_t bytes(int64_t rows, int64_t in) {
     return rows * (in + in / kRoundedGroup * 4 + 2 * (in / 16) * 4) + 64;
   }
-  const RoundedRows& view() const { return view_; }
 
  private:
+  int64_t in_, groups_;
   Buffer memory_;
   RoundedRows view_ = {};
 };
@@ -41,8 +54,28 @@ void round_all(const BlockTable& isa, ThreadPool& pool, const Tensor& x, DType w
   pool.parallel_for(x.size[0], kElementsPerThread / std::max<int64_t>(in, 1) + 1,
                     [&](int64_t begin, int64_t end) {
                       for (int64_t row = begin; row < end; ++row)
-                        isa.round(x.at(row * x.stride[0]), x.dtype, in, weight, row, out.view());
+                        isa.round(x.at(row * x.stride[0]), x.dtype, in, weight, row, out.at(0));
                     });
+}
+
+// One row for each assignment, those of an expert side by side: a row of x is rounded once.
+Rounded rounded_assignments(const BlockTable& isa, ThreadPool& pool, const ExpertLinearArgs& args, int64_t in,
+                            int64_t assignments) {
+  const DType dtype = args.weights[0].dtype;
+  const int64_t x_rows = args.x.size[0];
+  Rounded x(x_rows, in, dtype);
+  round_all(isa, pool, args.x, dtype, x);
+  if (args.rows == nullptr) return x;
+  Rounded all(assignments, in, dtype);
+  pool.parallel_for(assignments, kElementsPerThread / std::max<int64_t>(in, 1) + 1,
+                    [&](int64_t begin, int64_t end) {
+                      for (int64_t i = begin; i < end; ++i) {
+                        const int64_t row = args.rows[i];
+                        CHECK(row >= 0 && row < x_rows, i, row, x_rows);
+                        all.copy_row(i, x, row);
+                      }
+                    });
+  return all;
 }
 
 // Columns [tile, tile_end) of a product, in tiles of the instruction set's.
@@ -92,12 +125,11 @@ void block_linear(const BlockTable& isa, Stream& stream, const LinearArgs& args)
   const Rounded x(n["tokens"], n["in"], args.weight.dtype);
   round_all(isa, *stream.pool, args.x, args.weight.dtype, x);
   run(isa, *stream.pool,
-      {{.x = x.view(),
+      {{.x = x.at(0),
         .w = args.weight.data,
         .dtype = args.weight.dtype,
         .bias = args.bias.defined() ? args.bias.f32() : nullptr,
         .out = args.out.mutable_f32(),
-        .row_of = nullptr,
         .w_stride = args.weight.stride[0],
         .out_stride = args.out.stride[0],
         .rows = n["tokens"],
@@ -109,17 +141,10 @@ void block_linear(const BlockTable& isa, Stream& stream, const LinearArgs& args)
 
 void block_expert_linear(const BlockTable& isa, Stream& stream, const ExpertLinearArgs& args) {
   const Shapes n = check(args);
-  const int64_t x_rows = n["rows"];
   const int64_t assignments = n["assignments"];
   if (assignments == 0) return;
-  std::vector<int32_t> row_of(static_cast<size_t>(assignments));
-  for (int64_t i = 0; i < assignments; ++i) {
-    row_of[i] = args.rows != nullptr ? args.rows[i] : static_cast<int32_t>(i);
-    CHECK(row_of[i] >= 0 && row_of[i] < x_rows, i, row_of[i], x_rows);
-  }
   const DType dtype = args.weights[0].dtype;
-  const Rounded x(x_rows, n["in"], dtype);
-  round_all(isa, *stream.pool, args.x, dtype, x);
+  const Rounded x = rounded_assignments(isa, *stream.pool, args, n["in"], assignments);
   std::vector<BlockPanel> products;
   for (int64_t e = 0; e < std::ssize(args.weights); ++e) {
     const int64_t first = args.expert_start[e];
@@ -127,12 +152,11 @@ void block_expert_linear(const BlockTable& isa, Stream& stream, const ExpertLine
     CHECK(rows >= 0, e, first, rows);
     if (rows == 0) continue;
     const Tensor& weight = expert_weight(args, e);
-    products.push_back({.x = x.view(),
+    products.push_back({.x = x.at(first),
                         .w = weight.data,
                         .dtype = dtype,
                         .bias = args.bias.defined() ? args.bias.f32() + e * args.bias.stride[0] : nullptr,
                         .out = args.out.mutable_f32() + first * args.out.stride[0],
-                        .row_of = row_of.data() + first,
                         .w_stride = weight.stride[0],
                         .out_stride = args.out.stride[0],
                         .rows = rows,
@@ -149,8 +173,9 @@ int64_t block_linear_scratch_bytes(const BlockTable& isa, const StepSize& size) 
   const int64_t in = std::max<int64_t>(size.width, 1);
   const int64_t rows = size.linear_rows;
   constexpr int64_t kGrowth = 3;  // a vector of n elements, while it grows, with the one it grows out of
-  return Rounded::bytes(rows, in) + size.threads * isa.scratch(INT64_MAX, in) +
-         rows * int64_t{sizeof(int32_t)} + kGrowth * size.products * int64_t{sizeof(BlockPanel)};
+  const int64_t gathered = size.products > 1 ? Rounded::bytes(size.tokens, in) : 0;
+  return Rounded::bytes(rows, in) + gathered + size.threads * isa.scratch(INT64_MAX, in) +
+         kGrowth * size.products * int64_t{sizeof(BlockPanel)};
 }
 
 }  // namespace heed::cpu

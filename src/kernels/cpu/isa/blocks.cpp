@@ -11,13 +11,16 @@
 //
 // One or two rows: codes go from memory to registers to products. A few more: they are unpacked a stretch at
 // a time. Many: the columns' codes and scales are written to scratch once, in the order in which they are
-// used. All do the same operations in the same order, so that a row's result has the same bits in every
-// batch.
+// used. With AMX, few and many are products of tiles (block_tiles.h). All do the same operations in the same
+// order, so that a row's result has the same bits in every batch.
 //
 // Bound: memory for a few rows; VPDPBUSD for many, 8 of it to two float operations. Definition:
 // kernels/ref/ref.cpp: linear.
 #include "kernels/cpu/isa/block_formats.h"
 #include "kernels/cpu/isa/tables.h"
+#if defined(__AMX_INT8__)
+#include "kernels/cpu/isa/block_tiles.h"
+#endif
 
 namespace heed {
 namespace {
@@ -26,11 +29,6 @@ using cpu::BlockPanel;
 using cpu::RoundedRows;
 
 constexpr int kRoundedRun = 32;
-#if defined(__AVX512F__) && !defined(HEED_SANITIZED)  // there they take minutes to compile
-constexpr int kRows = 8;  // as many integer sums as float ones, and the words of a group
-#else
-constexpr int kRows = 4;
-#endif
 constexpr int64_t kLine = 64;
 
 struct InputRow {
@@ -52,9 +50,8 @@ using KindOf = Kind<F::kGroup, F::kOffsets, F::kWide>;
 
 template <class K>
 HEED_INLINE InputRow input_row(const BlockPanel& p, int64_t row) {
-  const int64_t r = p.row_of != nullptr ? p.row_of[row] : row;
-  return {p.x.codes + r * p.in, p.x.scales + r * (p.in / kRoundedRun), p.x.starts + r * (p.in / K::kGroup),
-          p.x.sums + r * (p.in / K::kGroup)};
+  return {p.x.codes + row * p.in, p.x.scales + row * (p.in / kRoundedRun),
+          p.x.starts + row * (p.in / K::kGroup), p.x.sums + row * (p.in / K::kGroup)};
 }
 
 // One group of kGroup elements, from element `at` of the row on.
@@ -91,16 +88,17 @@ HEED_INLINE void add_group(const Bytes* w, const float* scales, const float* off
   }
 }
 
+HEED_INLINE void finish_row(const BlockPanel& p, int64_t row, int64_t col, Vec value) {
+  const int cols = smaller_of(p.cols - col, kLanes);
+  float* out = p.out + row * p.out_stride + col;
+  if (p.bias != nullptr) value = value + load_some(p.bias + col, cols);
+  if (p.accumulate) value = value + load_some(out, cols);
+  store_some(out, value, cols);
+}
+
 template <int R>
 HEED_INLINE void finish(const BlockPanel& p, int64_t row, int64_t col, const Vec (&sums)[R]) {
-  const int cols = smaller_of(p.cols - col, kLanes);
-  for (int r = 0; r < R; ++r) {
-    float* out = p.out + (row + r) * p.out_stride + col;
-    Vec value = sums[r];
-    if (p.bias != nullptr) value = value + load_some(p.bias + col, cols);
-    if (p.accumulate) value = value + load_some(out, cols);
-    store_some(out, value, cols);
-  }
+  for (int r = 0; r < R; ++r) finish_row(p, row + r, col, sums[r]);
 }
 
 // The rows of weights of the columns from `col` on; the last one stands for those that are missing.
@@ -218,6 +216,87 @@ HEED_INLINE void add_unpacked(const Unpacked& from, int64_t begin, int64_t end, 
   }
 }
 
+// Where all of a column tile's codes and scales go that many rows use.
+template <class K>
+HEED_INLINE Unpacked unpack_all(const BlockPanel& p, int64_t col, Unpack read) {
+  Unpacked all;
+  all.codes = static_cast<uint8_t*>(p.scratch);
+  all.scales = static_cast<float*>(static_cast<void*>(all.codes + p.in * kLanes));
+  all.offsets = all.scales + p.in / K::kGroup * kLanes;
+  for (int64_t begin = 0; begin < p.in; begin += kSuperBlock) {
+    const int64_t group = begin / K::kGroup * kLanes;
+    read(p, col, begin, smaller_of(p.in - begin, kSuperBlock),
+         {all.codes + begin * kLanes, all.scales + group, all.offsets + group});
+  }
+  return all;
+}
+
+template <class K, int R>
+void unpacked_tile(const BlockPanel& p, int64_t row, int64_t col, const Unpacked& from) {
+  InputRow x[R];
+  Vec sums[R];
+  begin_rows<K>(p, row, x, sums);
+  add_unpacked<K, R>(from, 0, p.in, x, sums);
+  finish(p, row, col, sums);
+}
+
+#if defined(__AMX_INT8__)
+constexpr int kRows = kTileRows;
+
+HEED_INLINE ColumnCodes codes_of(const Unpacked& from) { return {from.codes, from.scales, from.offsets}; }
+
+HEED_INLINE void finish(const BlockPanel& p, int64_t row, int rows, int64_t col, const TileSums& sums) {
+  for (int r = 0; r < rows; ++r) finish_row(p, row + r, col, load(sums.rows[r]));
+}
+
+// A few rows: a stretch of the columns is unpacked into the nearest cache, and used by all rows.
+template <class K>
+void few_rows(const BlockPanel& p, Unpack read) {
+  alignas(64) uint8_t codes[kSuperBlock * kLanes];
+  ChunkScales scales;
+  const Unpacked chunk = {codes, scales.scales[0], scales.offsets[0]};
+  const int rows = static_cast<int>(p.rows);
+  begin_tiles(rows, K::kGroup);
+  for (int64_t col = 0; col < p.cols; col += kLanes) {
+    TileSums sums = {};
+    for (int64_t begin = 0; begin < p.in; begin += kSuperBlock) {
+      const int count = smaller_of(p.in - begin, kSuperBlock);
+      read(p, col, begin, count, chunk);
+      add_tiles<K>(p, 0, rows, codes_of(chunk), begin, begin + count, sums);
+    }
+    finish(p, 0, rows, col, sums);
+  }
+  _tile_release();
+}
+
+template <class K>
+void many_rows(const BlockPanel& p, Unpack read) {
+  for (int64_t col = 0; col < p.cols; col += kLanes) {
+    const Unpacked all = unpack_all<K>(p, col, read);
+    for (int64_t row = 0; row < p.rows; row += kRows) {
+      const int rows = smaller_of(p.rows - row, kRows);
+      if constexpr (K::kGroup < 32) {  // tiles a quarter full are slower
+        if (rows == kRows) {
+          unpacked_tile<K, kRows / 2>(p, row, col, all);
+          unpacked_tile<K, kRows / 2>(p, row + kRows / 2, col, all);
+          continue;
+        }
+      }
+      if (row == 0 || rows < kRows) begin_tiles(rows, K::kGroup);
+      TileSums sums = {};
+      add_tiles<K>(p, row, rows, codes_of(all), 0, p.in, sums);
+      finish(p, row, rows, col, sums);
+    }
+  }
+  _tile_release();
+}
+#else
+#if defined(__AVX512F__) && !defined(HEED_SANITIZED)  // there they take minutes to compile
+constexpr int kRows = 8;  // as many integer sums as float ones, and the words of a group
+#else
+constexpr int kRows = 4;
+#endif
+
 // A few rows: a stretch of the columns is unpacked into the nearest cache, and used by all rows.
 template <class K, int R>
 void chunked_tile(const BlockPanel& p, int64_t col, Unpack read) {
@@ -233,15 +312,6 @@ void chunked_tile(const BlockPanel& p, int64_t col, Unpack read) {
     add_unpacked<K, R>(chunk, begin, begin + count, x, sums);
   }
   finish(p, 0, col, sums);
-}
-
-template <class K, int R>
-void unpacked_tile(const BlockPanel& p, int64_t row, int64_t col, const Unpacked& from) {
-  InputRow x[R];
-  Vec sums[R];
-  begin_rows<K>(p, row, x, sums);
-  add_unpacked<K, R>(from, 0, p.in, x, sums);
-  finish(p, row, col, sums);
 }
 
 // The last rows of a panel, fewer than kRows.
@@ -269,26 +339,24 @@ void few_rows(const BlockPanel& p, Unpack read) {
 
 template <class K>
 void many_rows(const BlockPanel& p, Unpack read) {
-  Unpacked all;
-  all.codes = static_cast<uint8_t*>(p.scratch);
-  all.scales = static_cast<float*>(static_cast<void*>(all.codes + p.in * kLanes));
-  all.offsets = all.scales + p.in / K::kGroup * kLanes;
   for (int64_t col = 0; col < p.cols; col += kLanes) {
-    for (int64_t begin = 0; begin < p.in; begin += kSuperBlock) {
-      const int64_t group = begin / K::kGroup * kLanes;
-      read(p, col, begin, smaller_of(p.in - begin, kSuperBlock),
-           {all.codes + begin * kLanes, all.scales + group, all.offsets + group});
-    }
+    const Unpacked all = unpack_all<K>(p, col, read);
     int64_t row = 0;
     for (; row + kRows <= p.rows; row += kRows) unpacked_tile<K, kRows>(p, row, col, all);
     last_rows<K, kRows - 1>(p, row, col, all);
   }
 }
 
+template <class K>
+void few_rows(const BlockPanel& p, Unpack read) {
+  few_rows<K, kRows>(p, read);
+}
+#endif
+
 template <class F>
 void panel_of(const BlockPanel& p) {
   if (p.rows > kRows) return many_rows<KindOf<F>>(p, unpack<F>);
-  if (p.rows > 2) return few_rows<KindOf<F>, kRows>(p, unpack<F>);
+  if (p.rows > 2) return few_rows<KindOf<F>>(p, unpack<F>);
   for (int64_t col = 0; col < p.cols; col += kLanes) {
     if (p.rows == 1) {
       direct_tile<F, 1>(p, col);

@@ -66,10 +66,9 @@ struct BlockPanel {
   RoundedRows x;
   const void* w;  // [cols, in] in blocks, at any address
   DType dtype;
-  const float* bias;      // [cols], or none
-  float* out;             // [rows, cols]
-  const int32_t* row_of;  // [rows]: which row of x each row is; none: row i is row i
-  int64_t w_stride;       // elements
+  const float* bias;  // [cols], or none
+  float* out;         // [rows, cols]
+  int64_t w_stride;   // elements
   int64_t out_stride;
   int64_t rows, cols, in;
   bool accumulate;
@@ -198,6 +197,7 @@ extern const BlockTable blocks_avx2;
 extern const BlockTable blocks_avx512;
 extern const BlockTable blocks_avx512_vnni;
 extern const TileTable linear_amx;
+extern const BlockTable blocks_amx;
 #endif
 
 #define HEED_JOIN_AGAIN(a, b) a##b
