@@ -3,7 +3,7 @@
 
     tools/synthetic_checkpoint.py OUT [--hidden 1024 --layers 24 --heads 16 --kv-heads 8 --inner 3072 --vocab 151936]
 
-The defaults are `heed bench`'s shape qwen3-0.5b, 1.07 GB. There is no tokenizer: such a model is driven by token ids.
+The defaults are `heed bench`'s shape qwen3-0.5b, 1.07 GB. Token 7 is the word "t7", and so on.
 """
 import argparse
 import json
@@ -43,6 +43,15 @@ def config(o):
     }
 
 
+def tokenizer(o):
+    return {
+        "version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "post_processor": None, "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": False},
+        "model": {"type": "WordPiece", "unk_token": "t0", "continuing_subword_prefix": "##",
+                  "max_input_chars_per_word": 100, "vocab": {f"t{i}": i for i in range(o.vocab)}},
+    }
+
+
 def bfloat16(floats):
     return (floats.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
 
@@ -56,6 +65,7 @@ def main():
     o = parser.parse_args()
     o.out.mkdir(parents=True, exist_ok=True)
     (o.out / "config.json").write_text(json.dumps(config(o), indent=1))
+    (o.out / "tokenizer.json").write_text(json.dumps(tokenizer(o)))
     header, offset = {}, 0
     for name, shape in shapes(o):
         size = 2 * int(np.prod(shape))
