@@ -22,7 +22,7 @@ function(heed_cpu_isa isa files)
     -fno-exceptions -fno-rtti -fno-lto -fno-semantic-interposition ${ARGN}
     # GCC's own headers leave the unused lanes of an intrinsic's result unset on purpose.
     $<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized -Wno-maybe-uninitialized -Wno-psabi>)
-  if(isa MATCHES "^avx512(_vnni)?$" AND HEED_SANITIZE MATCHES "address")
+  if(isa MATCHES "^(avx512|avx512_vnni|amx_int8)$" AND HEED_SANITIZE MATCHES "address")
     # Whole models run on these, and would take minutes; the kernels' own tests run on the others, made of the same
     # sources.
     set_target_properties(heed_cpu_${isa} PROPERTIES HEED_NOT_INSTRUMENTED ON)
@@ -44,7 +44,8 @@ function(heed_cpu_kernels)
     heed_cpu_isa(avx512 "" ${avx512})
     heed_cpu_isa(avx512_vnni blocks ${avx512} -mavx512vnni)
     heed_cpu_isa(avx512_bf16 !blocks ${avx512} -mavx512bf16)
-    heed_cpu_isa(amx ".*_amx|blocks" ${avx512} -mavx512bf16 -mavx512vnni -mamx-tile -mamx-bf16 -mamx-int8)
+    heed_cpu_isa(amx ".*_amx" ${avx512} -mavx512bf16 -mamx-tile -mamx-bf16)
+    heed_cpu_isa(amx_int8 blocks ${avx512} -mavx512vnni -mamx-tile -mamx-int8)
   endif()
   find_package(Python3 QUIET COMPONENTS Interpreter)
   if(HEED_TESTS AND Python3_FOUND)

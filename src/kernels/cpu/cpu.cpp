@@ -147,7 +147,7 @@ constexpr Isa kAvx2 = ISA("avx2", has_avx2, avx2, avx2, nullptr);
 constexpr Isa kAvx512 = ISA("avx512", has_avx512, avx512, avx512, nullptr);
 constexpr Isa kAvx512Vnni = ISA("avx512-vnni", has_avx512_vnni, avx512, avx512_vnni, nullptr);
 constexpr Isa kAvx512Bf16 = ISA("avx512-bf16", has_avx512_bf16, avx512_bf16, avx512_vnni, nullptr);
-constexpr Isa kAvx512Amx = ISA("avx512-amx", has_amx, avx512, amx, &cpu::linear_amx);
+constexpr Isa kAvx512Amx = ISA("avx512-amx", has_amx, avx512, amx_int8, &cpu::linear_amx);
 constexpr std::string_view kNames[] = {"baseline",    "avx2",        "avx512",
                                        "avx512-vnni", "avx512-bf16", "avx512-amx"};
 #else
