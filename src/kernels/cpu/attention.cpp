@@ -53,9 +53,8 @@ struct Plan {
     float* own = memory + (head - tile.head) * state_floats(tile);
     return {own, own + rows(tile), own + 2 * rows(tile)};
   }
-  int64_t part_bytes() const {
-    return kPartKeys * (head_dim + v_dim) * size_of(args.kv.k.dtype);
-  }  // of a head
+  // Keys and values of one head.
+  int64_t part_bytes() const { return kPartKeys * (head_dim + v_dim) * size_of(args.kv.k.dtype); }
   // A task of few rows is large, so that what comes next is read ahead most of the time, but there are enough
   // of them that threads finish together. `parts`: of one sequence.
   int64_t heads_of_a_tile(int parts) const {

@@ -84,6 +84,7 @@ struct Scratch {
   float* q;       // [rows][vectors of a row of keys][kLanes]
   float* bits;    // [rows] uint64_t
 };
+
 // Of packed keys: a line more than they need, or lanes that are stored together would fall on the same lines
 // of a cache.
 HEED_INLINE int64_t lane_stride(int64_t vectors) { return vectors * kKeyTile + 16; }
@@ -101,7 +102,7 @@ int64_t scratch(int64_t rows, int64_t head_dim, int64_t v_dim) {
   return kLanes * lane_stride(pair_padded(head_dim) / kLanes) + (pair_padded(v_dim) + rows) * kKeyTile +
          rows * (pair_padded(head_dim) + 2);
 }
-constexpr int kDirectRows = 4;  // from there on packing keys is less work
+constexpr int kDirectRows = 4;  // with more, packing keys is less work
 
 // The lanes of kLanes scores to scores.
 HEED_INLINE Vec sums_of_lanes(const float* lanes) {
@@ -185,6 +186,7 @@ class Ahead {
       lo = p_.after;
     }
     if (lo < reach.lo) lo = reach.lo;
+    if (lo >= reach.hi) return;
     int hi = (lo / kKeyTile + 1) * kKeyTile;
     if (hi > reach.hi) hi = reach.hi;
     add(lo, hi, k, p_.k_block, p_.k_row, p_.head_dim);
