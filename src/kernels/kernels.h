@@ -103,7 +103,7 @@ struct KvWriteArgs {
 // sees:
 //   score_k = softcap(scale * q . key_k);  out = sum_k softmax(score)_k * value_k
 // with exp(sink_logits[h]) added to the softmax's denominator where given. A row that sees nothing gives
-// zeros.
+// zeros. With a cache of bf16 a kernel may round q and the softmax's numerators to bf16; sums are float32.
 struct AttentionArgs {
   Tensor q;  // [tokens, heads, head_dim] f32
   PagedKv kv;

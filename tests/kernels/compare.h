@@ -64,6 +64,7 @@ inline constexpr Tolerance kTolerances[] = {
     {"attention flash", 0, 5e-3F, "weights rounded to bfloat16: 2^-9 of values up to 2, and a sum of 1"},
     {"attention flash bfloat16", 0.008F, 5e-3F, "the same, and one step of bfloat16"},
     {"attention flash rounded", 0, 2e-2F, "the same, and queries rounded: scores within some 5e-3"},
+    {"attention flash rounded bfloat16", 0.008F, 2e-2F, "the same, and one step of bfloat16"},
     {"linears", 0, 1e-4F, "as linear, of up to 4160 products below 1"},
     {"linears gated", 2e-6F, 2e-4F, "as linears, times a factor below 8"},
     {"linears gated bfloat16", 0.008F, 2e-4F, "the same, and one step of bfloat16"},

@@ -1,10 +1,12 @@
-// cpu.flash: the plan around the kernel. A unit is a tile of a sequence's tokens with one kv head; the heads
-// that share it are packed with the tokens, so that a unit reads each key and value once.
+// cpu.flash: the plan around the kernel. A tile is some tokens of a sequence with one kv head, or where
+// memory is what bounds (few rows: decoding) with several in turn, so that a thread reads much of each page;
+// the heads that share a kv head are packed with the tokens, so that each key and value is read once.
 //
 // Keys are cut into parts at multiples of kPartKeys, each with a softmax of its own, merged in ascending
-// order. That a unit runs its parts itself or spreads them over threads (few units: decoding a long context)
-// changes no bit.
+// order. That a tile's parts run on one thread or are spread over threads (tiles that are much of the whole:
+// decoding a long context) changes no bit.
 #include <algorithm>
+#include <atomic>
 #include <vector>
 
 #include "base/checked.h"
@@ -14,16 +16,19 @@
 namespace heed::cpu {
 namespace {
 
-constexpr int kPartKeys = 1024;
-constexpr int kTileRows = 48;  // query rows of a unit, about; a multiple of every tile_rows
-constexpr int kUnitsPerThread = 4;
+constexpr int kPartKeys = 256;
+constexpr int kTileRows = 48;    // query rows of a tile, about; a multiple of every tile_rows
+constexpr int kStreamRows = 16;  // so few rows of a tile are bound by memory
+constexpr int kTasksPerThread = 4;
+constexpr int64_t kTaskBytes = int64_t{2}
+                               << 20;  // keys and values of a task of few rows: 5 % more speed than 0.5 MiB
 constexpr int64_t kMostHeadDim = 1024;
 static_assert(kPartKeys % kKeyTile == 0);
 
-struct Unit {
+struct Tile {
   int sequence;
   int64_t token, end;
-  int64_t kv_head;
+  int64_t head, head_end;     // kv heads
   int first_part, last_part;  // parts [first, last) beside part 0, which is run for sinks
   bool sinks;
   int parts() const { return last_part - first_part + (sinks && first_part > 0 ? 1 : 0); }
@@ -33,60 +38,95 @@ struct Unit {
   }
 };
 
-// The sizes of a call, and the layout of a state within its memory.
+// The sizes of a call, and the layout of states within their memory.
 struct Plan {
   const AttentionTable& isa;
   const AttentionArgs& args;
+  int threads;
   int64_t heads, kv_heads, group, head_dim, v_dim, block;
-  int64_t rows;  // most rows of a unit
-  int64_t state_floats;
 
-  AttentionState state(float* memory) const { return {memory, memory + rows, memory + 2 * rows}; }
+  int64_t rows(const Tile& tile) const { return (tile.end - tile.token) * group; }
+  int64_t state_floats(const Tile& tile) const { return round_up(rows(tile) * (2 + isa.pad(v_dim)), 16); }
+  int64_t scratch_floats(const Tile& tile) const { return isa.scratch(rows(tile), head_dim, v_dim); }
+  // Of the tile's head-th kv head, `memory` holding one for each.
+  AttentionState state(const Tile& tile, int64_t head, float* memory) const {
+    float* own = memory + (head - tile.head) * state_floats(tile);
+    return {own, own + rows(tile), own + 2 * rows(tile)};
+  }
+  // Keys and values of one head.
+  int64_t part_bytes() const { return kPartKeys * (head_dim + v_dim) * size_of(args.kv.k.dtype); }
+  // A task of few rows is large, so that what comes next is read ahead most of the time, but there are enough
+  // of them that threads finish together. `parts`: of one sequence.
+  int64_t heads_of_a_tile(int parts) const {
+    const int64_t have = int64_t{parts} * args.sequences;
+    const int64_t most = std::clamp<int64_t>(kTaskBytes / part_bytes(), 1, kv_heads);
+    return std::clamp<int64_t>(kv_heads * have / (kTasksPerThread * threads), 1, most);
+  }
+  int parts_of_a_task(const Tile& tile) const {
+    const int64_t bytes = part_bytes() * (tile.head_end - tile.head);
+    const int64_t tiles = div_up(kv_heads, tile.head_end - tile.head) * args.sequences;
+    const int64_t most = std::max<int64_t>(tile.parts() * tiles / (kTasksPerThread * threads), 1);
+    return static_cast<int>(std::clamp<int64_t>(kTaskBytes / bytes, 1, most));
+  }
+  int64_t cost(const Tile& tile) const {
+    return tile.parts() * (tile.head_end - tile.head) * std::max<int64_t>(rows(tile), kStreamRows / 2);
+  }
 };
 
-void find_parts(const AttentionArgs& args, Unit& unit) {
+void find_parts(const AttentionArgs& args, Tile& tile) {
   int lo = INT32_MAX;
   int hi = 0;
-  for (int64_t t = unit.token; t < unit.end; ++t) {
+  for (int64_t t = tile.token; t < tile.end; ++t) {
     const RowMask& m = args.rows[t];
-    unit.sinks = unit.sinks || m.sinks > 0;
+    tile.sinks = tile.sinks || m.sinks > 0;
     if (m.lo >= m.hi) continue;
     lo = std::min(lo, m.lo);
     hi = std::max(hi, m.hi);
   }
   if (lo < hi) {
-    unit.first_part = lo / kPartKeys;
-    unit.last_part = static_cast<int>(div_up(hi, kPartKeys));
-  } else if (unit.sinks) {
-    unit.last_part = 1;
+    tile.first_part = lo / kPartKeys;
+    tile.last_part = static_cast<int>(div_up(hi, kPartKeys));
+  } else if (tile.sinks) {
+    tile.last_part = 1;
   }
 }
 
-std::vector<Unit> units_of(const Plan& plan) {
-  std::vector<Unit> units;
-  const int64_t tile = std::max<int64_t>(kTileRows / plan.group, 1);
-  for (int s = plan.args.sequences - 1; s >= 0; --s) {
-    const int64_t begin = plan.args.seq_start[s];
-    const int64_t end = plan.args.seq_start[s + 1];
-    for (int64_t i = div_up(end - begin, tile) - 1; i >= 0;
-         --i) {  // later tokens see more: the long units first
-      for (int64_t h = 0; h < plan.kv_heads; ++h) {
-        const int64_t token = begin + i * tile;
-        Unit unit = {s, token, std::min(token + tile, end), h, 0, 0, false};
-        find_parts(plan.args, unit);
-        units.push_back(unit);
+// Of few rows first, the longest ones before the others; then each head of a sequence from its last tokens,
+// which see most, to its first: its keys stay in a cache near the core, and short tiles end the work.
+std::vector<Tile> tiles_of(const Plan& plan) {
+  std::vector<Tile> few;
+  std::vector<Tile> many;
+  const int64_t most = std::max<int64_t>(kTileRows / plan.group, 1);
+  for (int s = 0; s < plan.args.sequences; ++s) {
+    Tile all = {s, plan.args.seq_start[s], plan.args.seq_start[s + 1], 0, plan.kv_heads, 0, 0, false};
+    find_parts(plan.args, all);
+    const bool is_few = plan.rows(all) <= kStreamRows;
+    const int64_t heads = is_few ? plan.heads_of_a_tile(all.parts()) : 1;
+    for (int64_t head = 0; head < plan.kv_heads; head += heads) {
+      for (int64_t i = div_up(all.end - all.token, most) - 1; i >= 0; --i) {
+        const int64_t token = all.token + i * most;
+        Tile tile = {
+            s, token, std::min(token + most, all.end), head, std::min(head + heads, plan.kv_heads), 0,
+            0, false};
+        find_parts(plan.args, tile);
+        (is_few ? few : many).push_back(tile);
       }
     }
   }
-  return units;
+  std::stable_sort(few.begin(), few.end(),
+                   [&](const Tile& a, const Tile& b) { return plan.cost(a) > plan.cost(b); });
+  few.insert(few.end(), many.begin(), many.end());
+  return few;
 }
 
-// The rows of a unit, tokens before heads, as the kernel wants them.
-struct UnitRows {
-  UnitRows(const Plan& plan, const Unit& unit) {
+// The rows of a tile for one kv head, tokens before heads, as the kernel wants them.
+struct TileRows {
+  TileRows(const Plan& plan, const Tile& tile, int64_t kv_head) {
     const Tensor& query = plan.args.q;
-    for (int64_t t = unit.token; t < unit.end; ++t) {
-      for (int64_t h = unit.kv_head * plan.group; h < (unit.kv_head + 1) * plan.group; ++h) {
+    q.reserve(static_cast<size_t>(plan.rows(tile)));
+    masks.reserve(static_cast<size_t>(plan.rows(tile)));
+    for (int64_t t = tile.token; t < tile.end; ++t) {
+      for (int64_t h = kv_head * plan.group; h < (kv_head + 1) * plan.group; ++h) {
         q.push_back(query.f32() + t * query.stride[0] + h * query.stride[1]);
         masks.push_back(plan.args.rows[t]);
       }
@@ -96,25 +136,41 @@ struct UnitRows {
   std::vector<RowMask> masks;
 };
 
-void run_part(const Plan& plan, const Unit& unit, const UnitRows& rows, int part, const AttentionState& state,
-              float* scratch) {
+const char* base_of(const Tensor& t, int64_t kv_head) {
+  return t.as<const char>() + kv_head * t.stride[1] * size_of(t.dtype);
+}
+
+// The tile's parts [first, last), each with its states: the heads of one, then of the next.
+struct Parts {
+  int first, last;
+};
+
+// `i`: of `parts`. Afterwards the next head or part is run.
+void run_part(const Plan& plan, const Tile& tile, const Parts& parts, int i, int64_t head,
+              const AttentionState& state, float* scratch) {
   const PagedKv& kv = plan.args.kv;
-  const auto base = [&](const Tensor& t) {
-    return t.as<char>() + unit.kv_head * t.stride[1] * size_of(t.dtype);
-  };
+  const TileRows rows(plan, tile, head);
+  const int part = tile.part(i);
+  const bool last_head = head + 1 == tile.head_end;
+  const bool last = last_head && i + 1 == parts.last;
+  const int64_t next_head = last_head ? tile.head : head + 1;
   const AttentionPart args = {
       .q = rows.q.data(),
       .masks = rows.masks.data(),
       .rows = static_cast<int>(rows.q.size()),
       .head_dim = plan.head_dim,
       .v_dim = plan.v_dim,
-      .k = base(kv.k),
-      .v = base(kv.v),
+      .k = base_of(kv.k, head),
+      .v = base_of(kv.v, head),
+      .k_after = last ? nullptr : base_of(kv.k, next_head),
+      .v_after = last ? nullptr : base_of(kv.v, next_head),
+      .after = (last || !last_head ? part : tile.part(i + 1)) * kPartKeys,
+      .fresh = i == parts.first && head == tile.head,
       .k_block = kv.k.stride[0],
       .k_row = kv.k.stride[2],
       .v_block = kv.v.stride[0],
       .v_row = kv.v.stride[2],
-      .table = kv.table_of(unit.sequence),
+      .table = kv.table_of(tile.sequence),
       .block = plan.block,
       .begin = part * kPartKeys,
       .end = (part + 1) * kPartKeys,
@@ -126,114 +182,159 @@ void run_part(const Plan& plan, const Unit& unit, const UnitRows& rows, int part
   (kv.k.dtype == DType::kBF16 ? plan.isa.bf16 : plan.isa.f32)(args);
 }
 
-void finish(const Plan& plan, const Unit& unit, const UnitRows& rows, const AttentionState& state) {
+// `states`: of the tile's heads, with all parts in them.
+void finish(const Plan& plan, const Tile& tile, float* states) {
   const Tensor& out = plan.args.out;
-  for (int row = 0; row < static_cast<int>(rows.q.size()); ++row) {
-    const int64_t head = unit.kv_head * plan.group + row % plan.group;
-    const int64_t token = unit.token + row / plan.group;
-    char* place = out.as<char>() + (token * out.stride[0] + head * out.stride[1]) * size_of(out.dtype);
-    const RowMask& m = rows.masks[row];
-    if (m.lo >= m.hi && m.sinks <= 0) {
-      std::fill_n(place, plan.v_dim * size_of(out.dtype), char{0});
-      continue;
-    }
-    const float* sink = plan.args.sink_logits != nullptr ? plan.args.sink_logits + head : nullptr;
-    plan.isa.finish(state, row, plan.v_dim, sink, place, out.dtype);
-  }
-}
-
-int64_t scratch_floats(const Plan& plan) { return plan.isa.scratch(plan.rows, plan.head_dim, plan.v_dim); }
-
-// A unit from its first part to its output, on one thread.
-void run_unit(const Plan& plan, const Unit& unit) {
-  const UnitRows rows(plan, unit);
-  const int count = static_cast<int>(rows.q.size());
-  const Buffer memory((2 * plan.state_floats + scratch_floats(plan)) * size_of(DType::kF32));
-  auto* floats = static_cast<float*>(memory.data());
-  const AttentionState whole = plan.state(floats);
-  const AttentionState later = plan.state(floats + plan.state_floats);
-  for (int i = 0; i < unit.parts(); ++i) {
-    run_part(plan, unit, rows, unit.part(i), i == 0 ? whole : later, floats + 2 * plan.state_floats);
-    if (i > 0) plan.isa.merge(whole, later, count, plan.v_dim);
-  }
-  finish(plan, unit, rows, whole);
-}
-
-// Every part of every unit as a task, then the merges.
-void run_split(const Plan& plan, ThreadPool& pool, const std::vector<Unit>& units) {
-  struct Task {
-    size_t unit;
-    int part;
-  };
-  std::vector<Task> tasks;
-  std::vector<size_t> first(units.size());  // state of each unit's first part
-  for (size_t u = 0; u < units.size(); ++u) {
-    first[u] = tasks.size();
-    for (int i = 0; i < units[u].parts(); ++i) tasks.push_back({u, units[u].part(i)});
-  }
-  const Buffer states(std::max<int64_t>(static_cast<int64_t>(tasks.size()), 1) * plan.state_floats *
-                      size_of(DType::kF32));
-  const auto state = [&](size_t i) {
-    return plan.state(static_cast<float*>(states.data()) + static_cast<int64_t>(i) * plan.state_floats);
-  };
-  pool.parallel_tasks(static_cast<int64_t>(tasks.size()), [&](int64_t i) {
-    const Buffer scratch(scratch_floats(plan) * size_of(DType::kF32));
-    const Unit& unit = units[tasks[i].unit];
-    run_part(plan, unit, UnitRows(plan, unit), tasks[i].part, state(i), static_cast<float*>(scratch.data()));
-  });
-  pool.parallel_for(static_cast<int64_t>(units.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t u = begin; u < end; ++u) {
-      const UnitRows rows(plan, units[u]);
-      const AttentionState whole = state(first[u]);
-      for (int i = 1; i < units[u].parts(); ++i) {
-        plan.isa.merge(whole, state(first[u] + i), static_cast<int>(rows.q.size()), plan.v_dim);
+  for (int64_t kv_head = tile.head; kv_head < tile.head_end; ++kv_head) {
+    const AttentionState state = plan.state(tile, kv_head, states);
+    for (int row = 0; row < static_cast<int>(plan.rows(tile)); ++row) {
+      const int64_t head = kv_head * plan.group + row % plan.group;
+      const int64_t token = tile.token + row / plan.group;
+      char* place = out.as<char>() + (token * out.stride[0] + head * out.stride[1]) * size_of(out.dtype);
+      const RowMask& m = plan.args.rows[token];
+      if (m.lo >= m.hi && m.sinks <= 0) {
+        std::fill_n(place, plan.v_dim * size_of(out.dtype), char{0});
+        continue;
       }
-      finish(plan, units[u], rows, whole);
+      const float* sink = plan.args.sink_logits != nullptr ? plan.args.sink_logits + head : nullptr;
+      plan.isa.finish(state, row, plan.v_dim, sink, place, out.dtype);
     }
-  });
+  }
 }
+
+// A tile from its first part to its output, on one thread.
+void run_whole(const Plan& plan, const Tile& tile) {
+  const int64_t heads = tile.head_end - tile.head;
+  const int64_t state = plan.state_floats(tile);
+  const Buffer memory(((heads + 1) * state + plan.scratch_floats(tile)) * size_of(DType::kF32));
+  auto* states = static_cast<float*>(memory.data());
+  float* later = states + heads * state;
+  for (int i = 0; i < tile.parts(); ++i) {
+    for (int64_t head = tile.head; head < tile.head_end; ++head) {
+      const AttentionState whole = plan.state(tile, head, states);
+      const AttentionState own = i == 0 ? whole : plan.state(tile, tile.head, later);
+      run_part(plan, tile, {0, tile.parts()}, i, head, own, later + state);
+      if (i > 0) plan.isa.merge(whole, own, static_cast<int>(plan.rows(tile)), plan.v_dim);
+    }
+  }
+  finish(plan, tile, states);
+}
+
+// A tile, or some parts of it whose states are for whoever comes last.
+struct Task {
+  size_t tile;
+  Parts parts;     // none: all
+  int64_t states;  // of the parts, in the memory of states
+};
+
+class Work {
+ public:
+  Work(const Plan& plan, std::vector<Tile> tiles)
+      : plan_(plan), tiles_(std::move(tiles)), first_(tiles_.size()), left_(tiles_.size()) {
+    int64_t all = 0;
+    for (const Tile& tile : tiles_) all += plan.cost(tile);
+    int64_t floats = 0;
+    for (size_t t = 0; t < tiles_.size(); ++t) {
+      const Tile& tile = tiles_[t];
+      first_[t] = floats;
+      if (plan.threads == 1 || tile.parts() < 2 || plan.cost(tile) * kTasksPerThread * plan.threads < all) {
+        tasks_.push_back({t, {0, 0}, 0});
+        continue;
+      }
+      const int step = plan.parts_of_a_task(tile);
+      for (int i = 0; i < tile.parts(); i += step) {
+        const Parts parts = {i, std::min(i + step, tile.parts())};
+        tasks_.push_back({t, parts, floats});
+        floats += (parts.last - parts.first) * states_of(tile);
+        ++left_[t];
+      }
+    }
+    states_ = Buffer(floats * size_of(DType::kF32));
+  }
+
+  int64_t size() const { return ssize(tasks_); }
+
+  void run(int64_t i) {
+    const Task& task = tasks_[static_cast<size_t>(i)];
+    const Tile& tile = tiles_[task.tile];
+    const Parts& parts = task.parts;
+    if (parts.first == parts.last) return run_whole(plan_, tile);
+    const Buffer scratch(plan_.scratch_floats(tile) * size_of(DType::kF32));
+    for (int p = parts.first; p < parts.last; ++p) {
+      float* states = memory(task.states + (p - parts.first) * states_of(tile));
+      for (int64_t head = tile.head; head < tile.head_end; ++head) {
+        run_part(plan_, tile, parts, p, head, plan_.state(tile, head, states),
+                 static_cast<float*>(scratch.data()));
+      }
+    }
+    if (left_[task.tile].fetch_sub(1, std::memory_order_acq_rel) == 1) merge(task.tile);
+  }
+
+ private:
+  int64_t states_of(const Tile& tile) const { return (tile.head_end - tile.head) * plan_.state_floats(tile); }
+  float* memory(int64_t at) const { return static_cast<float*>(states_.data()) + at; }
+
+  void merge(size_t t) {
+    const Tile& tile = tiles_[t];
+    float* whole = memory(first_[t]);
+    for (int i = 1; i < tile.parts(); ++i) {
+      for (int64_t head = tile.head; head < tile.head_end; ++head) {
+        plan_.isa.merge(plan_.state(tile, head, whole), plan_.state(tile, head, whole + i * states_of(tile)),
+                        static_cast<int>(plan_.rows(tile)), plan_.v_dim);
+      }
+    }
+    finish(plan_, tile, whole);
+  }
+
+  const Plan& plan_;
+  std::vector<Tile> tiles_;
+  std::vector<Task> tasks_;
+  std::vector<int64_t> first_;          // of each tile: the states of its first part
+  std::vector<std::atomic<int>> left_;  // parts that are not done
+  Buffer states_;
+};
 
 }  // namespace
 
 void flash(const AttentionTable& isa, Stream& stream, const AttentionArgs& args) {
   const Shapes n = check(args);
-  Plan plan = {.isa = isa,
-               .args = args,
-               .heads = n["heads"],
-               .kv_heads = n["kv_heads"],
-               .group = n["heads"] / n["kv_heads"],
-               .head_dim = n["head_dim"],
-               .v_dim = n["v_dim"],
-               .block = n["block"],
-               .rows = 0,
-               .state_floats = 0};
-  plan.rows = std::max<int64_t>(kTileRows / plan.group, 1) * plan.group;
-  plan.state_floats = round_up(plan.rows * (2 + isa.pad(plan.v_dim)), 16);
-  const std::vector<Unit> units = units_of(plan);
-  int most_parts = 0;
-  for (const Unit& unit : units) most_parts = std::max(most_parts, unit.parts());
-  if (most_parts > 1 && static_cast<int64_t>(units.size()) < int64_t{kUnitsPerThread} * stream.pool->size()) {
-    run_split(plan, *stream.pool, units);
-    return;
-  }
-  stream.pool->parallel_tasks(static_cast<int64_t>(units.size()),
-                              [&](int64_t i) { run_unit(plan, units[i]); });
+  const Plan plan = {.isa = isa,
+                     .args = args,
+                     .threads = stream.pool->size(),
+                     .heads = n["heads"],
+                     .kv_heads = n["kv_heads"],
+                     .group = n["heads"] / n["kv_heads"],
+                     .head_dim = n["head_dim"],
+                     .v_dim = n["v_dim"],
+                     .block = n["block"]};
+  Work work(plan, tiles_of(plan));
+  stream.pool->parallel_tasks(work.size(), [&](int64_t i) { work.run(i); });
 }
 
 int64_t flash_scratch_bytes(const AttentionTable& isa, const AttentionNeeds& needs, const StepSize& size) {
-  const int64_t group = std::max(needs.heads / std::max(needs.kv_heads, 1), 1);
-  const int64_t tile = std::max<int64_t>(kTileRows / group, 1);
-  const int64_t rows = tile * group;
-  const int64_t state = round_up(rows * (2 + isa.pad(needs.v_dim)), 16) * size_of(DType::kF32);
-  const int64_t scratch = isa.scratch(rows, needs.head_dim, needs.v_dim) * size_of(DType::kF32);
+  const int64_t kv_heads = std::max(needs.kv_heads, 1);
+  const int64_t group = std::max<int64_t>(needs.heads / kv_heads, 1);
+  const int64_t most_tokens = std::max<int64_t>(kTileRows / group, 1);
+  const int64_t rows = most_tokens * group;
+  const auto state = [&](int64_t some) { return round_up(some * (2 + isa.pad(needs.v_dim)), 16); };
+  // Of a tile: one kv head of many rows, or several of few.
+  const int64_t part_bytes = kPartKeys * (int64_t{needs.head_dim} + needs.v_dim) * size_of(needs.kv_dtype);
+  const int64_t heads = std::clamp<int64_t>(kTaskBytes / std::max<int64_t>(part_bytes, 1), 1, kv_heads);
+  const int64_t many = state(rows);
+  const int64_t few = heads * state(std::max<int64_t>(kStreamRows, group));
+  const int64_t own = 2 * std::max(many, few) + isa.scratch(rows, needs.head_dim, needs.v_dim);
   constexpr int64_t kGrowth = 3;  // a vector of n elements, while it grows, with the one it grows out of
-  const int64_t unit_rows = kGrowth * rows * int64_t{sizeof(const float*) + sizeof(RowMask)};
-  const int64_t units = (div_up(size.tokens, tile) + size.sequences) * needs.kv_heads;
-  const int64_t split_units = std::min<int64_t>(units, int64_t{kUnitsPerThread} * size.threads);
-  const int64_t parts = split_units * (div_up(size.length, kPartKeys) + 1);
-  constexpr int64_t kTaskBytes = 2 * sizeof(size_t);
-  const int64_t split = parts * (state + kGrowth * kTaskBytes);
-  return size.threads * (2 * state + scratch + unit_rows) + kGrowth * units * int64_t{sizeof(Unit)} + split;
+  const int64_t row_bytes = rows * int64_t{sizeof(const float*) + sizeof(RowMask)};
+  const int64_t tiles = (div_up(size.tokens, most_tokens) + size.sequences) * kv_heads;
+  constexpr int64_t kTileBytes = sizeof(Tile) + sizeof(Task) + sizeof(int64_t) + sizeof(int);
+  // Parts with states of their own: of so many tiles at most, and those of few rows share no keys.
+  const int64_t parts = std::min<int64_t>(tiles, int64_t{kTasksPerThread} * size.threads) *
+                        (div_up(size.length, kPartKeys) + 1);
+  const int64_t parts_of_few =
+      std::min(parts, (size.keys / kPartKeys + 2 * size.sequences) * div_up(kv_heads, heads));
+  const int64_t split = std::max(parts * many, parts_of_few * few);
+  return size.threads * (own * size_of(DType::kF32) + row_bytes) + kGrowth * tiles * kTileBytes +
+         split * size_of(DType::kF32) + kGrowth * parts * int64_t{sizeof(Task)};
 }
 
 std::string flash_why_not(const AttentionNeeds& needs) {

@@ -53,6 +53,9 @@ HEED_INLINE void for_vectors(int64_t count, Body body) {
   if (i < count) body(i, static_cast<int>(count - i));
 }
 
+// Into a cache near the core, for what is read soon; any address will do.
+HEED_INLINE void fetch_soon(const void* p) { __builtin_prefetch(p, 0, 2); }
+
 // load_first and store_first that skip the mask where n is kLanes.
 template <class T>
 HEED_INLINE Vec load_some(const T* p, int n) {

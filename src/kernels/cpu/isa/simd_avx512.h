@@ -87,6 +87,26 @@ HEED_INLINE void interleave(Vec evens, Vec odds, Vec& a, Vec& b) {
 HEED_INLINE Vec pair_dot(Pairs a, Pairs b, Vec c) {
   return {_mm512_dpbf16_ps(c.v, (__m512bh)a.v, (__m512bh)b.v)};
 }
+HEED_INLINE Pairs no_pairs() { return {_mm512_setzero_si512()}; }
+HEED_INLINE Pairs set_pair(uint32_t bits) { return {_mm512_set1_epi32(static_cast<int>(bits))}; }
+HEED_INLINE Pairs halves_of(Pairs a, uint32_t bits) { return {_mm512_and_si512(a.v, set_pair(bits).v)}; }
+HEED_INLINE Pairs load_packed(const float* p) { return {_mm512_loadu_si512(p)}; }
+HEED_INLINE Vec bits_of(Pairs a) { return {_mm512_castsi512_ps(a.v)}; }
+// Elements of two rows beside each other. Of 32 columns, `low` has 0-3, 8-11, 16-19 and 24-27, `high` the
+// others; in_order(low, high): what was computed with them, in the order of columns.
+HEED_INLINE void beside(Pairs a, Pairs b, Pairs& low, Pairs& high) {
+  low.v = _mm512_unpacklo_epi16(a.v, b.v);
+  high.v = _mm512_unpackhi_epi16(a.v, b.v);
+}
+HEED_INLINE void in_order(Vec& low, Vec& high) {
+  const __m512i first_half = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+  const __m512 a = _mm512_permutex2var_ps(low.v, first_half, high.v);
+  high.v = _mm512_permutex2var_ps(low.v, _mm512_add_epi32(first_half, _mm512_set1_epi32(8)), high.v);
+  low.v = a;
+}
+HEED_INLINE void store_rounded(bf16* p, Vec a) {  // subnormal results are 0
+  _mm256_storeu_si256(static_cast<__m256i_u*>(static_cast<void*>(p)), (__m256i)_mm512_cvtneps_pbh(a.v));
+}
 #endif
 
 HEED_INLINE void sum4(Vec a, Vec b, Vec c, Vec d, float* out) {

@@ -100,7 +100,10 @@ struct AttentionPart {
   const RowMask* masks;   // [rows]; lo, hi and sinks never decrease
   int rows;
   int64_t head_dim, v_dim;
-  const void *k, *v;                       // block 0, row 0 of the kv head; f32 or bf16
+  const void *k, *v;              // block 0, row 0 of the kv head; f32 or bf16
+  const void *k_after, *v_after;  // likewise: what is read after `end`, from key `after` on; or null
+  int after;
+  bool fresh;                              // nobody named its keys as what comes after
   int64_t k_block, k_row, v_block, v_row;  // strides of blocks and of rows
   const int32_t* table;
   int64_t block;
