@@ -67,7 +67,7 @@ TEST_P(Cpu, a_row_of_linear_has_the_same_bits_in_every_batch_and_on_every_number
 
 // Where products of bf16 are an instruction, queries and weights are rounded to it with a cache of bf16.
 bool rounds(const Kernels& kernels, const AttentionCase& c) {
-  return kernels.isa == "avx512-bf16" && c.kv == DType::kBF16;
+  return (kernels.isa == "avx512-bf16" || kernels.isa == "avx512-amx") && c.kv == DType::kBF16;
 }
 
 TEST_P(Cpu, attention_equals_ref) {

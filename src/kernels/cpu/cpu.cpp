@@ -135,19 +135,21 @@ const Kernels& kernels_of() {
   return kernels;
 }
 
-#define ISA(name, available, table, block_table, tiles)                                 \
+#define ISA(name, available, table, block_table)                                        \
   {                                                                                     \
     name, available, &cpu::linear_##table, &cpu::attention_##table, &cpu::rows_##table, \
-        &cpu::recurrent_##table, &cpu::blocks_##block_table, tiles                      \
+        &cpu::recurrent_##table, &cpu::blocks_##block_table                             \
   }
 constexpr Isa kBaseline = ISA(
-    "baseline", [] { return true; }, baseline, baseline, nullptr);
+    "baseline", [] { return true; }, baseline, baseline);
 #if defined(__x86_64__)
-constexpr Isa kAvx2 = ISA("avx2", has_avx2, avx2, avx2, nullptr);
-constexpr Isa kAvx512 = ISA("avx512", has_avx512, avx512, avx512, nullptr);
-constexpr Isa kAvx512Vnni = ISA("avx512-vnni", has_avx512_vnni, avx512, avx512_vnni, nullptr);
-constexpr Isa kAvx512Bf16 = ISA("avx512-bf16", has_avx512_bf16, avx512_bf16, avx512_vnni, nullptr);
-constexpr Isa kAvx512Amx = ISA("avx512-amx", has_amx, avx512, amx_int8, &cpu::linear_amx);
+constexpr Isa kAvx2 = ISA("avx2", has_avx2, avx2, avx2);
+constexpr Isa kAvx512 = ISA("avx512", has_avx512, avx512, avx512);
+constexpr Isa kAvx512Vnni = ISA("avx512-vnni", has_avx512_vnni, avx512, avx512_vnni);
+constexpr Isa kAvx512Bf16 = ISA("avx512-bf16", has_avx512_bf16, avx512_bf16, avx512_vnni);
+constexpr Isa kAvx512Amx = {"avx512-amx",          has_amx,           &cpu::linear_avx512,
+                            &cpu::attention_amx,   &cpu::rows_avx512, &cpu::recurrent_avx512,
+                            &cpu::blocks_amx_int8, &cpu::linear_amx};
 constexpr std::string_view kNames[] = {"baseline",    "avx2",        "avx512",
                                        "avx512-vnni", "avx512-bf16", "avx512-amx"};
 #else

@@ -12,13 +12,14 @@
 // rows see in full run without tests.
 //
 // In float32 (attention_wide.h), or, with a cache of bf16 and an instruction for it, in products of pairs of
-// bf16 with q and p rounded to it (attention_pairs.h).
+// bf16 with q and p rounded to it (attention_pairs.h, attention_tiles.h).
 //
 // Bound: memory for few rows: with two rows a kv head 0.88 (float32) to 0.94 (pairs) of what two Sapphire
 // Rapids cores read, at head_dim 128. Else products: pairs at 0.68 of their peak there, causal, head_dim 128.
 // For some eight rows a kv head packing is in the way: 0.45 of memory. Definition: kernels/ref/ref.cpp:
 // attend.
 #include "kernels/cpu/isa/attention_pairs.h"
+#include "kernels/cpu/isa/attention_tiles.h"
 #include "kernels/cpu/isa/attention_wide.h"
 
 namespace heed {
@@ -133,7 +134,9 @@ void finish(const AttentionState& state, int row, int64_t v_dim, const float* si
   }
 }
 
-#if defined(HEED_HAS_PAIR_DOT)
+#if defined(__AMX_BF16__)
+using OfBf16 = Tiled;
+#elif defined(HEED_HAS_PAIR_DOT)
 using OfBf16 = Paired;
 #else
 using OfBf16 = Wide<bf16>;

@@ -200,6 +200,7 @@ extern const BlockTable blocks_avx2;
 extern const BlockTable blocks_avx512;
 extern const BlockTable blocks_avx512_vnni;
 extern const TileTable linear_amx;
+extern const AttentionTable attention_amx;
 extern const BlockTable blocks_amx_int8;
 #endif
 
