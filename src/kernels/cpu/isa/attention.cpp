@@ -38,7 +38,7 @@ void soften(const AttentionPart& p, float* scores, uint64_t bits, int row) {
     if ((own & bits_between(0, kLanes)) == 0) continue;
     s[g] = load(scores + g * kLanes) * set(p.scale);
     if (p.softcap > 0) s[g] = set(p.softcap) * tanh(s[g] / set(p.softcap));
-    s[g] = select(mask_of(own), s[g], set(kNothing));
+    if (bits != ~uint64_t{0}) s[g] = select(mask_of(own), s[g], set(kNothing));
     most = max(most, s[g]);
   }
   const float before = p.state.largest[row];
@@ -51,7 +51,7 @@ void soften(const AttentionPart& p, float* scores, uint64_t bits, int row) {
     Arithmetic::keep(scores, g, e);
     total = total + e;
   }
-  const float kept = before == kNothing ? 0.0F : exp_of(before - now);
+  const float kept = before == now ? 1.0F : before == kNothing ? 0.0F : exp_of(before - now);
   const float all = p.state.sum[row] * kept + sum(total);
   p.state.sum[row] = all;
   p.state.largest[row] = all == all ? now : all;  // a NaN is something seen, and stays

@@ -124,12 +124,12 @@ void score_pairs_direct(const AttentionPart& p, const Keys<bf16>& keys, Ahead& a
 }
 
 // [kPairs][pair_padded(v_dim)]; values of keys that no row sees are 0.
-void pack_value_pairs(const AttentionPart& p, const Keys<bf16>& keys, Ahead& ahead, float* out) {
+void pack_value_pairs(const AttentionPart& p, const Keys<bf16>& keys, Ahead& ahead, int lines, float* out) {
   const int64_t width = pair_padded(p.v_dim);
   for (int j = 0; j < kPairs; ++j) {
     const uint64_t seen = keys.seen >> (2 * j);
     if ((seen & 3) == 0) continue;
-    ahead.fetch(2);
+    ahead.fetch(lines);
     const bf16* a = keys.v[2 * j];
     const bf16* b = keys.v[2 * j + 1];
     for (int64_t i = 0; i < p.v_dim; i += 2 * kLanes) {
@@ -285,7 +285,7 @@ struct Paired {
       });
     };
     if (keys.last_row - keys.first_row <= kRows) return rows(ValuesInPlace{keys.v, p.v_dim});
-    pack_value_pairs(p, keys, ahead, s.v);
+    pack_value_pairs(p, keys, ahead, 2, s.v);
     rows(PackedValues{s.v, pair_padded(p.v_dim)});
   }
   static void complete(const AttentionPart& p) {

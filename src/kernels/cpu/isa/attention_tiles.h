@@ -19,7 +19,7 @@ namespace {
 
 constexpr int kTileRows = 16;
 constexpr int kStepElements = 32;
-constexpr int kLinesAStep = 16;  // read ahead: what a step reads
+constexpr int kLinesAStep = 6;  // read ahead, at the pace of the computation
 
 struct TileShapes {  // what LDTILECFG reads
   uint8_t palette = 1, start = 0, unused[14] = {};
@@ -112,6 +112,7 @@ HEED_INLINE void score_tile(const AttentionPart& p, const Scratch& s, const KeyR
       _tile_loadd(2, q + step * kStepElements * count, q_stride);
       _tile_loadd(3, a.at + step * kStepElements, a.stride);
       _tile_dpbf16ps(0, 3, 2);
+      ahead.fetch(kLinesAStep);
       _tile_loadd(3, b.at + step * kStepElements, b.stride);
       _tile_dpbf16ps(1, 3, 2);
     }
@@ -119,12 +120,13 @@ HEED_INLINE void score_tile(const AttentionPart& p, const Scratch& s, const KeyR
     _tile_stored(1, scores[1], kLanes * sizeof(float));
     float* out = s.scores + int64_t{row} * kKeyTile;
     put_scores(scores[0], count, out + groups[i] * kLanes);
+    ahead.fetch(2 * kLinesAStep);
     if (both) put_scores(scores[1], count, out + groups[i + 1] * kLanes);
   }
 }
 
 // Rows [row, row + count), which see all keys of the tile, with the packed values.
-HEED_INLINE void value_tile(const AttentionPart& p, const Scratch& s, int row) {
+HEED_INLINE void value_tile(const AttentionPart& p, const Scratch& s, int row, Ahead& ahead) {
   const int64_t width = pair_padded(p.v_dim);
   const int64_t bytes = width * int64_t{sizeof(float)};
   const float* weights = s.scores + int64_t{row} * kKeyTile;  // 32 keys in 64 bytes
@@ -138,6 +140,7 @@ HEED_INLINE void value_tile(const AttentionPart& p, const Scratch& s, int row) {
       _tile_loadd(6, weights + step * (kStepElements / 2), kWeightBytes);
       _tile_loadd(3, v, bytes);
       _tile_dpbf16ps(4, 6, 3);
+      ahead.fetch(2 * kLinesAStep);
       _tile_loadd(3, v + kLanes, bytes);
       _tile_dpbf16ps(5, 6, 3);
     }
@@ -174,7 +177,7 @@ struct Tiled {
   }
 
   static void add(const AttentionPart& p, const Keys<bf16>& keys, Ahead& ahead, const Scratch& s, int key) {
-    pack_value_pairs(p, keys, ahead, s.v);
+    pack_value_pairs(p, keys, ahead, kLinesAStep, s.v);
     const PackedValues values = {s.v, pair_padded(p.v_dim)};
     int shaped = 0;
     for (int row = keys.first_row; row < keys.last_row;) {
@@ -185,7 +188,7 @@ struct Tiled {
         for (; row < end; row += kTileRows) {
           const int count = smaller_of(end - row, kTileRows);
           if (count != shaped) shape_tiles(shaped = count);
-          value_tile(p, s, row);
+          value_tile(p, s, row, ahead);
         }
       } else {
         for_rows(row, end, [&](auto count, int at) {
