@@ -42,8 +42,10 @@ void bench_attention(Bench& bench, const AttentionCase& c) {
   for (const SequenceCase& s : c.sequences) keys += s.past + s.tokens;
   const Work work = {
       .name = name,
-      .bytes = keys * c.kv_heads * (c.head_dim + c.v_dim) * static_cast<double>(size_of(c.kv)),
+      .bytes = keys * c.kv_heads *
+               (static_cast<double>((c.head_dim + c.v_dim) * size_of(c.kv)) + (c.kv == DType::kI8 ? 8 : 0)),
       .flops = 2 * pairs * c.heads * (c.head_dim + c.v_dim),
+      .bf16_pairs = c.kv == DType::kBF16 && bench.kernels().isa == "avx512-bf16",
   };
   // Caches that take turns, so that decoding reads memory.
   const int64_t k_bytes = problem.k.t.bytes();
@@ -95,7 +97,7 @@ void bench_rows(Bench& bench) {
 
 std::vector<AttentionCase> model_sized_attention() {
   std::vector<AttentionCase> all;
-  for (const DType kv : {DType::kBF16, DType::kF32}) {
+  for (const DType kv : {DType::kBF16, DType::kF32, DType::kI8}) {
     all.push_back({"decode at 4096", causal(), {{4095, 1}}, 16, 8, 128, 128, 16, kv});
     all.push_back({"decode at 4096, 8 sequences", causal(), std::vector<SequenceCase>(8, {4095, 1}), 16, 8,
                    128, 128, 16, kv});

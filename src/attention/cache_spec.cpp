@@ -28,10 +28,24 @@ void collect_groups(std::span<const KvSpec> layers, CacheLayout& layout) {
       group = std::prev(layout.groups.end());
     }
     group->layers.push_back(i);
+    const int64_t scales = layout.dtype == DType::kI8 ? 2 * size_of(DType::kF32) : 0;
     group->token_bytes +=
-        int64_t{kv.kv_heads} * (kv.k_dim + (kv.v_in_k ? 0 : kv.v_dim)) * size_of(layout.dtype);
+        int64_t{kv.kv_heads} * ((kv.k_dim + (kv.v_in_k ? 0 : kv.v_dim)) * size_of(layout.dtype) + scales);
     layout.group_of_layer.push_back(static_cast<int>(group - layout.groups.begin()));
   }
+}
+
+Status check_int8(std::span<const KvSpec> layers) {
+  for (const KvSpec& kv : layers) {
+    if (kv.source >= 0 || kv.kv_heads == 0) continue;
+    if (kv.v_in_k) return unsupported("a cache of int8: latent attention takes float32 and bfloat16");
+    const int elements = kv.kv_heads * (kv.k_dim + kv.v_dim);
+    if (elements % 4 != 0) {
+      return unsupported("a cache of int8 with " + std::to_string(elements) +
+                         " elements a token in a layer: takes multiples of 4");
+    }
+  }
+  return {};
 }
 
 }  // namespace
@@ -42,6 +56,7 @@ Result<CacheLayout> plan_cache(std::span<const KvSpec> layers, DType dtype, int 
     return invalid("block size " + std::to_string(block_size) +
                    " is not a multiple of the kernel block size " + std::to_string(kernel_block));
   }
+  if (dtype == DType::kI8) TRY(check_int8(layers));
   CacheLayout layout{.dtype = dtype, .kernel_block = kernel_block};
   collect_groups(layers, layout);
   int64_t largest = layout.groups.empty() ? 1 : 0;

@@ -8,6 +8,8 @@
 //   kernel block:  [ layer 0: K [kv_heads, kernel_block, k_dim], V [kv_heads, kernel_block, v_dim] | layer 1
 //   ... ]
 //
+// In int8 the scales of a layer's rows stand behind its V: of K [kv_heads, kernel_block] float32, then of V.
+//
 // A block table holds addresses in units of `unit_bytes` (the greatest common divisor of page and kernel
 // block), so that any block size works with any kernel block size that divides it.
 #pragma once

@@ -69,6 +69,10 @@ void add_runner_options(CLI::App& app, RunnerOptions& r) {
                  "Round plain weights when they are loaded: int8 or int4, in blocks of 32 with a scale")
       ->check(CLI::IsMember({"none", "int8", "int4"}))
       ->capture_default_str();
+  app.add_option("--kv-cache-dtype", r.kv_cache_dtype,
+                 "Keys and values in the cache: auto (as --dtype), float32, bfloat16 or int8")
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16", "int8"}))
+      ->capture_default_str();
   app.add_option("--threads", r.threads, "Threads (default: as many as processors)")
       ->check(CLI::Range(1, 1024));
   app.add_option("--block-size", r.block_size, "Tokens in a cache block (default: 16)")

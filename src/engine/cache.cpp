@@ -397,6 +397,13 @@ std::vector<LayerCache> Cache::layers() const {
       views[layer].kv.k = view(group.kv.k_dim);
       views[layer].kv.v =
           group.kv.v_in_k ? views[layer].kv.k.columns(0, group.kv.v_dim) : view(group.kv.v_dim);
+      if (layout_.dtype == DType::kI8) {
+        for (Tensor* t : {&views[layer].kv.k_scale, &views[layer].kv.v_scale}) {
+          *t = Tensor(at, DType::kF32, {units, group.kv.kv_heads, layout_.kernel_block});
+          t->stride[0] = group.unit_bytes / size_of(DType::kF32);
+          at += int64_t{group.kv.kv_heads} * layout_.kernel_block * size_of(DType::kF32);
+        }
+      }
       views[layer].group = g;
     }
   }

@@ -23,6 +23,14 @@ Result<DType> compute_dtype(const Checkpoint& checkpoint, const std::string& wan
   return checkpoint.dtype == "bfloat16" ? DType::kBF16 : DType::kF32;
 }
 
+Result<DType> cache_dtype(const std::string& wanted, DType compute) {
+  if (wanted == "auto") return compute;
+  if (wanted == "float32") return DType::kF32;
+  if (wanted == "bfloat16") return DType::kBF16;
+  if (wanted == "int8") return DType::kI8;
+  return invalid("kv cache dtype \"" + wanted + "\"; auto, float32, bfloat16 or int8 is expected");
+}
+
 // Of every layer; 0 heads: it needs no attention kernel.
 std::vector<AttentionNeeds> attention_needs(const std::vector<MixerNeeds>& layers, DType kv_dtype,
                                             int block) {
@@ -232,14 +240,15 @@ Result<RunPlan> plan_run(const Checkpoint& checkpoint, const RunnerOptions& opti
     return unsupported(reason + ": leave --speculative-config away, or " + plan.place.name());
   }
   if (!options.drafter.empty()) TRY(plan_drafter(checkpoint, options, plan, layers));
-  plan.attention = attention_needs(layers, plan.compute, kernel_block);
+  const DType kept = TRY(cache_dtype(options.kv_cache_dtype, plan.compute));
+  plan.attention = attention_needs(layers, kept, kernel_block);
   plan.recordings = options.recordings;
   plan.choice = TRY(choose(plan.attention, *plan.place.kernels, options.attention));
   TRY(check_kernels(spec, *plan.choice.kernels));
   if (plan.draft) TRY(check_kernels(plan.draft->checkpoint->spec, *plan.choice.kernels));
   std::vector<KvSpec> kv;
   for (const MixerNeeds& layer : layers) kv.push_back(layer.kv);
-  plan.layout = TRY(plan_cache(kv, plan.compute, kernel_block, block_size));
+  plan.layout = TRY(plan_cache(kv, kept, kernel_block, block_size));
   plan.states = plan_states(layers, TRY(state_dtype(options.state_dtype)));
   plan.snapshot_stride = options.snapshot_stride;
 

@@ -29,7 +29,8 @@ struct RunnerOptions {
   std::string backend;            // "": the best that can run here; else a name
   std::string attention;          // "": the backend's first that can; else a kernel's name
   std::string quantize = "none";  // plain matrices are rounded when loaded: "int8" (Q8_0), "int4" (Q4_0)
-  int threads = 0;                // 0: all processors
+  std::string kv_cache_dtype = "auto";  // "auto": as dtype; "float32", "bfloat16" or "int8"
+  int threads = 0;                      // 0: all processors
   std::string state_dtype = "float32";  // of recurrent states: or "bfloat16"
   int snapshot_stride = 512;            // tokens between snapshots of recurrent states
   int block_size = 0;                   // tokens in a cache block; 0: the backend's kernel block

@@ -9,8 +9,17 @@ void check_output(std::string_view op, const Tensor& out) {
   CHECK(out.dtype == DType::kF32 || out.dtype == DType::kBF16, op, describe(out));
 }
 
-void check_cache(std::string_view op, const Tensor& k) {
-  CHECK(k.dtype == DType::kF32 || k.dtype == DType::kBF16, op, describe(k));
+void check_cache(std::string_view op, const PagedKv& kv) {
+  const DType dtype = kv.k.dtype;
+  CHECK(dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kI8, op, describe(kv.k));
+  const bool scales = dtype == DType::kI8;
+  CHECK(kv.k_scale.defined() == scales && kv.v_scale.defined() == scales, op);
+  if (scales) CHECK(kv.k_scale.stride == kv.v_scale.stride, op);
+}
+
+void match_scales(const PagedKv& kv, Shapes& shapes) {
+  shapes.match_if(kv.k_scale, "kv.k_scale", {"blocks", "kv_heads", "block"})
+      .match_if(kv.v_scale, "kv.v_scale", {"blocks", "kv_heads", "block"});
 }
 
 }  // namespace
@@ -68,10 +77,12 @@ Shapes check(const RopeArgs& args) {
 
 Shapes check(const KvWriteArgs& args) {
   check_f32("kv_write", {args.k});
-  check_cache("kv_write", args.kv.k);
+  check_cache("kv_write", args.kv);
   Shapes shapes("kv_write");
   shapes.match(args.k, "k", {"tokens", "kv_heads", "head_dim"})
       .match(args.kv.k, "kv.k", {"blocks", "kv_heads", "block", "head_dim"});
+  match_scales(args.kv, shapes);
+  CHECK(args.v.defined() || args.kv.k.dtype != DType::kI8, "kv_write");
   if (!args.v.defined()) return shapes;
   check_f32("kv_write", {args.v});
   CHECK(args.kv.k.dtype == args.kv.v.dtype, describe(args.kv.k), describe(args.kv.v));
@@ -82,13 +93,14 @@ Shapes check(const KvWriteArgs& args) {
 Shapes check(const AttentionArgs& args) {
   check_f32("attention", {args.q});
   check_output("attention", args.out);
-  check_cache("attention", args.kv.k);
+  check_cache("attention", args.kv);
   CHECK(args.kv.k.dtype == args.kv.v.dtype, describe(args.kv.k), describe(args.kv.v));
   Shapes shapes("attention");
   shapes.match(args.q, "q", {"tokens", "heads", "head_dim"})
       .match(args.kv.k, "kv.k", {"blocks", "kv_heads", "block", "head_dim"})
       .match(args.kv.v, "kv.v", {"blocks", "kv_heads", "block", "v_dim"})
       .match(args.out, "out", {"tokens", "heads", "v_dim"});
+  match_scales(args.kv, shapes);
   CHECK(shapes["heads"] % shapes["kv_heads"] == 0, shapes["heads"], shapes["kv_heads"]);
   return shapes;
 }

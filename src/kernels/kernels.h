@@ -80,9 +80,14 @@ struct RopeArgs {
 
 // Keys and values of one layer and cache group, in blocks addressed through each sequence's row of a table:
 // key position p of sequence s is row p % block of block table_of(s)[p / block].
+//
+// In int8 a row is codes with one scale, scale * code its elements. Written are, with m the largest magnitude
+// of the row: scale = m / 127, codes = x * (127 / m) rounded to nearest even; all 0 where m is below 1e-30. A
+// row with something that is not finite has NaN as its scale and 0 as its codes.
 struct PagedKv {
-  Tensor k;  // [blocks, kv_heads, block, head_dim] f32 or bf16; any stride but the innermost
+  Tensor k;  // [blocks, kv_heads, block, head_dim] f32, bf16 or int8; any stride but the innermost
   Tensor v;  // [blocks, kv_heads, block, v_dim] as k
+  Tensor k_scale, v_scale;  // [blocks, kv_heads, block] f32, with the same strides, where k and v are int8
   const int32_t* table = nullptr;  // [table rows, table_stride]; entries that no row sees may be anything
   int64_t table_stride = 0;
   const int32_t* table_rows = nullptr;  // [sequences]: the table's row of each; null: row s is sequence s's
@@ -94,7 +99,7 @@ struct PagedKv {
 
 struct KvWriteArgs {
   Tensor k;              // [tokens, kv_heads, head_dim] f32
-  Tensor v;              // [tokens, kv_heads, v_dim] f32; undefined: only keys are written
+  Tensor v;              // [tokens, kv_heads, v_dim] f32; undefined: only keys are written, not int8
   const int64_t* slots;  // [tokens]: block * block_size + row; negative: the token is not cached
   PagedKv kv;            // table not used
 };

@@ -18,6 +18,7 @@ enum class DType : uint8_t {
   kI32,
   kI64,
   kU8,
+  kI8,
   // Blocks, by the names that GGUF gives them: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K ... Q6_K, IQ4_NL, MXFP4.
   kQ40,
   kQ41,
@@ -49,6 +50,7 @@ constexpr BlockShape block_of(DType dtype) {
     case DType::kI64:
       return {1, 8};
     case DType::kU8:
+    case DType::kI8:
       return {1, 1};
     case DType::kQ40:
     case DType::kIq4Nl:
@@ -102,6 +104,8 @@ constexpr std::string_view name_of(DType dtype) {
       return "int64";
     case DType::kU8:
       return "uint8";
+    case DType::kI8:
+      return "int8";
     case DType::kQ40:
       return "Q4_0";
     case DType::kQ41:

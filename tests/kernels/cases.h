@@ -32,6 +32,8 @@ inline float read(const Tensor& t, int64_t offset) {
       return to_float(t.as<const bf16>()[offset]);
     case DType::kF16:
       return to_float(t.as<const f16>()[offset]);
+    case DType::kI8:
+      return t.as<const int8_t>()[offset];
     default: {
       float value;
       std::memcpy(&value, t.as<const char>() + 4 * offset, 4);  // weights may lie at odd addresses
@@ -55,6 +57,9 @@ inline void write(const Tensor& t, int64_t offset, float value) {
       break;
     case DType::kF16:
       t.as<f16>()[offset] = std::isnan(value) ? f16{0x7e00} : to_f16(value);
+      break;
+    case DType::kI8:  // has no NaN; the scales have
+      t.as<int8_t>()[offset] = static_cast<int8_t>(std::isnan(value) ? 99 : value);
       break;
     default:
       std::memcpy(t.as<char>() + 4 * offset, &value, 4);
@@ -273,6 +278,18 @@ inline std::vector<AttentionCase> attention_cases() {
   return all;
 }
 
+// With a cache of int8, which not every backend has.
+inline std::vector<AttentionCase> int8_attention_cases() {
+  std::vector<AttentionCase> all = {
+      {"int8, ragged batch", causal(), {{0, 33}, {200, 1}, {64, 7}, {0, 1}, {511, 2}, {5, 0}, {699, 1}}},
+      {"int8, window with sinks", (causal() & window(18)).with_sinks(4), {{0, 130}, {400, 6}, {650, 1}}},
+      {"int8, strides and a ragged head", causal() & window(90), {{0, 100}, {250, 2}}, 6, 2, 40, 24, 7},
+      {"int8, many parts", causal(), {{1100, 3}, {1020, 9}}, 8, 1, 128, 128, 16}};
+  all[2].pad = 5;
+  for (AttentionCase& c : all) c.kv = DType::kI8;
+  return all;
+}
+
 struct AttentionProblem {
   AttentionProblem(const AttentionCase& c, unsigned seed) : random(seed) {
     seq_start = {0};
@@ -285,7 +302,12 @@ struct AttentionProblem {
     for (float& logit : sink_logits) logit = random.uniform(-2, 2);
     place(c);
     args = {.q = q.t,
-            .kv = {.k = k.t, .v = v.t, .table = table.data(), .table_stride = table_stride},
+            .kv = {.k = k.t,
+                   .v = v.t,
+                   .k_scale = k_scale.t,
+                   .v_scale = v_scale.t,
+                   .table = table.data(),
+                   .table_stride = table_stride},
             .seq_start = seq_start.data(),
             .sequences = static_cast<int>(c.sequences.size()),
             .rows = rows.data(),
@@ -296,7 +318,7 @@ struct AttentionProblem {
   }
 
   Random random;
-  Array q, k, v, out;
+  Array q, k, v, k_scale, v_scale, out;
   std::vector<int32_t> seq_start, table;
   std::vector<RowMask> rows;
   std::vector<float> sink_logits;
@@ -325,6 +347,10 @@ struct AttentionProblem {
     const auto blocks = static_cast<int64_t>(free.size());
     k = Array(c.kv, {blocks, c.kv_heads, c.block, c.head_dim}, c.pad);
     v = Array(c.kv, {blocks, c.kv_heads, c.block, c.v_dim}, c.pad);
+    if (c.kv == DType::kI8) {
+      k_scale = Array(DType::kF32, {blocks, c.kv_heads, c.block});
+      v_scale = Array(DType::kF32, {blocks, c.kv_heads, c.block});
+    }
     if (c.v_in_k) {
       v.t = k.t;
       v.t.size[3] = c.v_dim;
@@ -343,10 +369,18 @@ struct AttentionProblem {
     }
   }
   void write_key(int64_t block, int64_t row) {
+    const bool codes = k_scale.t.defined();
+    for (const Tensor& t : {v_scale.t, k_scale.t}) {
+      for (int64_t h = 0; codes && h < t.size[1]; ++h) {
+        write(t, block * t.stride[0] + h * t.stride[1] + row, random.uniform(0.004F, 0.016F));
+      }
+    }
+    const float most = codes ? 127 : 2;
     for (const Tensor& t : {v.t, k.t}) {
       for (int64_t h = 0; h < t.size[1]; ++h) {
         for (int64_t i = 0; i < t.size[3]; ++i) {
-          write(t, block * t.stride[0] + h * t.stride[1] + row * t.stride[2] + i, random.uniform(-2, 2));
+          write(t, block * t.stride[0] + h * t.stride[1] + row * t.stride[2] + i,
+                random.uniform(-most, most));
         }
       }
     }

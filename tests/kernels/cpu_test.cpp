@@ -70,8 +70,14 @@ bool rounds(const Kernels& kernels, const AttentionCase& c) {
   return (kernels.isa == "avx512-bf16" || kernels.isa == "avx512-amx") && c.kv == DType::kBF16;
 }
 
+std::vector<AttentionCase> all_attention_cases() {
+  std::vector<AttentionCase> all = attention_cases();
+  for (const AttentionCase& c : int8_attention_cases()) all.push_back(c);
+  return all;
+}
+
 TEST_P(Cpu, attention_equals_ref) {
-  for (const AttentionCase& c : attention_cases()) {
+  for (const AttentionCase& c : all_attention_cases()) {
     SCOPED_TRACE(c.name);
     AttentionProblem want(c, 11);
     AttentionProblem got(c, 11);
@@ -96,7 +102,7 @@ void run_tokens(const Kernels& kernels, Stream& stream, const AttentionProblem& 
 
 std::vector<AttentionCase> one_sequence_cases() {
   std::vector<AttentionCase> all;
-  for (const AttentionCase& c : attention_cases()) {
+  for (const AttentionCase& c : all_attention_cases()) {
     for (const SequenceCase& s : c.sequences) {
       if (s.tokens < 2 || c.head_dim > 128) continue;
       all.push_back(c);
@@ -124,7 +130,7 @@ TEST_P(Cpu, a_row_of_attention_has_the_same_bits_however_the_prefill_is_cut) {
 }
 
 TEST_P(Cpu, a_sequence_has_the_same_bits_alone_and_in_a_batch_on_every_number_of_threads) {
-  for (const AttentionCase& c : attention_cases()) {
+  for (const AttentionCase& c : all_attention_cases()) {
     SCOPED_TRACE(c.name);
     AttentionProblem whole(c, 17);
     kernels->attention[0].run(stream, whole.args);
@@ -414,6 +420,43 @@ TEST_P(Cpu, kv_write_equals_ref_and_touches_nothing_else) {
     kernels->kv_write(stream, {.k = k.t, .v = {}, .slots = slots.data(), .kv = {.k = keys[1].t, .v = {}}});
     EXPECT_EQ(keys[0].memory, cache[0].memory);
     EXPECT_EQ(keys[1].memory, cache[0].memory);
+  }
+}
+
+TEST_P(Cpu, rows_of_an_int8_cache_have_the_codes_and_scales_of_ref) {
+  Random random(47);
+  Array k(DType::kF32, {6, 2, 37}, 3);
+  Array v(DType::kF32, {6, 2, 24}, 3);
+  k.fill(random, -3, 3);
+  v.fill(random);
+  const float specials[] = {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+                            0, 1e-35F};
+  for (int t = 0; t < 4; ++t) {  // whole rows of zeros and of the next to nothing, else one element
+    for (int64_t i = 0; i < (t < 2 ? 1 : 37); ++i) write(k.t, t * k.t.stride[0] + i, specials[t]);
+  }
+  const std::vector<int64_t> slots = {5, 17, 16, 31, -1, 0};
+  std::vector<Array> kept;
+  for (const Kernels* which : {&ref, kernels}) {
+    const size_t first = kept.size();
+    kept.emplace_back(DType::kI8, std::initializer_list<int64_t>{2, 2, 16, 37}, 3);
+    kept.emplace_back(DType::kI8, std::initializer_list<int64_t>{2, 2, 16, 24}, 3);
+    for (int i = 0; i < 2; ++i) kept.emplace_back(DType::kF32, std::initializer_list<int64_t>{2, 2, 16});
+    which->kv_write(stream, {.k = k.t,
+                             .v = v.t,
+                             .slots = slots.data(),
+                             .kv = {.k = kept[first].t,
+                                    .v = kept[first + 1].t,
+                                    .k_scale = kept[first + 2].t,
+                                    .v_scale = kept[first + 3].t}});
+  }
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(kept[i].memory, kept[i + 4].memory);
+    expect_close(kept[i + 6].values(), kept[i + 2].values(), "kv_write");
+  }
+  for (int64_t i = 0; i < 24; ++i) {  // token 5, head 0
+    const float scale = kept[3].t.f32()[0];
+    EXPECT_NEAR(scale * static_cast<float>(kept[1].t.as<int8_t>()[i]), v.t.f32()[5 * v.t.stride[0] + i],
+                scale / 2 + 1e-7F);
   }
 }
 

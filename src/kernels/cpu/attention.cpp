@@ -136,6 +136,9 @@ struct TileRows {
   std::vector<RowMask> masks;
 };
 
+const float* scales_of(const Tensor& t, int64_t kv_head) {
+  return t.defined() ? t.f32() + kv_head * t.stride[1] : nullptr;
+}
 const char* base_of(const Tensor& t, int64_t kv_head) {
   return t.as<const char>() + kv_head * t.stride[1] * size_of(t.dtype);
 }
@@ -165,6 +168,12 @@ void run_part(const Plan& plan, const Tile& tile, const Parts& parts, int i, int
       .k_after = last ? nullptr : base_of(kv.k, next_head),
       .v_after = last ? nullptr : base_of(kv.v, next_head),
       .after = (last || !last_head ? part : tile.part(i + 1)) * kPartKeys,
+      .k_scale = scales_of(kv.k_scale, head),
+      .v_scale = scales_of(kv.v_scale, head),
+      .k_scale_after = scales_of(kv.k_scale, next_head),
+      .v_scale_after = scales_of(kv.v_scale, next_head),
+      .scale_block = kv.k_scale.stride[0],
+      .scale_row = kv.k_scale.stride[2],
       .fresh = i == parts.first && head == tile.head,
       .k_block = kv.k.stride[0],
       .k_row = kv.k.stride[2],
@@ -179,7 +188,10 @@ void run_part(const Plan& plan, const Tile& tile, const Parts& parts, int i, int
       .state = state,
       .scratch = scratch,
   };
-  (kv.k.dtype == DType::kBF16 ? plan.isa.bf16 : plan.isa.f32)(args);
+  const auto run = kv.k.dtype == DType::kBF16 ? plan.isa.bf16
+                   : kv.k.dtype == DType::kI8 ? plan.isa.i8
+                                              : plan.isa.f32;
+  run(args);
 }
 
 // `states`: of the tile's heads, with all parts in them.
@@ -343,8 +355,8 @@ std::string flash_why_not(const AttentionNeeds& needs) {
   };
   if (needs.head_dim < 1 || needs.head_dim > kMostHeadDim) return text("head_dim", needs.head_dim);
   if (needs.v_dim < 1 || needs.v_dim > kMostHeadDim) return text("v_dim", needs.v_dim);
-  if (needs.kv_dtype != DType::kF32 && needs.kv_dtype != DType::kBF16) {
-    return "cache of " + std::string(name_of(needs.kv_dtype)) + ": takes float32 and bfloat16";
+  if (needs.kv_dtype != DType::kF32 && needs.kv_dtype != DType::kBF16 && needs.kv_dtype != DType::kI8) {
+    return "cache of " + std::string(name_of(needs.kv_dtype)) + ": takes float32, bfloat16 and int8";
   }
   if (needs.kv_heads < 1 || needs.heads % needs.kv_heads != 0) {
     return std::to_string(needs.heads) + " heads with " + std::to_string(needs.kv_heads) +

@@ -109,6 +109,16 @@ void kv_write(const RowTable& isa, Stream& stream, const KvWriteArgs& args) {
       const int64_t row = args.slots[t] % rows;
       CHECK(block < blocks, block, blocks);
       for (int64_t h = 0; h < heads; ++h) {
+        if (args.kv.k.dtype == DType::kI8) {
+          const auto write = [&](const Tensor& x, const Tensor& codes, const Tensor& scales) {
+            auto* to = static_cast<int8_t*>(static_cast<void*>(place(codes, block, h, row)));
+            const float scale = isa.to_codes(f32_at(x, t, h), to, x.size[2]);
+            std::memcpy(place(scales, block, h, row), &scale, sizeof(scale));
+          };
+          write(args.k, args.kv.k, args.kv.k_scale);
+          write(args.v, args.kv.v, args.kv.v_scale);
+          continue;
+        }
         isa.narrow(f32_at(args.k, t, h), place(args.kv.k, block, h, row), args.kv.k.dtype, args.k.size[2]);
         if (!args.v.defined()) continue;
         isa.narrow(f32_at(args.v, t, h), place(args.kv.v, block, h, row), args.kv.v.dtype, args.v.size[2]);

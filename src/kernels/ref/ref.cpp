@@ -94,6 +94,30 @@ void rope(Stream& /*stream*/, const RopeArgs& args) {
   }
 }
 
+// A row of an int8 cache: codes, and their scale.
+void write_codes(const Tensor& x, int64_t from, const Tensor& codes, int64_t to, float& scale, int64_t n) {
+  float most = 0;
+  bool finite = true;
+  for (int64_t i = 0; i < n; ++i) {
+    most = std::max(most, std::abs(load(x, from + i)));
+    finite = finite && std::isfinite(load(x, from + i));
+  }
+  const bool nothing = !finite || most < 1e-30F;
+  scale = !finite ? NAN : nothing ? 0 : most / 127;
+  for (int64_t i = 0; i < n; ++i) {
+    const float code = nothing ? 0 : std::nearbyint(load(x, from + i) * (127 / most));
+    codes.as<int8_t>()[to + i] = static_cast<int8_t>(code);
+  }
+}
+
+// An element of a cached row.
+float load_cached(const Tensor& t, const Tensor& scales, int64_t block, int64_t head, int64_t row,
+                  int64_t i) {
+  if (t.dtype != DType::kI8) return load(t, at(t, block, head, row, i));
+  return static_cast<float>(t.as<const int8_t>()[at(t, block, head, row, i)]) *
+         load(scales, at(scales, block, head, row));
+}
+
 void kv_write(Stream& /*stream*/, const KvWriteArgs& args) {
   const Shapes n = check(args);
   for (int64_t t = 0; t < n["tokens"]; ++t) {
@@ -102,6 +126,14 @@ void kv_write(Stream& /*stream*/, const KvWriteArgs& args) {
     const int64_t row = args.slots[t] % n["block"];
     CHECK(block < n["blocks"], block, n["blocks"]);
     for (int64_t h = 0; h < n["kv_heads"]; ++h) {
+      if (args.kv.k.dtype == DType::kI8) {
+        const PagedKv& kv = args.kv;
+        write_codes(args.k, at(args.k, t, h), kv.k, at(kv.k, block, h, row),
+                    kv.k_scale.mutable_f32()[at(kv.k_scale, block, h, row)], n["head_dim"]);
+        write_codes(args.v, at(args.v, t, h), kv.v, at(kv.v, block, h, row),
+                    kv.v_scale.mutable_f32()[at(kv.v_scale, block, h, row)], n["v_dim"]);
+        continue;
+      }
       for (int64_t i = 0; i < n["head_dim"]; ++i) {
         store(args.kv.k, at(args.kv.k, block, h, row, i), load(args.k, at(args.k, t, h, i)));
       }
@@ -129,7 +161,7 @@ void attend(const AttentionArgs& args, const Shapes& n, int sequence, int64_t to
     float score = 0;
     for (int64_t i = 0; i < n["head_dim"]; ++i) {
       score += load(args.q, at(args.q, token, head, i)) *
-               load(args.kv.k, at(args.kv.k, block_of(k), kv_head, k % block, i));
+               load_cached(args.kv.k, args.kv.k_scale, block_of(k), kv_head, k % block, i);
     }
     score *= args.scale;
     if (args.softcap > 0) score = args.softcap * std::tanh(score / args.softcap);
@@ -142,7 +174,7 @@ void attend(const AttentionArgs& args, const Shapes& n, int sequence, int64_t to
     float sum = 0;
     for (size_t j = 0; j < keys.size(); ++j) {
       const int k = keys[j];
-      sum += scores[j] * load(args.kv.v, at(args.kv.v, block_of(k), kv_head, k % block, i));
+      sum += scores[j] * load_cached(args.kv.v, args.kv.v_scale, block_of(k), kv_head, k % block, i);
     }
     store(args.out, at(args.out, token, head, i), keys.empty() ? 0 : sum / total);
   }

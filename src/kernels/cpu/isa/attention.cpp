@@ -14,10 +14,12 @@
 // In float32 (attention_wide.h), or, with a cache of bf16 and an instruction for it, in products of pairs of
 // bf16 with q and p rounded to it (attention_pairs.h, attention_tiles.h).
 //
+// An int8 cache is widened as it is read; a key's scale goes to its score, a value's to its weight.
+//
 // Bound: memory for few rows: with two rows a kv head 0.88 (float32) to 0.94 (pairs) of what two Sapphire
-// Rapids cores read, at head_dim 128. Else products: pairs at 0.68 of their peak there, causal, head_dim 128.
-// For some eight rows a kv head packing is in the way: 0.45 of memory. Definition: kernels/ref/ref.cpp:
-// attend.
+// Rapids cores read, at head_dim 128; int8 0.55, where widening is in the way; eight rows 0.45. Else
+// products, causal, head_dim 128: pairs at 0.68, float32 at 0.50 of their peaks there. Definition:
+// kernels/ref/ref.cpp: attend.
 #include "kernels/cpu/isa/attention_pairs.h"
 #include "kernels/cpu/isa/attention_tiles.h"
 #include "kernels/cpu/isa/attention_wide.h"
@@ -29,7 +31,9 @@ HEED_INLINE float exp_of(float x) { return first_lane(exp(set(x))); }
 
 // Scores to numerators, in place; updates largest and sum, and scales the values to the new largest.
 template <class Arithmetic>
-void soften(const AttentionPart& p, float* scores, uint64_t bits, int row) {
+void soften(const AttentionPart& p, const Keys<typename Arithmetic::Element>& keys, float* scores,
+            uint64_t bits, int row) {
+  constexpr bool kScales = sizeof(typename Arithmetic::Element) == 1;
   Vec s[kGroups];
   Vec most = set(kNothing);
   for (int g = 0; g < kGroups; ++g) {
@@ -37,6 +41,7 @@ void soften(const AttentionPart& p, float* scores, uint64_t bits, int row) {
     s[g] = set(kNothing);
     if ((own & bits_between(0, kLanes)) == 0) continue;
     s[g] = load(scores + g * kLanes) * set(p.scale);
+    if constexpr (kScales) s[g] = s[g] * load(keys.k_scale + g * kLanes);
     if (p.softcap > 0) s[g] = set(p.softcap) * tanh(s[g] / set(p.softcap));
     if (bits != ~uint64_t{0}) s[g] = select(mask_of(own), s[g], set(kNothing));
     most = max(most, s[g]);
@@ -48,8 +53,12 @@ void soften(const AttentionPart& p, float* scores, uint64_t bits, int row) {
   Vec total = zero();
   for (int g = 0; g < kGroups; ++g) {
     const Vec e = exp(s[g] - base);
-    Arithmetic::keep(scores, g, e);
     total = total + e;
+    if constexpr (kScales) {
+      Arithmetic::keep(scores, g, e * load(keys.v_scale + g * kLanes));
+    } else {
+      Arithmetic::keep(scores, g, e);
+    }
   }
   const float kept = before == now ? 1.0F : before == kNothing ? 0.0F : exp_of(before - now);
   const float all = p.state.sum[row] * kept + sum(total);
@@ -88,7 +97,7 @@ void attend(const AttentionPart& p) {
     Arithmetic::score(p, keys, ahead, s);
     for (int r = keys.first_row; r < keys.last_row; ++r) {
       const uint64_t bits = row_bits(s, r);
-      if (bits != 0) soften<Arithmetic>(p, s.scores + int64_t{r} * kKeyTile, bits, r);
+      if (bits != 0) soften<Arithmetic>(p, keys, s.scores + int64_t{r} * kKeyTile, bits, r);
     }
     Arithmetic::add(p, keys, ahead, s, key);
     ahead.fetch_rest();
@@ -151,6 +160,7 @@ const AttentionTable HEED_TABLE(attention) = {
     .pad = pad,
     .f32 = attend<Wide<float>>,
     .bf16 = attend<OfBf16>,
+    .i8 = attend<Wide<int8_t>>,
     .merge = merge,
     .finish = finish,
 };

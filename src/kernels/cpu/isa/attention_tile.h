@@ -67,9 +67,10 @@ template <class T>
 struct Keys {            // one tile: where its keys are, and who sees them
   const T* k[kKeyTile];  // of a key that no row sees: another key's
   const T* v[kKeyTile];
-  uint64_t seen;            // by some row
-  bool full;                // every row sees all
-  int first_row, last_row;  // [first, last): rows that see something
+  float k_scale[kKeyTile], v_scale[kKeyTile];  // int8 only
+  uint64_t seen;                               // by some row
+  bool full;                                   // every row sees all
+  int first_row, last_row;                     // [first, last): rows that see something
 };
 
 // A score is a sum over the lanes of a vector, in ascending order, each lane a chain of products over the
@@ -153,6 +154,11 @@ void locate(const AttentionPart& p, int key, Keys<T>& keys) {
     for (; row < p.block && j <= last; ++row, ++j, k += p.k_row, v += p.v_row) {
       keys.k[j] = k;
       keys.v[j] = v;
+      if constexpr (sizeof(T) == 1) {
+        const int64_t scale = at * p.scale_block + row * p.scale_row;
+        keys.k_scale[j] = p.k_scale[scale];
+        keys.v_scale[j] = p.v_scale[scale];
+      }
     }
   }
   const uint64_t unseen = ~keys.seen;
@@ -160,6 +166,7 @@ void locate(const AttentionPart& p, int key, Keys<T>& keys) {
     const int j = __builtin_ctzll(left);
     keys.k[j] = keys.k[first];
     keys.v[j] = keys.v[first];
+    if constexpr (sizeof(T) == 1) keys.k_scale[j] = keys.v_scale[j] = 0;
   }
 }
 
@@ -178,10 +185,14 @@ class Ahead {
     if (pace_ == 0) return;
     const void* k = p_.k;
     const void* v = p_.v;
+    const float* k_scale = p_.k_scale;
+    const float* v_scale = p_.v_scale;
     int lo = key;
     if (lo >= p_.end || lo >= reach.hi) {
       k = p_.k_after;
       v = p_.v_after;
+      k_scale = p_.k_scale_after;
+      v_scale = p_.v_scale_after;
       if (k == nullptr) return;
       lo = p_.after;
     }
@@ -189,6 +200,7 @@ class Ahead {
     if (lo >= reach.hi) return;
     int hi = (lo / kKeyTile + 1) * kKeyTile;
     if (hi > reach.hi) hi = reach.hi;
+    if (element_ == 1) fetch_scales(lo, hi, k_scale, v_scale);
     add(lo, hi, k, p_.k_block, p_.k_row, p_.head_dim);
     add(lo, hi, v, p_.v_block, p_.v_row, p_.v_dim);
   }
@@ -227,6 +239,14 @@ class Ahead {
   static constexpr int kStep = 4;
   static constexpr int kLinesAStep = 10;
   static constexpr int kLine = 64;  // bytes
+
+  void fetch_scales(int lo, int hi, const float* k_scale, const float* v_scale) const {
+    for (int64_t block = lo / p_.block; block * p_.block < hi; ++block) {
+      const int64_t at = p_.table[block] * p_.scale_block;
+      fetch_soon(k_scale + at);
+      fetch_soon(v_scale + at);
+    }
+  }
 
   // Keys [lo, hi), a segment for each block, or for each row where rows lie apart.
   void add(int lo, int hi, const void* base, int64_t block_stride, int64_t row_stride, int64_t dim) {

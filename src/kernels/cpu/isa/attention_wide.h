@@ -8,15 +8,14 @@ namespace {
 
 // Rows of keys as vectors. Of bf16 two are read at a time: the even elements, then the odd ones.
 HEED_INLINE int64_t vectors_of(int64_t head_dim, const float* /*type*/) { return padded(head_dim) / kLanes; }
+HEED_INLINE int64_t vectors_of(int64_t head_dim, const int8_t* /*type*/) { return padded(head_dim) / kLanes; }
 HEED_INLINE int64_t vectors_of(int64_t head_dim, const bf16* /*type*/) {
   return pair_padded(head_dim) / kLanes;
 }
 template <class T>
-struct Vectors;
-template <>
-struct Vectors<float> {
+struct Vectors {
   static constexpr int kCount = 1;
-  static HEED_INLINE void read(const float* row, int64_t t, int64_t dim, Vec (&out)[kCount]) {
+  static HEED_INLINE void read(const T* row, int64_t t, int64_t dim, Vec (&out)[kCount]) {
     const int64_t left = dim - t * kLanes;
     out[0] = load_some(row + t * kLanes, smaller_of(left, kLanes));
   }

@@ -28,6 +28,29 @@ void narrow(const float* x, void* out, DType dtype, int64_t n) {
       n, [&](int64_t i, int some) { store_some(static_cast<bf16*>(out) + i, load_some(x + i, some), some); });
 }
 
+float to_codes(const float* x, int8_t* out, int64_t n) {
+  Vec most = zero();
+  Vec poison = zero();
+  for_vectors(n, [&](int64_t i, int some) {
+    const Vec v = load_some(x + i, some);
+    most = max(most, magnitude(v));
+    poison = fma(v, zero(), poison);  // NaN from there on where v is not finite
+  });
+  const float largest_of_row = largest(most);
+  const bool finite = sum(poison) == 0;
+  if (!finite || largest_of_row < 1e-30F) {
+    memset(out, 0, static_cast<size_t>(n));
+    return finite ? 0.0F : __builtin_nanf("");
+  }
+  const float factor = 127 / largest_of_row;
+  for_vectors(n, [&](int64_t i, int some) {
+    float codes[kLanes];
+    store(codes, nearest(load_some(x + i, some) * set(factor)));
+    for (int j = 0; j < some; ++j) out[i + j] = static_cast<int8_t>(codes[j]);
+  });
+  return largest_of_row / 127;
+}
+
 void add_row(const float* x, float scale, float keep, float* out, int64_t n) {
   for_vectors(n, [&](int64_t i, int some) {
     store_some(out + i, fma(set(scale), load_some(x + i, some), set(keep) * load_some(out + i, some)), some);
@@ -199,6 +222,7 @@ namespace cpu {
 const RowTable HEED_TABLE(rows) = {
     .widen = widen,
     .narrow = narrow,
+    .to_codes = to_codes,
     .add = add_row,
     .scale = scale_row,
     .rms_norm = rms_norm,

@@ -56,6 +56,17 @@ HEED_INLINE Vec load_first(const bf16* p, int n) { return widened(load_16(p, n))
 HEED_INLINE Vec load(const f16* p) { return {_mm256_cvtph_ps(load_16(p))}; }
 HEED_INLINE Vec load_first(const f16* p, int n) { return {_mm256_cvtph_ps(load_16(p, n))}; }
 
+HEED_INLINE Vec load(const int8_t* p) {
+  int64_t bits;
+  memcpy(&bits, p, sizeof(bits));
+  return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_cvtsi64_si128(bits)))};
+}
+HEED_INLINE Vec load_first(const int8_t* p, int n) {
+  int8_t some[8] = {};
+  memcpy(some, p, static_cast<size_t>(n));
+  return load(some);
+}
+
 HEED_INLINE void store(float* p, Vec a) { _mm256_storeu_ps(p, a.v); }
 HEED_INLINE void store_first(float* p, Vec a, int n) { _mm256_maskstore_ps(p, first(n), a.v); }
 HEED_INLINE __m128i narrowed(Vec a) {

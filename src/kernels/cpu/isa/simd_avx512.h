@@ -47,6 +47,14 @@ HEED_INLINE Vec load_first(const bf16* p, int n) { return widened(load_16(p, n))
 HEED_INLINE Vec load(const f16* p) { return {_mm512_cvtph_ps(load_16(p))}; }
 HEED_INLINE Vec load_first(const f16* p, int n) { return {_mm512_cvtph_ps(load_16(p, n))}; }
 
+HEED_INLINE Vec load(const int8_t* p) {
+  return {_mm512_cvtepi32_ps(
+      _mm512_cvtepi8_epi32(_mm_loadu_si128(static_cast<const __m128i_u*>(static_cast<const void*>(p)))))};
+}
+HEED_INLINE Vec load_first(const int8_t* p, int n) {
+  return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(first(n), p)))};
+}
+
 HEED_INLINE void store(float* p, Vec a) { _mm512_storeu_ps(p, a.v); }
 HEED_INLINE void store_first(float* p, Vec a, int n) { _mm512_mask_storeu_ps(p, first(n), a.v); }
 HEED_INLINE __m256i narrowed(Vec a) {

@@ -70,6 +70,13 @@ HEED_INLINE Vec load_first(const f16* p, int n) {
 }
 HEED_INLINE Vec load(const f16* p) { return load_first(p, 4); }
 
+HEED_INLINE Vec load_first(const int8_t* p, int n) {
+  Vec a = {Floats{0, 0, 0, 0}};
+  for (int i = 0; i < n; ++i) a.v[i] = static_cast<float>(p[i]);
+  return a;
+}
+HEED_INLINE Vec load(const int8_t* p) { return load_first(p, 4); }
+
 HEED_INLINE void store_first(float* p, Vec a, int n) {
   memcpy(p, &a.v, sizeof(float) * static_cast<size_t>(n));
 }

@@ -100,11 +100,14 @@ struct AttentionPart {
   const RowMask* masks;   // [rows]; lo, hi and sinks never decrease
   int rows;
   int64_t head_dim, v_dim;
-  const void *k, *v;              // block 0, row 0 of the kv head; f32 or bf16
+  const void *k, *v;              // block 0, row 0 of the kv head; f32, bf16 or int8
   const void *k_after, *v_after;  // likewise: what is read after `end`, from key `after` on; or null
   int after;
-  bool fresh;                              // nobody named its keys as what comes after
-  int64_t k_block, k_row, v_block, v_row;  // strides of blocks and of rows
+  const float *k_scale, *v_scale;              // int8: of block 0, row 0 of the kv head
+  const float *k_scale_after, *v_scale_after;  // likewise of what is read after
+  int64_t scale_block, scale_row;              // strides
+  bool fresh;                                  // nobody named its keys as what comes after
+  int64_t k_block, k_row, v_block, v_row;      // strides of blocks and of rows
   const int32_t* table;
   int64_t block;
   int begin, end;
@@ -119,6 +122,7 @@ struct AttentionTable {
   int64_t (*pad)(int64_t v_dim);
   void (*f32)(const AttentionPart&);  // begins a fresh state
   void (*bf16)(const AttentionPart&);
+  void (*i8)(const AttentionPart&);
   void (*merge)(const AttentionState& into, const AttentionState& later, int rows, int64_t v_dim);
   // One row's output, f32 or bf16; sink_logit: none where null.
   void (*finish)(const AttentionState& state, int row, int64_t v_dim, const float* sink_logit, void* out,
@@ -128,6 +132,7 @@ struct AttentionTable {
 struct RowTable {
   void (*widen)(const void* x, DType dtype, float scale, float* out, int64_t n);
   void (*narrow)(const float* x, void* out, DType dtype, int64_t n);
+  float (*to_codes)(const float* x, int8_t* out, int64_t n);  // a row of an int8 cache; returns its scale
   void (*add)(const float* x, float scale, float keep, float* out, int64_t n);
   void (*scale)(float factor, float* x, int64_t n);
   void (*rms_norm)(const float* x, const float* weight, float eps, float scale, bool accumulate, void* out,
