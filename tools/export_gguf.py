@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """Writes a checkpoint folder (config.json, safetensors, tokenizer.json) as a GGUF file.
 
-  export_gguf.py FOLDER OUT.gguf [--type F32] [--split N]
+  export_gguf.py FOLDER OUT.gguf [--type F32] [--split N] [--heads FOLDER]
 
 --type is that of matrices whose rows hold whole blocks of it; others become F16, and vectors are F32. --split N writes
-N files. Models: Llama and Mixtral, Qwen2, Qwen3, Qwen3-MoE, Qwen3-Next, Gemma 3 and 4 (text), gpt-oss, and Rnj-1 with
-chunked layers, for which this project has keys of its own ("rnj1", as gemma3, with layers that slide being chunked).
+N files. --heads: a folder with Qwen3.5's mtp.* tensors, which become one more layer. Models: Llama and Mixtral, Llama 4 (text), Qwen2, Qwen3, Qwen3-MoE, Qwen3-Next, Qwen3.5 (text), Gemma 3 and 4
+(text), gpt-oss, and Rnj-1 with chunked layers, for which this project has keys of its own ("rnj1", as gemma3, with
+layers that slide being chunked). What llama.cpp does not read of Llama 4, since all published ones agree, is written
+under the keys that other models have for it: the chunk, which layers have chunks and rope, and the temperature.
 Vocabularies are those that a byte-level BPE tokenizer.json holds; without one the file has no tokenizer.
 
-Names and layouts: github.com/ggml-org/ggml docs/gguf.md, github.com/ggml-org/llama.cpp gguf-py/gguf/constants.py.
+Names and layouts: github.com/ggml-org/ggml docs/gguf.md, github.com/ggml-org/llama.cpp gguf-py/gguf/constants.py,
+conversion/qwen.py, conversion/llama4.py.
 """
 import argparse
 import json
@@ -118,7 +121,13 @@ LAYER_NAMES = {
     "mlp.shared_expert.down_proj": "ffn_down_shexp", "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
     "linear_attn.in_proj_ba": "ssm_ba", "linear_attn.out_proj": "ssm_out", "linear_attn.norm.weight": "ssm_norm.weight",
     "linear_attn.dt_bias": "ssm_dt.bias",
+    "linear_attn.in_proj_qkv": "attn_qkv", "linear_attn.in_proj_z": "attn_gate",
+    "linear_attn.in_proj_a": "ssm_alpha", "linear_attn.in_proj_b": "ssm_beta",
+    "feed_forward.router": "ffn_gate_inp",
 }
+for part in ("gate", "up", "down"):
+    LAYER_NAMES[f"feed_forward.{part}_proj"] = f"ffn_{part}"
+    LAYER_NAMES[f"feed_forward.shared_expert.{part}_proj"] = f"ffn_{part}_shexp"
 SANDWICH_NAMES = {
     "post_attention_layernorm.weight": "post_attention_norm.weight",
     "pre_feedforward_layernorm.weight": "ffn_norm.weight", "post_feedforward_layernorm.weight": "post_ffw_norm.weight",
@@ -135,17 +144,20 @@ OWN_NAMES = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weigh
              "model.per_layer_projection_norm.weight": "per_layer_proj_norm.weight"}
 ARCHITECTURES = {"LlamaForCausalLM": "llama", "MixtralForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2",
                  "Qwen3ForCausalLM": "qwen3", "Qwen3MoeForCausalLM": "qwen3moe", "Qwen3NextForCausalLM": "qwen3next",
+                 "Qwen3_5ForCausalLM": "qwen35", "Qwen3_5MoeForCausalLM": "qwen35moe", "Llama4ForCausalLM": "llama4",
                  "Gemma3ForCausalLM": "gemma3", "Gemma4ForCausalLM": "gemma4", "GptOssForCausalLM": "gpt-oss",
                  "Rnj1ForCausalLM": "rnj1"}
+QWEN35 = ("qwen35", "qwen35moe")
 
 
 class Model:
-    def __init__(self, folder):
+    def __init__(self, folder, heads=None):
         self.folder = folder
         self.c = json.loads((folder / "config.json").read_text())
         self.tensors = read_tensors(folder)
         self.arch = ARCHITECTURES[self.c["architectures"][0]]
         self.layers = self.c["num_hidden_layers"]
+        self.heads_of = self.layer_of_heads(read_tensors(heads)) if heads else {}
         self.heads = self.c["num_attention_heads"]
         self.kv_heads = self.c.get("num_key_value_heads", self.heads)
         self.head_dim = self.c.get("head_dim") or self.c["hidden_size"] // self.heads
@@ -159,9 +171,23 @@ class Model:
 
     # ---- tensors ----
 
+    def layer_of_heads(self, tensors):
+        """mtp.* as the tensors of the layer behind the last one."""
+        own = {"mtp.fc.weight": "nextn.eh_proj.weight", "mtp.norm.weight": "nextn.shared_head_norm.weight",
+               "mtp.pre_fc_norm_embedding.weight": "nextn.enorm.weight",
+               "mtp.pre_fc_norm_hidden.weight": "nextn.hnorm.weight"}
+        layer = f"model.layers.{self.layers}."
+        out = {}
+        for name, value in tensors.items():
+            if name in own:
+                out[f"blk.{self.layers}.{own[name]}"] = value + np.float32(1) if value.ndim == 1 else value
+            else:
+                self.tensors[name.replace("mtp.layers.0.", layer)] = value
+        return out
+
     def new_name(self, rest):
         names = dict(LAYER_NAMES, **SANDWICH_NAMES) if self.sandwich else dict(LAYER_NAMES)
-        if self.arch in ("qwen3next", "gpt-oss"):
+        if self.arch in ("qwen3next", "gpt-oss", *QWEN35):
             names["post_attention_layernorm.weight"] = "post_attention_norm.weight"
         if rest in names:
             return names[rest]
@@ -175,6 +201,8 @@ class Model:
             value = value.reshape(heads, 2, -1, *value.shape[1:]).swapaxes(1, 2).reshape(value.shape)
         if self.plus_one(rest):
             value = value + np.float32(1)
+        if self.arch in QWEN35 and rest.startswith("linear_attn."):
+            value = self.in_turns(rest, value)
         if rest == "linear_attn.A_log":
             return [("ssm_a", -np.exp(value))]
         if rest == "linear_attn.conv1d.weight":
@@ -186,8 +214,23 @@ class Model:
         return [(self.new_name(rest), value)]
 
     def plus_one(self, rest):
-        return self.arch in ("gemma3", "rnj1", "qwen3next") and rest.endswith("norm.weight") and \
+        return self.arch in ("gemma3", "rnj1", "qwen3next", *QWEN35) and rest.endswith("norm.weight") and \
             not rest.startswith("linear_attn")
+
+    def in_turns(self, rest, value):
+        """A delta net's tensor with the value heads taking turns with the key heads."""
+        k_heads, v_heads = self.c["linear_num_key_heads"], self.c["linear_num_value_heads"]
+        keys, dim = 2 * k_heads * self.c["linear_key_head_dim"], self.c["linear_value_head_dim"]
+
+        def turned(x):  # along the first axis
+            return x.reshape(k_heads, v_heads // k_heads, -1, *x.shape[1:]).swapaxes(0, 1).reshape(x.shape)
+
+        if rest.startswith(("linear_attn.in_proj_qkv", "linear_attn.conv1d")):
+            return np.concatenate([value[:keys], turned(value[keys:])])
+        if rest.startswith("linear_attn.out_proj"):
+            assert value.shape[1] == v_heads * dim
+            return turned(value.T).T
+        return value if rest.startswith("linear_attn.norm") else turned(value)
 
     def apart(self, value):
         """[q | k | v | z] by key head, as all q, all k, all v, and z."""
@@ -210,6 +253,13 @@ class Model:
                 out[f"ffn_gate_exps.{ending}"], out[f"ffn_up_exps.{ending}"] = value[:, ::2], value[:, 1::2]
             out["ffn_down_exps.weight"] = t["mlp.experts.down_proj"].swapaxes(1, 2)
             out["ffn_down_exps.bias"] = t["mlp.experts.down_proj_bias"]
+            return out
+        if self.arch == "llama4":
+            if "feed_forward.experts.gate_up_proj" in t:
+                both = t["feed_forward.experts.gate_up_proj"].swapaxes(1, 2)
+                half = both.shape[1] // 2
+                out["ffn_gate_exps.weight"], out["ffn_up_exps.weight"] = both[:, :half], both[:, half:]
+                out["ffn_down_exps.weight"] = t["feed_forward.experts.down_proj"].swapaxes(1, 2)
             return out
         fused = "experts" if self.arch == "gemma4" else "mlp.experts"
         if f"{fused}.gate_up_proj" in t:
@@ -242,7 +292,8 @@ class Model:
                 continue
             for new, converted in self.converted(rest, value):
                 out[f"blk.{number}.{new}"] = converted
-        for i in range(self.layers):
+        out.update(self.heads_of)
+        for i in range(self.layers + bool(self.heads_of)):
             for new, value in self.experts(f"model.layers.{i}.").items():
                 out[f"blk.{i}.{new}"] = value
         divisors = self.divisors()
@@ -276,16 +327,27 @@ class Model:
                 f"{a}.attention.head_count_kv": self.kv_heads, f"{a}.attention.key_length": self.head_dim,
                 f"{a}.attention.value_length": self.head_dim,
                 f"{a}.attention.layer_norm_rms_epsilon": float(c["rms_norm_eps"]),
-                f"{a}.feed_forward_length": c["intermediate_size"], f"{a}.rope.freq_base": float(self.rope()["rope_theta"])}
+                f"{a}.rope.freq_base": float(self.rope()["rope_theta"])}
+        inner = c["intermediate_size_mlp"] if a == "llama4" else c.get("intermediate_size")
+        if inner:
+            keys[f"{a}.feed_forward_length"] = inner
         partial = c.get("partial_rotary_factor") or self.rope().get("partial_rotary_factor") or 1
         keys[f"{a}.rope.dimension_count"] = int(self.head_dim * partial)
+        if self.heads_of:
+            keys.update({f"{a}.block_count": self.layers + 1, f"{a}.nextn_predict_layers": 1})
         for key, field in (("final_logit_softcapping", "final_logit_softcapping"),):
             if c.get(field):
                 keys[f"{a}.{key}"] = float(c[field])
         self.add_window(keys)
         self.add_scaling(keys)
         self.add_experts(keys)
-        if a == "qwen3next":
+        if a == "llama4":
+            keys.update({f"{a}.interleave_moe_layer_step": c["interleave_moe_layer_step"],
+                         f"{a}.attention.sliding_window": c["attention_chunk_size"],
+                         f"{a}.attention.sliding_window_pattern": [bool(flag) for flag in c["no_rope_layers"]],
+                         f"{a}.attention.temperature_scale": float(c["attn_scale"]),
+                         f"{a}.attention.temperature_length": int(c["floor_scale"])})
+        if a in ("qwen3next", *QWEN35):
             keys.update({f"{a}.ssm.conv_kernel": c["linear_conv_kernel_dim"], f"{a}.ssm.state_size": c["linear_key_head_dim"],
                          f"{a}.ssm.group_count": c["linear_num_key_heads"],
                          f"{a}.ssm.time_step_rank": c["linear_num_value_heads"],
@@ -396,8 +458,9 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--type", default="F32", choices=list(block_formats.FORMATS))
     parser.add_argument("--split", type=int, default=1)
+    parser.add_argument("--heads", type=Path)
     args = parser.parse_args()
-    model = Model(args.folder)
+    model = Model(args.folder, args.heads)
     keys = {**model.keys(), **model.vocabulary()}
     tensors = {name: stored(name, value, args.type) for name, value in model.all_tensors().items()}
     if args.split == 1:

@@ -1,8 +1,8 @@
 // A mixer of somebody else's: a gated short convolution, out = W_out (sigmoid(c) * conv(sigmoid(b) * v)) with
 // [b, c, v] = W_in x, and a model that has it on every layer but each third, which attends. Built against an
 // installed Heed as a shared library (CMakeLists.txt) and used with `--plugin libgated_conv.so`.
+#include "engine/plugin.h"
 #include "model/pass.h"
-#include "model/plugin.h"
 
 namespace {
 

@@ -80,6 +80,7 @@ struct GatedDeltaSpec {
       false;  // by_head, but for [q | k | v] and z, which have projections of their own in plain order
   bool sigmoid = false;       // gate of the norm: sigmoid, else silu
   bool decay_stored = false;  // the checkpoint holds -exp(a_log) for a_log
+  bool tiled = false;         // value heads take turns with the key heads, else each key head's lie together
   bool operator==(const GatedDeltaSpec&) const = default;
 };
 

@@ -8,7 +8,7 @@
 #include <set>
 
 #include "cli/commands.h"
-#include "model/plugin.h"
+#include "engine/plugin.h"
 
 namespace heed {
 namespace {
@@ -51,7 +51,7 @@ void add_runner_options(CLI::App& app, RunnerOptions& r) {
              std::fprintf(stderr, "heed: %s\n", line->c_str());
            }
          },
-         "Shared library that adds mixers or models")
+         "Shared library that adds mixers, models or proposers")
       ->type_name("FILE");
   app.add_option("--dtype", r.dtype, "Arithmetic of linear layers and the cache: auto, float32 or bfloat16")
       ->check(CLI::IsMember({"auto", "float32", "bfloat16"}))

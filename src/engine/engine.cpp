@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 
 #include "engine/logprobs.h"
 
@@ -66,7 +67,8 @@ bool wants_only_best(const Request& r) {
 
 }  // namespace
 
-Engine::Engine(EnginePlan plan, std::unique_ptr<Runner> runner, const EngineOptions& options)
+Engine::Engine(EnginePlan plan, std::unique_ptr<Runner> runner, std::unique_ptr<Proposer> proposer,
+               const EngineOptions& options)
     : plan_(std::move(plan)),
       runner_(std::move(runner)),
       scheduler_(runner_->cache(), {.step_tokens = plan_.run.step_tokens,
@@ -74,7 +76,7 @@ Engine::Engine(EnginePlan plan, std::unique_ptr<Runner> runner, const EngineOpti
                                     .sequences = plan_.sequences,
                                     .prompt_logit_tokens = prompt_logit_tokens(plan_.run)}),
       images_(spec().vision ? std::make_unique<ImageEncoder>(*runner_, plan_.needs.image_bytes) : nullptr),
-      proposer_(options.make_proposer ? options.make_proposer() : make_proposer(options.speculative)),
+      proposer_(std::move(proposer)),
       policy_(plan_.drafts, options.speculative.adaptive),
       max_queue_(options.max_queue),
       max_logprobs_(options.max_logprobs),
@@ -105,7 +107,8 @@ Engine::~Engine() {
 
 Result<std::unique_ptr<Engine>> Engine::start(Checkpoint checkpoint, const EngineOptions& options,
                                               const Progress& progress) {
-  EnginePlan plan = TRY(plan_engine(checkpoint, options));
+  auto proposer = TRY(make_proposer(options));
+  EnginePlan plan = TRY(plan_engine(checkpoint, options, proposer.get()));
   const int64_t arena_bytes = step_arena_bytes(checkpoint.spec, plan.run, plan.needs);
   auto runner = TRY(Runner::load(std::move(checkpoint), plan.run,
                                  {.threads = options.runner.threads,
@@ -115,7 +118,8 @@ Result<std::unique_ptr<Engine>> Engine::start(Checkpoint checkpoint, const Engin
                                   .arena_bytes = arena_bytes,
                                   .scratch_bytes = plan.run.place.on_host() ? 0 : plan.memory.scratch},
                                  progress));
-  return std::unique_ptr<Engine>(new Engine(std::move(plan), std::move(runner), options));
+  return std::unique_ptr<Engine>(
+      new Engine(std::move(plan), std::move(runner), std::move(proposer), options));
 }
 
 Status Engine::check(const Request& request) const {
@@ -481,8 +485,27 @@ void Engine::guess_by_proposer() {
   for (size_t i = 0; i < guessing_.size(); ++i) {
     guesses_.clear();
     proposer_->propose(text_so_far(*guessing_[i]), wants_[i].guesses, guesses_);
+    drop_unsound_guesses(wants_[i].guesses);
     take_guesses(*guessing_[i], guesses_);
   }
+}
+
+// Somebody else's proposer may answer anything: what is no token, and what follows it, goes.
+void Engine::drop_unsound_guesses(int most) {
+  const auto is_token = [this](int id) { return id >= 0 && id < spec().vocab; };
+  const auto end = std::find_if_not(guesses_.begin(), guesses_.end(), is_token);
+  const auto sound = std::min<int64_t>(end - guesses_.begin(), most);
+  if (sound == std::ssize(guesses_)) return;
+  if (counters_.dropped_guesses == 0) {
+    std::fprintf(stderr, "heed: proposer %s guesses %s; such guesses are dropped, this is said once\n",
+                 std::string(proposer_->name()).c_str(),
+                 end != guesses_.end() ? ("token " + std::to_string(*end) + " of a vocabulary of " +
+                                          std::to_string(spec().vocab))
+                                             .c_str()
+                                       : "more tokens than it is asked for");
+  }
+  counters_.dropped_guesses += static_cast<uint64_t>(std::ssize(guesses_) - sound);
+  guesses_.resize(static_cast<size_t>(sound));
 }
 
 // As the target will draw, from the same random numbers: alike distributions then give equal tokens.

@@ -63,6 +63,11 @@ struct EnginePlan {
 };
 // An error says what is lacking, what would fit and which flag to change.
 Result<EnginePlan> plan_engine(const Checkpoint& checkpoint, const EngineOptions& options);
+// For this proposer, or none.
+Result<EnginePlan> plan_engine(const Checkpoint& checkpoint, const EngineOptions& options,
+                               const Proposer* proposer);
+// That the options ask for; null: none.
+Result<std::unique_ptr<Proposer>> make_proposer(const EngineOptions& options);
 
 // What a request may come to hold at most besides its running sequence's state.
 struct RequestSize {
@@ -83,8 +88,9 @@ struct EngineStats {
   uint64_t prompt_tokens = 0, generated_tokens = 0;  // computed; sampled
   uint64_t images_encoded = 0, images_found = 0;     // by the vision tower; encoded before
   uint64_t drafts = 0, draft_tokens = 0,
-           accepted_tokens = 0;                  // times that tokens were guessed; how many; right
-  std::array<uint64_t, 64> accepted_at = {};     // by place within the guesses
+           accepted_tokens = 0;               // times that tokens were guessed; how many; right
+  std::array<uint64_t, 64> accepted_at = {};  // by place within the guesses
+  uint64_t dropped_guesses = 0;  // that were no tokens, or too many, or behind such; not in draft_tokens
   uint64_t prefix_queries = 0, prefix_hits = 0;  // prompt tokens looked up; found
   DeviceTimes device;                            // of an accelerator
 };
@@ -122,7 +128,8 @@ class Engine {
   void forget_prefixes();
 
  private:
-  Engine(EnginePlan plan, std::unique_ptr<Runner> runner, const EngineOptions& options);
+  Engine(EnginePlan plan, std::unique_ptr<Runner> runner, std::unique_ptr<Proposer> proposer,
+         const EngineOptions& options);
 
   void run();
   bool take_in();
@@ -138,6 +145,7 @@ class Engine {
   int room_for_guesses(const LiveRequest& live) const;
   void guess();
   void guess_by_proposer();
+  void drop_unsound_guesses(int most);
   void guess_by_drafter();
   void take_guesses(LiveRequest& live, std::span<const int> guesses);
   void finish(LiveRequest& live, Finish reason, Event event);

@@ -42,9 +42,11 @@ Status check_kind(const std::string& method, const RunPlan& run) {
 
 class Planner {
  public:
-  Planner(const Checkpoint& checkpoint, const EngineOptions& options, RunPlan run, int drafts)
+  Planner(const Checkpoint& checkpoint, const EngineOptions& options, const Proposer* proposer, RunPlan run,
+          int drafts)
       : spec_(checkpoint.spec),
         options_(options),
+        proposer_(proposer),
         run_(std::move(run)),
         drafts_(drafts),
         limit_(memory_limit()) {
@@ -102,9 +104,14 @@ class Planner {
                   .request_bytes = options_.request_bytes > 0 ? options_.request_bytes
                                                               : std::max(kLeastRequestBytes, 2 * most),
                   .image_bytes = spec_.vision ? image_bytes() : 0,
-                  .proposer_bytes = proposer_bytes(options_.speculative, plan.sequences)};
+                  .proposer_bytes = proposer_bytes(plan.sequences)};
     plan.memory = plan_memory(spec_, run, plan.needs, limit_, host_limit_);
     return plan;
+  }
+
+  int64_t proposer_bytes(int sequences) const {
+    constexpr int64_t kMost = int64_t{1} << 60;  // so that sums stay in range whatever a plug-in says
+    return proposer_ == nullptr ? 0 : std::clamp<int64_t>(proposer_->most_bytes(sequences), 0, kMost);
   }
 
   // Of the pixels that a request with many pictures brings.
@@ -204,6 +211,7 @@ class Planner {
 
   const ModelSpec& spec_;
   const EngineOptions& options_;
+  const Proposer* proposer_;
   RunPlan run_;
   int drafts_;
   MemoryLimit limit_, host_limit_;
@@ -229,7 +237,18 @@ int64_t request_bytes(const RequestSize& size) {
   return bytes;
 }
 
+Result<std::unique_ptr<Proposer>> make_proposer(const EngineOptions& options) {
+  if (options.make_proposer) return options.make_proposer();
+  return make_proposer(options.speculative);
+}
+
 Result<EnginePlan> plan_engine(const Checkpoint& checkpoint, const EngineOptions& options) {
+  const auto proposer = TRY(make_proposer(options));
+  return plan_engine(checkpoint, options, proposer.get());
+}
+
+Result<EnginePlan> plan_engine(const Checkpoint& checkpoint, const EngineOptions& options,
+                               const Proposer* proposer) {
   RunnerOptions runner = options.runner;
   if (!options.speculative.model.empty()) runner.drafter = options.speculative.model;
   runner.draft_heads = options.speculative.method == "mtp";
@@ -243,7 +262,7 @@ Result<EnginePlan> plan_engine(const Checkpoint& checkpoint, const EngineOptions
     return unsupported("speculation needs recurrent states of float32: " + reason +
                        "; leave --state-dtype or --speculative-config away");
   }
-  return Planner(checkpoint, options, std::move(run), drafts).plan();
+  return Planner(checkpoint, options, proposer, std::move(run), drafts).plan();
 }
 
 }  // namespace heed

@@ -1,12 +1,18 @@
 #include "engine/proposer.h"
 
 #include <algorithm>
+#include <map>
 
 #include "engine/draft_features.h"
 #include "engine/suffix_proposer.h"
 
 namespace heed {
 namespace {
+
+std::map<std::string, MakeProposer, std::less<>>& plugin_proposers() {
+  static std::map<std::string, MakeProposer, std::less<>> all;
+  return all;
+}
 
 constexpr int kMostLookup = 64;
 constexpr size_t kMostTokens = 32768;  // that are looked through: it must cost little beside a step
@@ -88,16 +94,18 @@ Status check_keys(const Json& object) {
   return {};
 }
 
-Status check_method(const SpeculativeOptions& options) {
+Result<const DraftMethod*> own_method(const std::string& name) {
+  if (const DraftMethod* method = find_draft_method(name)) return method;
+  std::string names;
+  for (const DraftMethod& known : draft_methods()) names += std::string(known.name) + ", ";
+  for (const auto& [known, make] : plugin_proposers()) names += known + ", ";
+  names.resize(names.size() - 2);
+  return unsupported("--speculative-config: method is \"" + name + "\"; one of " + names +
+                     " is expected; --plugin adds others");
+}
+
+Status check_folder(const DraftMethod* method, const SpeculativeOptions& options) {
   using Folder = DraftMethod::Folder;
-  const DraftMethod* method = find_draft_method(options.method);
-  if (method == nullptr) {
-    std::string names;
-    for (const DraftMethod& known : draft_methods())
-      names += (names.empty() ? "" : ", ") + std::string(known.name);
-    return unsupported("--speculative-config: method is \"" + options.method + "\"; one of " + names +
-                       " is expected");
-  }
   if (method->folder == Folder::kNeeded && options.model.empty())
     return invalid("--speculative-config: model, the folder of the model that guesses, is missing");
   if (method->folder == Folder::kNone && !options.model.empty()) {
@@ -128,21 +136,8 @@ Result<std::string> text_of(const Json& object, const char* key) {
                  "; a text is expected");
 }
 
-}  // namespace
-
-std::unique_ptr<Proposer> ngram_proposer(int shortest, int longest) {
-  return std::make_unique<NgramProposer>(shortest, longest);
-}
-
-Result<SpeculativeOptions> read_speculative_config(const std::string& text) {
-  const Json object = TRY(parse_json(text, "--speculative-config"));
-  if (!object.is_object()) return invalid("--speculative-config: a JSON object is expected");
-  TRY(check_keys(object));
-  SpeculativeOptions options;
-  options.method = TRY(text_of(object, "method"));
-  options.model = TRY(text_of(object, "model"));
-  if (options.method.empty() && !options.model.empty()) options.method = "draft_model";
-  TRY(check_method(options));
+// What all methods have.
+Status read_common(const Json& object, SpeculativeOptions& options) {
   if (const auto adaptive = object.find("adaptive"); adaptive != object.end()) {
     if (!adaptive->is_boolean())
       return invalid("--speculative-config: adaptive is " + to_text(*adaptive) +
@@ -150,6 +145,41 @@ Result<SpeculativeOptions> read_speculative_config(const std::string& text) {
     options.adaptive = *adaptive;
   }
   options.tokens = TRY(count_of(object, "num_speculative_tokens", options.tokens, kMostDrafts));
+  return {};
+}
+
+// A plug-in's: all else is for its proposer to read.
+Result<SpeculativeOptions> read_custom(Json object, SpeculativeOptions options) {
+  TRY(read_common(object, options));
+  for (const char* own : {"method", "num_speculative_tokens", "adaptive"}) object.erase(own);
+  options.custom = std::move(object);
+  return options;
+}
+
+}  // namespace
+
+void register_proposer(std::string_view method, MakeProposer make) {
+  plugin_proposers().insert_or_assign(std::string(method), std::move(make));
+}
+
+bool is_plugin_proposer(std::string_view method) { return plugin_proposers().contains(method); }
+
+std::unique_ptr<Proposer> ngram_proposer(int shortest, int longest) {
+  return std::make_unique<NgramProposer>(shortest, longest);
+}
+
+Result<SpeculativeOptions> read_speculative_config(const std::string& text) {
+  Json object = TRY(parse_json(text, "--speculative-config"));
+  if (!object.is_object()) return invalid("--speculative-config: a JSON object is expected");
+  SpeculativeOptions options;
+  options.method = TRY(text_of(object, "method"));
+  if (is_plugin_proposer(options.method)) return read_custom(std::move(object), std::move(options));
+  options.model = TRY(text_of(object, "model"));
+  if (options.method.empty() && !options.model.empty()) options.method = "draft_model";
+  const DraftMethod* method = TRY(own_method(options.method));
+  TRY(check_keys(object));
+  TRY(check_folder(method, options));
+  TRY(read_common(object, options));
   options.lookup_max = TRY(count_of(object, "prompt_lookup_max", options.lookup_max, kMostLookup));
   options.lookup_min = TRY(
       count_of(object, "prompt_lookup_min", std::min(options.lookup_min, options.lookup_max), kMostLookup));
@@ -159,14 +189,16 @@ Result<SpeculativeOptions> read_speculative_config(const std::string& text) {
   return options;
 }
 
-std::unique_ptr<Proposer> make_proposer(const SpeculativeOptions& options) {
+Result<std::unique_ptr<Proposer>> make_proposer(const SpeculativeOptions& options) {
   if (options.method == "ngram") return ngram_proposer(options.lookup_min, options.lookup_max);
   if (options.method == "suffix") return suffix_proposer(options.suffix);
-  return nullptr;
-}
-
-int64_t proposer_bytes(const SpeculativeOptions& options, int sequences) {
-  return options.method == "suffix" ? suffix_proposer_bytes(options.suffix, sequences) : 0;
+  const auto found = plugin_proposers().find(options.method);
+  if (found == plugin_proposers().end()) return std::unique_ptr<Proposer>();
+  Result<std::unique_ptr<Proposer>> made = found->second(options.custom);
+  if (!made.ok()) return std::move(made).error().within("--speculative-config: method " + options.method);
+  if (*made == nullptr)
+    return invalid("--speculative-config: method " + options.method + " made no proposer");
+  return made;
 }
 
 }  // namespace heed

@@ -5,6 +5,7 @@
 // sampled, whatever was guessed.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -33,7 +34,17 @@ class Proposer {
   virtual void propose(const TextSoFar& text, int most, std::vector<int>& drafts) = 0;
   // The request has ended, with this text; nothing is asked for it again.
   virtual void finished(const TextSoFar& /*text*/) {}
+  // What it may come to hold beside so many running requests: part of the memory plan.
+  virtual int64_t most_bytes(int /*sequences*/) const { return 0; }
 };
+
+// Makes a proposer of a plug-in, for one engine each, from the keys of --speculative-config that are not the
+// engine's own (method, num_speculative_tokens, adaptive): a JSON object. Errors name the key and what is
+// accepted.
+using MakeProposer = std::function<Result<std::unique_ptr<Proposer>>(const Json& options)>;
+// Adds it as a method, or takes the place of one that was added under this name. Not while an engine runs.
+void register_proposer(std::string_view method, MakeProposer make);
+bool is_plugin_proposer(std::string_view method);
 
 // --speculative-config: who guesses, and how that is set. The keys are vLLM's. Models that guess are not
 // proposers but drafters (engine/drafter.h).
@@ -46,7 +57,7 @@ struct SuffixOptions {
   float least_probability = 0.1F;  // suffix_decoding_min_token_prob: by the counts
 };
 struct SpeculativeOptions {
-  std::string method;  // "" : none; "ngram", "suffix", "draft_model", "dflash", "eagle3", "mtp"
+  std::string method;  // "": none; one of draft_methods() or of those that plug-ins added
   int tokens = 0;      // num_speculative_tokens: most guesses at a time, 1 to 64; 0: as the method has it
   std::string model;   // the folder of the model that guesses; mtp: "" for that of the model itself
   bool adaptive =
@@ -54,13 +65,12 @@ struct SpeculativeOptions {
   // ngram: a suffix of so many tokens that occurred before is continued as it was then.
   int lookup_max = 4, lookup_min = 2;  // prompt_lookup_max, prompt_lookup_min
   SuffixOptions suffix;
+  Json custom = Json::object();  // what a plug-in's proposer is made from
 };
 Result<SpeculativeOptions> read_speculative_config(const std::string& text);
 
 // Null where there is none.
-std::unique_ptr<Proposer> make_proposer(const SpeculativeOptions& options);
-// What that one may come to hold beside so many running requests.
-int64_t proposer_bytes(const SpeculativeOptions& options, int sequences);
+Result<std::unique_ptr<Proposer>> make_proposer(const SpeculativeOptions& options);
 
 // Continues the longest suffix of at most `longest` and at least `shortest` tokens that has occurred before,
 // as its last occurrence went on.

@@ -101,6 +101,11 @@ class SuffixProposer : public Proposer {
     answers_->forget_before(starts_.front());
   }
 
+  int64_t most_bytes(int sequences) const override {
+    const int64_t answers = options_.requests > 0 ? SuffixIndex::bytes(kAnswerTokens, kAnswerBits) : 0;
+    return answers + sequences * SuffixIndex::bytes(kTextTokens, kTextBits);
+  }
+
  private:
   // For each length, the occurrences that agree in at least that say how it may go on; the length whose
   // guesses are expected to be right most often wins, and the longer one of equals.
@@ -144,11 +149,6 @@ class SuffixProposer : public Proposer {
 
 std::unique_ptr<Proposer> suffix_proposer(const SuffixOptions& options) {
   return std::make_unique<SuffixProposer>(options);
-}
-
-int64_t suffix_proposer_bytes(const SuffixOptions& options, int sequences) {
-  const int64_t answers = options.requests > 0 ? SuffixIndex::bytes(kAnswerTokens, kAnswerBits) : 0;
-  return answers + sequences * SuffixIndex::bytes(kTextTokens, kTextBits);
 }
 
 }  // namespace heed

@@ -10,7 +10,4 @@ namespace heed {
 
 std::unique_ptr<Proposer> suffix_proposer(const SuffixOptions& options);
 
-// What it may come to hold beside so many running requests.
-int64_t suffix_proposer_bytes(const SuffixOptions& options, int sequences);
-
 }  // namespace heed

@@ -338,15 +338,17 @@ struct LinearAttentionArgs {
   Tensor out;       // [tokens, heads, v_dim] f32
 };
 
-// The gated delta rule, token by token (value head h has key head h / (v_heads / k_heads)):
+// The gated delta rule, token by token (value head h has key head key_head(h)):
 //   S = exp(decay) S;   S = S + k (x) (beta (v - S^T k));   out = S^T q
 struct GatedDeltaArgs {
-  Tensor q, k;      // [tokens, k_heads, k_dim] f32, normalised and scaled
-  Tensor v;         // [tokens, v_heads, v_dim] f32
-  Tensor decay;     // [tokens, v_heads] f32, at most 0
-  Tensor beta;      // [tokens, v_heads] f32
-  StateArgs state;  // [slots, v_heads, k_dim, v_dim]
-  Tensor out;       // [tokens, v_heads, v_dim] f32
+  Tensor q, k;         // [tokens, k_heads, k_dim] f32, normalised and scaled
+  Tensor v;            // [tokens, v_heads, v_dim] f32
+  Tensor decay;        // [tokens, v_heads] f32, at most 0
+  Tensor beta;         // [tokens, v_heads] f32
+  StateArgs state;     // [slots, v_heads, k_dim, v_dim]
+  Tensor out;          // [tokens, v_heads, v_dim] f32
+  bool tiled = false;  // value heads take turns with the key heads, else each key head's lie together
+  int64_t key_head(int64_t h) const { return tiled ? h % q.size[1] : h / (v.size[1] / q.size[1]); }
 };
 
 // The gates of the delta rule, in place: decay = -exp(a_log) * softplus(a + dt_bias), beta = sigmoid(b).

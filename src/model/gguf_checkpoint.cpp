@@ -77,7 +77,7 @@ Status read_rotated(const GgufModel& m, ModelSpec& spec) {
   const int64_t dims = TRY(m.integer("rope.dimension_count"));
   for (LayerSpec& layer : spec.layers) {
     auto* a = std::get_if<AttentionSpec>(&layer.mixer);
-    if (a == nullptr) continue;
+    if (a == nullptr || a->rope.dims == 0) continue;
     if (dims < 0 || dims % 2 != 0 || dims > a->head_dim) {
       return invalid(m.path() + ": " + m.full_key("rope.dimension_count") + " is " + std::to_string(dims) +
                      "; an even number up to " + std::to_string(a->head_dim) + " is expected");
@@ -99,11 +99,12 @@ void adjust_attention(const GgufModel& m, size_t i, AttentionSpec& a, ModelSpec&
     spec.ignored.push_back(layer_name(i, unused));
 }
 
-void adjust_layer(const GgufModel& m, size_t i, ModelSpec& spec) {
-  LayerSpec& layer = spec.layers[i];
+// `i`: the layer's number in the file.
+void adjust_layer(const GgufModel& m, size_t i, LayerSpec& layer, ModelSpec& spec) {
   if (auto* a = std::get_if<AttentionSpec>(&layer.mixer)) adjust_attention(m, i, *a, spec);
   if (auto* d = std::get_if<GatedDeltaSpec>(&layer.mixer)) {
     d->decay_stored = true;
+    d->tiled = m.architecture().tiled_value_heads;
     d->qkv_apart = !m.has(layer_name(i, "ssm_in.weight"));
   }
   const GgufTensor* gate = m.find(layer_name(i, "ffn_gate.weight"));
@@ -120,13 +121,47 @@ void adjust_layer(const GgufModel& m, size_t i, ModelSpec& spec) {
   layer.moe->router_bias = m.has(layer_name(i, "ffn_gate_inp.bias"));
 }
 
+std::map<std::string, std::string, std::less<>> names_of(const GgufModel& m) {
+  auto names = gguf_tensor_names();
+  if (m.architecture().post_norm_is_ffn_norm) names["ffn_norm"] = names["attn_post_norm"];
+  return names;
+}
+
+// The heads that guess, which are the file's last layer: one like the others, and what they need besides
+// ("nextn"). Source: github.com/ggml-org/llama.cpp, conversion/qwen.py and src/models/qwen35.cpp.
+Status adjust_heads(const GgufModel& m, ModelSpec& spec) {
+  const auto number = static_cast<size_t>(m.layers() - 1);
+  ModelSpec heads = *spec.heads;
+  heads.prefix = "model.";
+  heads.ignored = {"*"};
+  heads.norm_plus_one = false;
+  heads.names = names_of(m);
+  for (auto& [key, name] : heads.names) {
+    constexpr std::string_view kAny = "blk.{}.";
+    if (name.starts_with(kAny)) name = layer_name(number, name.substr(kAny.size()));
+  }
+  constexpr std::pair<const char*, const char*> kOwn[] = {
+      {"draft_input", "nextn.eh_proj"},           {"draft_norm", "nextn.hnorm.weight"},
+      {"draft_token_norm", "nextn.enorm.weight"}, {"final_norm", "nextn.shared_head_norm.weight"},
+      {"embed", "nextn.embed_tokens.weight"},     {"head", "nextn.shared_head_head.weight"}};
+  for (const auto& [key, name] : kOwn) heads.names[key] = layer_name(number, name);
+  adjust_layer(m, number, heads.layers.front(), heads);
+  TRY(read_rotated(m, heads));
+  TRY(read_divisors(m, heads));
+  spec.heads = std::make_shared<const ModelSpec>(std::move(heads));
+  return {};
+}
+
 Status adjust(const GgufModel& m, ModelSpec& spec) {
-  spec.names = gguf_tensor_names();
-  if (m.architecture().post_norm_is_ffn_norm) spec.names["ffn_norm"] = spec.names["attn_post_norm"];
+  spec.names = names_of(m);
   spec.prefix = "model.";
   spec.ignored = {"*.attn_rot_embd", "rope_factors_*.weight"};
+  for (int64_t i = m.layers() - m.draft_layers(); i < m.layers(); ++i)
+    spec.ignored.push_back(layer_name(static_cast<size_t>(i), "*"));
+  if (m.draft_layers() != 1) spec.heads = nullptr;
+  if (spec.heads) TRY(adjust_heads(m, spec));
   spec.norm_plus_one = false;  // is in the weights already
-  for (size_t i = 0; i < spec.layers.size(); ++i) adjust_layer(m, i, spec);
+  for (size_t i = 0; i < spec.layers.size(); ++i) adjust_layer(m, i, spec.layers[i], spec);
   TRY(read_rotated(m, spec));
   return read_divisors(m, spec);
 }

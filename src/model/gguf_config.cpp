@@ -16,7 +16,6 @@ struct Pair {
 };
 constexpr Pair kIntegers[] = {
     {"hidden_size", "embedding_length"},
-    {"num_hidden_layers", "block_count"},
     {"max_position_embeddings", "context_length"},
     {"num_attention_heads", "attention.head_count"},
     {"head_dim", "attention.key_length"},
@@ -30,6 +29,7 @@ constexpr Pair kIntegers[] = {
     {"linear_num_value_heads", "ssm.time_step_rank"},
     {"linear_key_head_dim", "ssm.state_size"},
     {"full_attention_interval", "full_attention_interval"},
+    {"interleave_moe_layer_step", "interleave_moe_layer_step"},
     {"num_kv_shared_layers", "attention.shared_kv_layers"},
     {"hidden_size_per_layer_input", "embedding_length_per_layer_input"},
 };
@@ -87,12 +87,25 @@ Result<std::vector<bool>> sliding_layers(const GgufModel& m, int64_t otherwise_e
   return slides;
 }
 
-// The layers' types, where any slides.
+// Qwen3.5's, where they are not at equal distances.
+Status add_recurrent_types(const GgufModel& m, Json& c) {
+  constexpr std::string_view kRecurrent = "attention.recurrent_layers";
+  if (!m.has_key(kRecurrent)) return {};
+  const std::vector<int64_t> flags = TRY(m.for_layers(kRecurrent));
+  Json types = Json::array();
+  for (int64_t i = 0; i < m.layers() - m.draft_layers(); ++i)
+    types.push_back(flags[static_cast<size_t>(i)] != 0 ? "linear_attention" : "full_attention");
+  c["layer_types"] = std::move(types);
+  return {};
+}
+
+// The layers' types, where they differ.
 Status add_layer_types(const GgufModel& m, Json& c) {
   const std::string_view name = m.architecture().name;
+  if (name.starts_with("qwen35")) return add_recurrent_types(m, c);
   const std::string sliding = name == "rnj1" ? "chunked_attention" : "sliding_attention";
-  if (name == "llama" || name == "qwen3moe" || name == "qwen3next" || !m.has_key("attention.sliding_window"))
-    return {};
+  const bool has_none = name.starts_with("llama") || name == "qwen3moe" || name == "qwen3next";
+  if (has_none || !m.has_key("attention.sliding_window")) return {};
   const bool optional = name == "qwen2" || name == "qwen3";
   if (optional && !m.has_key("attention.sliding_window_pattern")) return {};
   std::vector<bool> slides = TRY(sliding_layers(m, name == "gpt-oss" ? 2 : optional ? 0 : 6));
@@ -151,6 +164,30 @@ Status add_experts(const GgufModel& m, Json& c) {
   return {};
 }
 
+// What llama.cpp knows of the model instead of reading it (src/models/llama4.cpp): chunks of 8,192 tokens, on
+// three layers of four, which are those with rope; temperature behind as many; norms of queries and keys but
+// where there are 128 experts. A window of 0: no chunks, and rope on every layer. Where a file has the keys
+// that other models have for these numbers, they hold.
+Status add_llama4(const GgufModel& m, Json& c) {
+  const bool has_window = m.has_key("attention.sliding_window");
+  const int64_t window = has_window ? TRY(m.integer("attention.sliding_window")) : 8192;
+  c.erase("sliding_window");
+  c["attention_chunk_size"] = window == 0 ? Json(nullptr) : Json(window);
+  const std::vector<bool> slides = TRY(sliding_layers(m, window == 0 ? 0 : 4));
+  Json roped = Json::array();
+  for (const bool layer : slides) roped.push_back(layer || window == 0 ? 1 : 0);
+  c["no_rope_layers"] = std::move(roped);
+  if (m.has_key("attention.temperature_scale"))
+    c["attn_scale"] = TRY(m.number("attention.temperature_scale"));
+  if (m.has_key("attention.temperature_length"))
+    c["floor_scale"] = TRY(m.integer("attention.temperature_length"));
+  constexpr int kUnnormedExperts = 128;
+  c["use_qk_norm"] = !c.contains("num_local_experts") || c["num_local_experts"] != kUnnormedExperts;
+  if (m.has_key("feed_forward_length")) c["intermediate_size_mlp"] = c["intermediate_size"];
+  if (c.contains("moe_intermediate_size")) c["intermediate_size"] = c["moe_intermediate_size"];
+  return {};
+}
+
 // Numbers that may differ from layer to layer become those of the first and, for Gemma 4, of its full layers.
 Status add_by_layer(const GgufModel& m, Json& c) {
   constexpr std::string_view kHeads = "attention.head_count_kv";
@@ -196,6 +233,12 @@ Result<GgufModel> GgufModel::of(const std::vector<Gguf>& files) {
     return invalid(m.path() + ": " + m.full_key("block_count") + " is " + std::to_string(m.layers_) +
                    "; 1 to " + std::to_string(kMostGgufLayers) + " are accepted");
   }
+  constexpr std::string_view kDrafts = "nextn_predict_layers";
+  if (m.has_key(kDrafts)) m.draft_layers_ = TRY(m.integer(kDrafts));
+  if (m.draft_layers_ < 0 || m.draft_layers_ >= m.layers_) {
+    return invalid(m.path() + ": " + m.full_key(kDrafts) + " is " + std::to_string(m.draft_layers_) + " of " +
+                   std::to_string(m.layers_) + " layers; fewer than all are expected");
+  }
   return m;
 }
 
@@ -238,6 +281,7 @@ Result<Json> GgufModel::config() const {
     return invalid(path() + ": tensor \"token_embd.weight\" of two dimensions is missing");
   }
   c["vocab_size"] = table->sizes[1];
+  c["num_hidden_layers"] = layers_ - draft_layers_;
   c["tie_word_embeddings"] = !has("output.weight");
   // Of these, one that is not null would be a window on every layer.
   if (architecture_->description == "MixtralForCausalLM") c.erase("sliding_window");
@@ -246,6 +290,7 @@ Result<Json> GgufModel::config() const {
   TRY(add_rope(*this, c));
   if (architecture_->name.starts_with("gemma") || architecture_->name == "rnj1") TRY(add_gemma(*this, c));
   TRY(add_experts(*this, c));
+  if (architecture_->name == "llama4") TRY(add_llama4(*this, c));
   if (has_key("ssm.inner_size") && has_key("ssm.time_step_rank")) {
     const int64_t heads = TRY(integer("ssm.time_step_rank"));
     c["linear_value_head_dim"] = heads > 0 ? TRY(integer("ssm.inner_size")) / heads : 0;

@@ -35,13 +35,15 @@ class GgufModel {
   // One number for each layer: of an array, or of a number that holds for all.
   Result<std::vector<int64_t>> for_layers(std::string_view key) const;
   int64_t layers() const { return layers_; }
+  // Of them the last ones, which are heads that guess (multi-token prediction).
+  int64_t draft_layers() const { return draft_layers_; }
   const Gguf& meta() const { return *meta_; }
 
  private:
   const GgufArchitecture* architecture_ = nullptr;
   const std::vector<Gguf>* files_ = nullptr;
   const Gguf* meta_ = nullptr;
-  int64_t layers_ = 0;
+  int64_t layers_ = 0, draft_layers_ = 0;
 };
 
 }  // namespace heed

@@ -19,6 +19,7 @@ struct GgufArchitecture {
   std::string_view description;        // the architecture that spec.h registers
   bool interleaved_rope = false;       // q and k are stored for pairs of neighbours
   bool post_norm_is_ffn_norm = false;  // the second norm of a block is called post_attention_norm
+  bool tiled_value_heads = false;      // delta nets' value heads take turns with the key heads
 };
 const GgufArchitecture* find_gguf_architecture(std::string_view name, bool has_experts);
 std::string known_gguf_architectures();

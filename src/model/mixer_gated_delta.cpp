@@ -89,7 +89,8 @@ class GatedDeltaMixer : public Mixer {
                                   .decay = p.a,
                                   .beta = p.b,
                                   .state = pass.state(call.layer, kDeltaState),
-                                  .out = by_head});
+                                  .out = by_head,
+                                  .tiled = d.tiled});
     pass.rms_norm(by_head, call.weight(kNorm), by_head);
     const Tensor mixed = pass.input({pass.tokens(), values(d)});
     const Act act = d.sigmoid ? Act::kSigmoid : Act::kSilu;

@@ -118,6 +118,19 @@ Result<bool> has_byte_tokens(const std::vector<SentencePiece>& tokens, const std
   return !bytes.empty();
 }
 
+// "a b" as ["a", "b"]. The first part may itself be a space.
+Result<Json> merges_of(const Gguf& gguf) {
+  Json merges = Json::array();
+  for (const std::string_view merge : TRY(gguf.texts(full_key("merges")))) {
+    const size_t cut = merge.find(' ', 1);
+    if (cut == std::string_view::npos || cut + 1 == merge.size() || !is_utf8(merge)) {
+      return invalid(gguf.path() + ": merge " + in_quotes(merge) + " is not two parts with a space between");
+    }
+    merges.push_back(Json::array({merge.substr(0, cut), merge.substr(cut + 1)}));
+  }
+  return merges;
+}
+
 // "llama" and "t5": a SentencePiece model in other clothes.
 Result<Json> sentencepiece_document(const Gguf& gguf, bool is_unigram) {
   SentencePieceModel model;
@@ -141,17 +154,25 @@ Result<Json> sentencepiece_document(const Gguf& gguf, bool is_unigram) {
   return tokenizer_json_of_sentencepiece(model, options, gguf.path());
 }
 
-// "a b" as ["a", "b"]. The first part may itself be a space.
-Result<Json> merges_of(const Gguf& gguf) {
-  Json merges = Json::array();
-  for (const std::string_view merge : TRY(gguf.texts(full_key("merges")))) {
-    const size_t cut = merge.find(' ', 1);
-    if (cut == std::string_view::npos || cut + 1 == merge.size() || !is_utf8(merge)) {
-      return invalid(gguf.path() + ": merge " + in_quotes(merge) + " is not two parts with a space between");
-    }
-    merges.push_back(Json::array({merge.substr(0, cut), merge.substr(cut + 1)}));
-  }
-  return merges;
+// "gemma4": characters and not bytes, spaces as U+2581, one word from end to end, and <0x0A> for what has no
+// token. Its pre-tokenizer has no key, or one that nobody reads. llama.cpp cuts around line breaks, which its
+// look-up of merges cannot take; here they merge like all else, as in tokenizer.json.
+Result<Json> gemma4_document(const Gguf& gguf) {
+  SentencePieceModel model;
+  model.pieces = TRY(read_tokens(gguf));
+  const size_t count = model.pieces.size();
+  model.kind = SentencePieceModel::Kind::kBpe;
+  model.byte_fallback = TRY(has_byte_tokens(model.pieces, gguf.path()));
+  model.unk_id = TRY(special_id(gguf, "unknown_token_id", -1, count));
+  model.bos_id = TRY(special_id(gguf, "bos_token_id", -1, count));
+  model.eos_id = TRY(special_id(gguf, "eos_token_id", -1, count));
+  model.add_dummy_prefix = TRY(flag(gguf, "add_space_prefix", false));
+  model.remove_extra_whitespaces = false;
+  SentencePieceOptions options;
+  options.add_bos = true;  // whatever the file says: early ones say false, and llama.cpp adds it
+  options.add_eos = TRY(flag(gguf, "add_eos_token", false));
+  options.merges = TRY(merges_of(gguf));
+  return tokenizer_json_of_sentencepiece(model, std::move(options), gguf.path());
 }
 
 Json byte_level_part() {
@@ -242,11 +263,12 @@ Result<Json> word_piece_document(const Gguf& gguf) {
 Result<Json> tokenizer_json_of_gguf(const Gguf& gguf) {
   const std::string_view model = TRY(gguf.text(full_key("model")));
   if (model == "llama") return sentencepiece_document(gguf, false);
+  if (model == "gemma4") return gemma4_document(gguf);
   if (model == "t5") return sentencepiece_document(gguf, true);
   if (model == "gpt2") return byte_level_document(gguf);
   if (model == "bert") return word_piece_document(gguf);
   return unsupported(gguf.path() + ": vocabulary model " + in_quotes(model) +
-                     ", known are llama, t5, gpt2, bert");
+                     ", known are llama, gemma4, t5, gpt2, bert");
 }
 
 }  // namespace heed

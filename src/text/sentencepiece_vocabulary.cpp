@@ -58,11 +58,15 @@ std::string unknown_piece(const SentencePieceModel& model) {
   return model.unk_id < 0 ? "" : model.pieces[static_cast<size_t>(model.unk_id)].text;
 }
 
-Json bpe_model(const SentencePieceModel& model) {
-  Json vocabulary = Json::object();
-  for (size_t id = 0; id < model.pieces.size(); ++id) vocabulary[model.pieces[id].text] = id;
+Json pairs_of(const SentencePieceModel& model) {
   Json merges = Json::array();
   for (const Merge& merge : merges_of(model)) merges.push_back(Json::array({merge.left, merge.right}));
+  return merges;
+}
+
+Json bpe_model(const SentencePieceModel& model, Json merges) {
+  Json vocabulary = Json::object();
+  for (size_t id = 0; id < model.pieces.size(); ++id) vocabulary[model.pieces[id].text] = id;
   const std::string unknown = unknown_piece(model);
   return {{"type", "BPE"},
           {"dropout", nullptr},
@@ -172,8 +176,10 @@ Result<Json> tokenizer_json_of_sentencepiece(const SentencePieceModel& model, Se
   TRY(check_pieces(model, name));
   std::vector<PlacedToken> before = TRY(placed(model, options.add_bos, model.bos_id, name + ": a bos token"));
   std::vector<PlacedToken> after = TRY(placed(model, options.add_eos, model.eos_id, name + ": an eos token"));
+  if (is_bpe && options.merges.is_null()) options.merges = pairs_of(model);
   return tokenizer_document(added_tokens_of(model), normalizer_of(model), nullptr, around_text(before, after),
-                            decoder_of(model), is_bpe ? bpe_model(model) : unigram_model(model));
+                            decoder_of(model),
+                            is_bpe ? bpe_model(model, std::move(options.merges)) : unigram_model(model));
 }
 
 }  // namespace heed

@@ -16,15 +16,16 @@
 
 namespace heed {
 
-// Reads `tokenizer.ggml.*`. Models "llama" (SentencePiece BPE), "t5" (SentencePiece Unigram), "gpt2"
-// (byte-level BPE) and "bert" (WordPiece) are known; others, and unknown pre-tokenizers of "gpt2", are errors
-// that list what is.
+// Reads `tokenizer.ggml.*`. Models "llama" (SentencePiece BPE), "gemma4" (the same with merges of its own),
+// "t5" (SentencePiece Unigram), "gpt2" (byte-level BPE) and "bert" (WordPiece) are known; others, and unknown
+// pre-tokenizers of "gpt2", are errors that list what is.
 Result<Json> tokenizer_json_of_gguf(const Gguf& gguf);
 
 // What the file of a SentencePiece model leaves open.
 struct SentencePieceOptions {
   bool add_bos = false;
   bool add_eos = false;
+  Json merges = nullptr;  // of BPE, as pairs; null: they follow from the scores
 };
 
 // BPE and Unigram models. `name` stands for the file in errors.

@@ -52,8 +52,10 @@ class BadGguf : public testing::Test {
 };
 
 TEST_F(BadGguf, the_model_itself_is_right) {
-  const Status status = use_gguf(save("good.gguf", GgufModelBytes().bytes()));
-  EXPECT_TRUE(status.ok()) << status.error().message;
+  for (const GgufModelBytes& model : {GgufModelBytes(), GgufModelBytes::qwen35(), GgufModelBytes::llama4()}) {
+    const Status status = use_gguf(save("good.gguf", model.bytes()));
+    EXPECT_TRUE(status.ok()) << status.error().message;
+  }
 }
 
 struct WrongGguf {
@@ -103,6 +105,41 @@ std::vector<WrongGguf> bad_keys() {
       {"an end of another type", [](M& m) { m.text("tokenizer.ggml.eos_token_id", "1"); }, "eos_token_id"},
       {"more experts than a model may have", [](M& m) { m.number("llama.expert_count", ~0U); },
        "num_local_experts"},
+      {"as many heads that guess as layers", [](M& m) { m.number("llama.nextn_predict_layers", 1); },
+       "llama.nextn_predict_layers is 1 of 1 layers"},
+  };
+}
+
+// Of hybrids, and of Llama 4.
+std::vector<WrongGguf> bad_qwen35() {
+  using M = GgufModelBytes;
+  return {
+      {"kinds of layers, too few",
+       [](M& m) {
+         m.numbers("qwen35.attention.recurrent_layers", {1, 0});
+       },
+       "3 layers"},
+      {"a layer of the other kind",
+       [](M& m) {
+         m.numbers("qwen35.attention.recurrent_layers", {0, 0, 0});
+       },
+       "blk.0.attn_q.weight"},
+      {"value heads that are no multiple", [](M& m) { m.number("qwen35.ssm.group_count", 3); },
+       "linear_num_value_heads"},
+      {"no beta", [](M& m) { m.tensors.erase("blk.0.ssm_beta.weight"); }, "blk.0.ssm_beta.weight"},
+      {"decays of the wrong number", [](M& m) { m.tensor("blk.0.ssm_a", {3}, M::kF32); }, "blk.0.ssm_a"},
+  };
+}
+
+std::vector<WrongGguf> bad_llama4() {
+  using M = GgufModelBytes;
+  return {
+      {"two experts a token", [](M& m) { m.number("llama4.expert_used_count", 2); }, "num_experts_per_tok"},
+      {"no step between experts", [](M& m) { m.number("llama4.interleave_moe_layer_step", 0); },
+       "interleave_moe_layer_step"},
+      {"a chunk of less than nothing", [](M& m) { m.number("llama4.attention.sliding_window", ~0U); },
+       "attention_chunk_size"},
+      {"no router", [](M& m) { m.tensors.erase("blk.0.ffn_gate_inp.weight"); }, "blk.0.ffn_gate_inp.weight"},
   };
 }
 
@@ -155,6 +192,19 @@ std::vector<WrongGguf> bad_gguf_tensors() {
 TEST_F(BadGguf, wrong_keys_are_one_line_errors) {
   for (const WrongGguf& bad : bad_keys()) {
     GgufModelBytes model;
+    bad.break_it(model);
+    expect_error(save("bad.gguf", model.bytes()), bad.kind, bad.names);
+  }
+}
+
+TEST_F(BadGguf, wrong_keys_and_tensors_of_other_architectures_are_one_line_errors) {
+  for (const WrongGguf& bad : bad_qwen35()) {
+    GgufModelBytes model = GgufModelBytes::qwen35();
+    bad.break_it(model);
+    expect_error(save("bad.gguf", model.bytes()), bad.kind, bad.names);
+  }
+  for (const WrongGguf& bad : bad_llama4()) {
+    GgufModelBytes model = GgufModelBytes::llama4();
     bad.break_it(model);
     expect_error(save("bad.gguf", model.bytes()), bad.kind, bad.names);
   }

@@ -145,6 +145,33 @@ TEST(CommandLine, score_gives_the_published_likelihood_and_the_logits) {
   std::filesystem::remove(logits);
 }
 
+TEST(CommandLine, a_plug_in_s_proposer_guesses_and_changes_nothing) {
+  const std::string modules = std::string(HEED_BINARY_DIR) + "/tests/";
+  const std::string plain = "complete " + kBard + " 'To be' --json --temperature 0 --max-tokens 60 ";
+  const auto ran = [&](const std::string& plugin, const std::string& config) {
+    return heed(plain + "--speculative-config '" + config + "' --plugin " + modules + plugin);
+  };
+  const Ran guessed = ran("example_proposer.so", R"({"method": "pairs", "adaptive": false})");
+  EXPECT_EQ(json_of(guessed)["token_ids"], json_of(heed(plain))["token_ids"]);
+  EXPECT_NE(guessed.err.find("example_proposer.so): adds proposer pairs\n"), std::string::npos)
+      << guessed.err;
+  struct Wrong {
+    const char *plugin, *config, *named;
+    int status, lines;
+  };
+  for (const Wrong& wrong :
+       {Wrong{"example_proposer.so", R"({"method": "pairs", "pears": 3})", "\"pears\"", 1, 2},
+        Wrong{"example_proposer.so", R"({"method": "pears"})", "mtp, pairs is expected", 2, 2},
+        Wrong{"wrong_plugin.so", R"({"method": "pairs"})", "version", 2, 1},
+        Wrong{"taken_proposer.so", R"({"method": "ngram"})", "another name", 2, 1}}) {
+    const Ran refused = ran(wrong.plugin, wrong.config);
+    EXPECT_EQ(refused.status, wrong.status) << refused.err;
+    EXPECT_EQ(refused.out, "");
+    EXPECT_NE(refused.err.find(wrong.named), std::string::npos) << refused.err;
+    EXPECT_EQ(std::count(refused.err.begin(), refused.err.end(), '\n'), wrong.lines) << refused.err;
+  }
+}
+
 TEST(CommandLine, tokenize_and_back_keeps_every_byte) {
   const auto back = [](const std::string& text) {
     const Ran ids = heed("tokenize " + kBard + " --stdin --no-special", text);

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <filesystem>
 
-#include "tests/engine/goldens.h"
+#include "tests/engine/drafters.h"
 
 namespace heed {
 namespace {
@@ -65,7 +65,8 @@ TEST_P(GgufGolden, float32_has_the_golden_logits_and_greedy_tokens) {
 INSTANTIATE_TEST_SUITE_P(All, GgufGolden,
                          testing::Values("llama_rope3", "llama_linear", "qwen2", "qwen3", "gemma3_text",
                                          "rnj1", "qwen3_moe", "mixtral", "gpt_oss", "gpt_oss_mxfp4",
-                                         "qwen3_next", "qwen3_next_ratio3", "gemma4_text", "gemma4_moe"),
+                                         "qwen3_next", "qwen3_next_ratio3", "qwen3_5", "qwen3_5_moe",
+                                         "llama4_text", "gemma4_text", "gemma4_moe"),
                          [](const auto& test) { return std::string(test.param); });
 
 TEST(Gguf, bfloat16_has_the_greedy_tokens_of_the_safetensors) {
@@ -78,6 +79,28 @@ TEST(Gguf, bfloat16_has_the_greedy_tokens_of_the_safetensors) {
     const auto plain = load(golden_folder(model), {.dtype = "bfloat16"});
     EXPECT_EQ(greedy_of(*ours, golden.input, 24), greedy_of(*plain, golden.input, 24)) << model;
   }
+}
+
+TEST(Gguf, heads_in_the_file_guess_as_those_of_the_safetensors_do) {
+  NEEDS_PYTHON();
+  const std::vector<Ask> asks = draft_asks("qwen3_5", 24);
+  const auto drafts = [&](const std::string& model, const std::string& heads) {
+    const auto engine = start(model, with_heads(heads, 3));
+    const auto answers = run_all(*engine, asks);
+    const EngineStats stats = engine->stats();
+    EXPECT_GT(stats.draft_tokens, 0U);
+    return std::tuple(answers, stats.draft_tokens, stats.accepted_tokens);
+  };
+  const std::string heads = golden_folder("mtp_qwen3_5");
+  {
+    const Exported file(golden_folder("qwen3_5"), "F32", "--heads " + heads);
+    EXPECT_EQ(drafts(file.path(), ""), drafts(golden_folder("qwen3_5"), heads));
+  }
+  const Exported without(golden_folder("qwen3_5"), "F32");
+  const auto refused = Engine::start(open_checkpoint(without.path()).value(), with_heads(""));
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().message.find("has no heads for multi-token prediction"), std::string::npos)
+      << refused.error().message;
 }
 
 TEST(Gguf, the_reference_says_the_same_of_weights_in_blocks) {

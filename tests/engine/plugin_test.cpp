@@ -1,6 +1,6 @@
 // Mixers and models of others: the example plug-in, loaded as a user would; libraries that are none; a mixer
 // that takes another's place.
-#include "model/plugin.h"
+#include "engine/plugin.h"
 
 #include <gtest/gtest.h>
 

@@ -50,6 +50,75 @@ struct GgufModelBytes {
     tensor("blk.0.ffn_down.weight", {64, 32}, kBf16);
   }
 
+  // Of another architecture, whose keys otherwise stay.
+  void rename(const std::string& architecture) {
+    std::map<std::string, std::pair<GgufType, std::string>> renamed;
+    for (const auto& [key, value] : keys)
+      renamed[key.starts_with("llama.") ? architecture + key.substr(5) : key] = value;
+    keys = renamed;
+    text("general.architecture", architecture);
+  }
+
+  // Qwen3.5: a delta net of one key head and two value heads of 16, a layer of gated attention, and one of
+  // heads that guess.
+  static GgufModelBytes qwen35() {
+    GgufModelBytes m;
+    m.rename("qwen35");
+    m.number("qwen35.block_count", 3);
+    m.number("qwen35.nextn_predict_layers", 1);
+    m.numbers("qwen35.attention.recurrent_layers", {1, 0, 0});
+    m.number("qwen35.ssm.conv_kernel", 4);
+    m.number("qwen35.ssm.state_size", 16);
+    m.number("qwen35.ssm.group_count", 1);
+    m.number("qwen35.ssm.time_step_rank", 2);
+    m.number("qwen35.ssm.inner_size", 32);
+    m.tensors.erase("blk.0.ffn_norm.weight");
+    m.tensor("blk.0.post_attention_norm.weight", {32}, kF32);
+    const std::map<std::string, Entry> first = m.tensors;
+    for (const std::string layer : {"blk.1.", "blk.2."}) {
+      for (const auto& [name, entry] : first) {
+        if (name.starts_with("blk.0.")) m.tensors[layer + name.substr(6)] = entry;
+      }
+      m.tensor(layer + "attn_q.weight", {32, 64}, kQ40);
+      m.tensor(layer + "attn_q_norm.weight", {16}, kF32);
+      m.tensor(layer + "attn_k_norm.weight", {16}, kF32);
+    }
+    m.tensor("blk.2.nextn.eh_proj.weight", {64, 32}, kQ80);
+    for (const char* norm : {"enorm", "hnorm", "shared_head_norm"})
+      m.tensor(std::string("blk.2.nextn.") + norm + ".weight", {32}, kF32);
+    for (const char* own : {"attn_q", "attn_k", "attn_v", "attn_output"})
+      m.tensors.erase(std::string("blk.0.") + own + ".weight");
+    m.tensor("blk.0.attn_qkv.weight", {32, 64}, kQ80);
+    m.tensor("blk.0.attn_gate.weight", {32, 32}, kQ40);
+    m.tensor("blk.0.ssm_alpha.weight", {32, 2}, kF32);
+    m.tensor("blk.0.ssm_beta.weight", {32, 2}, kF32);
+    m.tensor("blk.0.ssm_conv1d.weight", {4, 64}, kF32);
+    m.tensor("blk.0.ssm_dt.bias", {2}, kF32);
+    m.tensor("blk.0.ssm_a", {2}, kF32);
+    m.tensor("blk.0.ssm_norm.weight", {16}, kF32);
+    m.tensor("blk.0.ssm_out.weight", {32, 32}, kQ80);
+    return m;
+  }
+
+  // Llama 4: one layer of two experts and a shared one of 64.
+  static GgufModelBytes llama4() {
+    GgufModelBytes m;
+    m.rename("llama4");
+    m.number("llama4.expert_count", 2);
+    m.number("llama4.expert_used_count", 1);
+    m.number("llama4.expert_feed_forward_length", 64);
+    m.number("llama4.interleave_moe_layer_step", 1);
+    for (const char* part : {"gate", "up", "down"}) {
+      const std::string ffn = std::string("blk.0.ffn_") + part;
+      const std::vector<uint64_t> sizes = m.tensors[ffn + ".weight"].sizes;
+      m.tensors.erase(ffn + ".weight");
+      m.tensor(ffn + "_shexp.weight", sizes, kQ80);
+      m.tensor(ffn + "_exps.weight", {sizes[0], sizes[1], 2}, kQ80);
+    }
+    m.tensor("blk.0.ffn_gate_inp.weight", {32, 2}, kF32);
+    return m;
+  }
+
   void text(const std::string& key, std::string_view value) {
     keys[key] = {GgufType::kString, gguf_text(value)};
   }

@@ -60,6 +60,9 @@ std::vector<std::pair<std::string, GgufBytes>> vocabularies() {
     file.key("tokenizer.ggml.pre", pre).key("tokenizer.ggml.merges", std::vector<std::string>{"a b"});
     files.emplace_back(pre, file);
   }
+  GgufBytes gemma4 = vocabulary("gemma4", {"<unk>", "<s>", "</s>", "a", "b", "ab", "<x>"}, types);
+  gemma4.key("tokenizer.ggml.merges", std::vector<std::string>{"a b"});
+  files.emplace_back("gemma4", gemma4);
   return files;
 }
 
@@ -70,6 +73,8 @@ void write_gguf_seeds(const std::filesystem::path& gguf_folder, const std::files
   tensors.tensor("w", {32, 2}, 8, 0).tensor("v", {3}, 0, 96).data = std::string(108, 'd');
   write(gguf_folder / "tensors.gguf", tensors.bytes());
   write(gguf_folder / "model.gguf", GgufModelBytes().bytes());
+  write(gguf_folder / "qwen35.gguf", GgufModelBytes::qwen35().bytes());
+  write(gguf_folder / "llama4.gguf", GgufModelBytes::llama4().bytes());
   for (const auto& [name, file] : vocabularies()) {
     const std::string bytes = file.bytes();
     write(gguf_folder / (name + ".gguf"), bytes);

@@ -17,6 +17,7 @@ struct RecurrentCase {
   std::vector<int32_t> saves = {};  // tokens of the batch
   int64_t pad = 0;                  // elements between rows, and between slots
   bool fresh = false;               // states are zero before
+  bool tiled = false;               // value heads take turns with the key heads
 };
 
 inline std::vector<RecurrentCase> recurrent_cases() {
@@ -29,6 +30,7 @@ inline std::vector<RecurrentCase> recurrent_cases() {
       {"saves", {20, 3, 30}, 2, 4, 16, 48, DType::kF32, {0, 4, 4, 5, 19, 22, 23, 52}, 1},
       {"a save after every token", {5}, 1, 2, 8, 20, DType::kF32, {0, 1, 2, 3, 4}},
       {"a prefill with saves", {130}, 1, 2, 64, 80, DType::kF32, {63, 127, 129}},
+      {"heads that take turns", {6, 1, 40}, 2, 6, 16, 24, DType::kF32, {3}, 2, false, true},
       {"few columns", {9, 2}, 4, 4, 70, 3, DType::kF32, {4}, 2},
       {"one row", {9, 2}, 3, 3, 1, 36, DType::kF32, {4}, 2},
       {"no sequences", {}, 2, 2, 8, 8},
@@ -198,8 +200,14 @@ struct GatedDeltaProblem {
     v.fill(random);
     decay.fill(random, -1, 0);
     beta.fill(random, 0, 1);
-    args = {
-        .q = q.t, .k = k.t, .v = v.t, .decay = decay.t, .beta = beta.t, .state = state.args(), .out = out.t};
+    args = {.q = q.t,
+            .k = k.t,
+            .v = v.t,
+            .decay = decay.t,
+            .beta = beta.t,
+            .state = state.args(),
+            .out = out.t,
+            .tiled = c.tiled};
   }
   void run(const Kernels& kernels, Stream& stream) const { kernels.gated_delta(stream, args); }
   void run_tokens(const Kernels& kernels, Stream& stream, int s, int32_t begin, int32_t end) const {

@@ -283,7 +283,8 @@ void gated_delta_equals_its_closed_form(const Kernels& kernels, Stream& stream) 
     };
     const Exact want =
         closed_form(p.state, c.v_heads, c.k_dim, c.v_dim, true, [&](int64_t h, int64_t begin, int64_t end) {
-          return Chunk{rows_of(p.q.t, h / group, begin, end), rows_of(p.k.t, h / group, begin, end),
+          const int64_t from = c.tiled ? h % c.k_heads : h / group;
+          return Chunk{rows_of(p.q.t, from, begin, end), rows_of(p.k.t, from, begin, end),
                        rows_of(p.v.t, h, begin, end), gates(p.decay.t, h, begin, end),
                        gates(p.beta.t, h, begin, end)};
         });

@@ -197,14 +197,60 @@ TEST(VocabularyFiles, a_bert_vocabulary_becomes_word_pieces) {
   EXPECT_EQ((*document)["post_processor"]["single"][2]["SpecialToken"]["id"], "[SEP]");
 }
 
+// As llama.cpp writes Gemma 4's: merges of characters, byte tokens, tokens of line breaks, no pre-tokenizer.
+GgufBytes gemma4_vocabulary() {
+  std::vector<std::string> tokens = {"<pad>", "<eos>", "<bos>", "<unk>", "<|channel>"};
+  std::vector<int32_t> types = {kControl, kControl, kControl, kControl, kUserDefined};
+  for (int byte = 0; byte < 256; ++byte) {
+    tokens.push_back(byte_piece(byte));
+    types.push_back(static_cast<int32_t>(PieceType::kByte));
+  }
+  for (const char* text : {"\n", "\n\n", "\n\n\n", "\u2581", "a", "b", "ab", "\u2581a", "\u2581ab"}) {
+    tokens.emplace_back(text);
+    types.push_back(kNormal);
+  }
+  GgufBytes file;
+  file.key("tokenizer.ggml.model", "gemma4").key("tokenizer.ggml.tokens", tokens);
+  file.numbers("tokenizer.ggml.scores", GgufType::kFloat32, std::vector<float>(tokens.size(), -1000));
+  file.numbers("tokenizer.ggml.token_type", GgufType::kInt32, types);
+  file.key("tokenizer.ggml.merges",
+           std::vector<std::string>{"\n \n", "\n\n \n", "\u2581 a", "a b", "\u2581a b"});
+  file.key("tokenizer.ggml.bos_token_id", GgufType::kUint32, raw(uint32_t{2}));
+  file.key("tokenizer.ggml.eos_token_id", GgufType::kUint32, raw(uint32_t{1}));
+  file.key("tokenizer.ggml.unknown_token_id", GgufType::kUint32, raw(uint32_t{3}));
+  file.key("tokenizer.ggml.add_space_prefix", GgufType::kBool, std::string(1, '\0'));
+  file.key("tokenizer.ggml.add_bos_token", GgufType::kBool, std::string(1, '\0'));
+  return file;
+}
+
+// The ids are those of the tokenizers package for a tokenizer.json of Gemma's form with these tokens.
+TEST(VocabularyFiles, a_gemma4_vocabulary_merges_characters_and_always_adds_bos) {
+  const auto document = document_of(gemma4_vocabulary());
+  ASSERT_TRUE(document.ok()) << document.error().message;
+  const auto tokenizer = Tokenizer::from_json(*document, "v.gguf");
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
+  const std::pair<const char*, std::vector<int>> cases[] = {
+      {"ab a b", {2, 267, 268, 264, 266}},
+      {"a\n\n\n\nb", {2, 265, 262, 262, 266}},
+      {" ab", {2, 269}},
+      {"b\na\n\n\n", {2, 266, 261, 265, 263}},
+      {"\u00e9<|channel>a  a", {2, 200, 174, 4, 265, 264, 268}}};
+  for (const auto& [text, ids] : cases) {
+    EXPECT_EQ(tokenizer->encode(text).value(), ids) << text;
+    EXPECT_EQ(tokenizer->decode(ids), text);
+  }
+  GgufBytes without = gemma4_vocabulary();
+  std::erase_if(without.values, [](const std::string& value) { return value.find(".merges") != value.npos; });
+  EXPECT_THAT(error_of(document_of(without)), HasSubstr("\"tokenizer.ggml.merges\" is missing"));
+}
+
 TEST(VocabularyFiles, what_cannot_be_read_is_named_with_what_can) {
   const auto of_model = [](const char* model) {
     GgufBytes file;
     file.key("tokenizer.ggml.model", model);
     return error_of(document_of(file));
   };
-  EXPECT_EQ(of_model("gemma4"), "v.gguf: vocabulary model \"gemma4\", known are llama, t5, gpt2, bert");
-  EXPECT_THAT(of_model("rwkv"), HasSubstr("vocabulary model \"rwkv\""));
+  EXPECT_EQ(of_model("rwkv"), "v.gguf: vocabulary model \"rwkv\", known are llama, gemma4, t5, gpt2, bert");
   EXPECT_THAT(error_of(document_of(GgufBytes())), HasSubstr("key \"tokenizer.ggml.model\" is missing"));
   EXPECT_THAT(error_of(document_of(gpt2_vocabulary("kimi-k2"))),
               HasSubstr("pre-tokenizer \"kimi-k2\", known are default, gpt-2"));

@@ -225,13 +225,12 @@ void linear_attention(const RecurrentIsa& isa, Stream& stream, const LinearAtten
 }
 
 void gated_delta(const RecurrentIsa& isa, Stream& stream, const GatedDeltaArgs& args) {
-  const Shapes n = check(args);
-  const int64_t group = n["v_heads"] / n["k_heads"];
+  check(args);
   for_heads(isa, *stream.pool, args.state,
             [&](const HeadState& state, float* memory, int64_t stride, int64_t begin, int64_t end) {
               isa.recurrent.gated_delta({
-                  .head = {.q = at(args.q, begin, state.head / group),
-                           .k = at(args.k, begin, state.head / group),
+                  .head = {.q = at(args.q, begin, args.key_head(state.head)),
+                           .k = at(args.k, begin, args.key_head(state.head)),
                            .v = at(args.v, begin, state.head) + state.column,
                            .out = out_at(args.out, begin, state.head) + state.column,
                            .q_stride = args.q.stride[0],

@@ -59,7 +59,8 @@ struct Recurrence {
   int64_t decay_token, beta_token;
   float* out;
   int64_t out_token, out_head;
-  int heads, group, k_dim, v_dim;
+  int heads, k_dim, v_dim;
+  int group, key_heads;  // head h has key head h / group % key_heads
   float scale;
 };
 
@@ -105,9 +106,10 @@ __global__ void __launch_bounds__(kThreads)
   };
   const float slope = kDelta ? 0 : expf(-p.decay[head]);
   int save = state.first_save(state.seq_start[sequence]);
+  const int key_head = head / p.group % p.key_heads;
   for (int token = state.seq_start[sequence]; token < state.seq_start[sequence + 1]; ++token) {
-    const float* k = p.k + token * p.k_token + head / p.group * p.k_head + first_row;
-    const float* q = p.q + token * p.q_token + head / p.group * p.q_head + first_row;
+    const float* k = p.k + token * p.k_token + key_head * p.k_head + first_row;
+    const float* q = p.q + token * p.q_token + key_head * p.q_head + first_row;
     const float v = has_column ? p.v[token * p.v_token + head * p.v_head + column] : 0;
     const float kept = kDelta ? expf(p.decay[token * p.decay_token + head]) : slope;
     float key[kRows];
@@ -278,9 +280,10 @@ void linear_attention(Stream& stream, const LinearAttentionArgs& args) {
                         .out_token = args.out.stride[0],
                         .out_head = args.out.stride[1],
                         .heads = static_cast<int>(n["heads"]),
-                        .group = 1,
                         .k_dim = static_cast<int>(n["k_dim"]),
                         .v_dim = static_cast<int>(n["v_dim"]),
+                        .group = 1,
+                        .key_heads = static_cast<int>(n["heads"]),
                         .scale = args.scale};
   run_recurrence<false>(stream, p, args.state);
 }
@@ -304,9 +307,10 @@ void gated_delta(Stream& stream, const GatedDeltaArgs& args) {
                         .out_token = args.out.stride[0],
                         .out_head = args.out.stride[1],
                         .heads = static_cast<int>(n["v_heads"]),
-                        .group = static_cast<int>(n["v_heads"] / n["k_heads"]),
                         .k_dim = static_cast<int>(n["k_dim"]),
                         .v_dim = static_cast<int>(n["v_dim"]),
+                        .group = args.tiled ? 1 : static_cast<int>(n["v_heads"] / n["k_heads"]),
+                        .key_heads = static_cast<int>(n["k_heads"]),
                         .scale = 1};
   run_recurrence<true>(stream, p, args.state);
 }

@@ -75,12 +75,12 @@ void gated_delta(Stream& /*stream*/, const GatedDeltaArgs& args) {
   const Shapes n = check(args);
   const int64_t k_dim = n["k_dim"];
   const int64_t v_dim = n["v_dim"];
-  const int64_t group = n["v_heads"] / n["k_heads"];
   for_tokens(args.state, [&](std::vector<float>& state, int64_t t) {
     for (int64_t h = 0; h < n["v_heads"]; ++h) {
       const float kept = std::exp(load(args.decay, at(args.decay, t, h)));
       const float beta = load(args.beta, at(args.beta, t, h));
-      const auto k = [&](int64_t i) { return load(args.k, at(args.k, t, h / group, i)); };
+      const int64_t from = args.key_head(h);
+      const auto k = [&](int64_t i) { return load(args.k, at(args.k, t, from, i)); };
       for (int64_t j = 0; j < v_dim; ++j) {
         const auto s = [&](int64_t i) -> float& { return state[(h * k_dim + i) * v_dim + j]; };
         float known = 0;
@@ -92,7 +92,7 @@ void gated_delta(Stream& /*stream*/, const GatedDeltaArgs& args) {
         float sum = 0;
         for (int64_t i = 0; i < k_dim; ++i) {
           s(i) += k(i) * change;
-          sum += s(i) * load(args.q, at(args.q, t, h / group, i));
+          sum += s(i) * load(args.q, at(args.q, t, from, i));
         }
         store(args.out, at(args.out, t, h, j), sum);
       }

@@ -1,21 +1,26 @@
-#include "model/plugin.h"
+#include "engine/plugin.h"
 
 #include <dlfcn.h>
 
 #include <algorithm>
 #include <filesystem>
 
+#include "engine/draft_features.h"
 #include "model/checkpoint.h"
 
 namespace heed {
 namespace {
 
-// What the plug-in under way has added: install() is a plain function and has nowhere else to put it.
-std::string* added = nullptr;
+// What the plug-in under way has added, and the first thing that could not be: install() is a plain function
+// and has nowhere else to put it.
+struct Added {
+  std::string list, refused;
+};
+Added* added = nullptr;
 
 void note(std::string_view what, std::string_view name) {
-  if (!added->empty()) *added += ", ";
-  *added += std::string(what) + " " + std::string(name);
+  if (!added->list.empty()) added->list += ", ";
+  added->list += std::string(what) + " " + std::string(name);
 }
 
 void add_mixer(std::string_view name, std::shared_ptr<const Mixer> mixer) {
@@ -28,6 +33,19 @@ void add_model(std::string_view architecture, Describe describe) {
   const bool is_known = std::find(known.begin(), known.end(), architecture) != known.end();
   note(is_known ? "replaces model" : "adds model", architecture);
   register_model(architecture, describe);
+}
+
+void add_proposer(std::string_view method, MakeProposer make) {
+  const bool is_taken = find_draft_method(method) != nullptr;
+  if (method.empty() || is_taken || !make) {
+    if (!added->refused.empty()) return;
+    added->refused = "adds proposer \"" + std::string(method) + "\", ";
+    added->refused += is_taken ? "which is a method of Heed's own; another name is expected"
+                               : "and a proposer has a name and a function that makes it";
+    return;
+  }
+  note(is_plugin_proposer(method) ? "replaces proposer" : "adds proposer", method);
+  register_proposer(method, std::move(make));
 }
 
 }  // namespace
@@ -56,12 +74,14 @@ Result<std::string> load_plugin(const std::string& path) {
     return refuse("was compiled by " + std::string(plugin->compiler) + "; this program by " +
                   kPluginCompiler);
   }
-  std::string list;
-  added = &list;
-  plugin->install({.add_mixer = add_mixer, .add_model = add_model});
+  Added all;
+  added = &all;
+  plugin->install({.add_mixer = add_mixer, .add_model = add_model, .add_proposer = add_proposer});
   added = nullptr;
+  // What was added before stays: the library cannot be closed any more.
+  if (!all.refused.empty()) return invalid("plug-in " + path + ": " + all.refused);
   return "plug-in " + std::string(plugin->name) + " (" + path +
-         "): " + (list.empty() ? "adds nothing" : list);
+         "): " + (all.list.empty() ? "adds nothing" : all.list);
 }
 
 }  // namespace heed

@@ -1,9 +1,10 @@
-// Plug-ins: shared libraries that add mixers and models, or take the place of mixers that are there.
+// Plug-ins: shared libraries that add mixers, models and proposers, or take the place of those that are
+// there.
 //
-// A plug-in is built with Heed's headers and links heed::model. It defines one object with HEED_PLUGIN and is
-// named with --plugin. It shares C++ types with the program, so it must have been built for the same version
-// of the interface, by the same compiler: both are checked before anything of it runs. docs/add_a_mixer.md
-// has an example.
+// A plug-in is built with Heed's headers and links heed::model, or heed::base where it only proposes. It
+// defines one object with HEED_PLUGIN and is named with --plugin. It shares C++ types with the program, so it
+// must have been built for the same version of the interface, by the same compiler: both are checked before
+// anything of it runs. docs/add_a_mixer.md and docs/add_a_proposer.md have examples.
 #pragma once
 #include <memory>
 #include <string>
@@ -11,11 +12,12 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/proposer.h"
 #include "model/mixer.h"
 
 namespace heed {
 
-inline constexpr int kPluginVersion = 3;  // of everything in this file, mixer.h, pass.h, spec.h and kernels.h
+inline constexpr int kPluginVersion = 4;  // of this file, proposer.h, mixer.h, pass.h, spec.h and kernels.h
 inline constexpr const char* kPluginCompiler = __VERSION__;
 
 // What the program hands to a plug-in's install(). The plug-in must use this and not functions of those
@@ -23,6 +25,8 @@ inline constexpr const char* kPluginCompiler = __VERSION__;
 struct PluginHost {
   void (*add_mixer)(std::string_view name, std::shared_ptr<const Mixer> mixer);
   void (*add_model)(std::string_view architecture, Describe describe);
+  // Named by "method" in --speculative-config; not a name that Heed has for one of its own.
+  void (*add_proposer)(std::string_view method, MakeProposer make);
 };
 
 struct Plugin {
