@@ -276,9 +276,13 @@ constexpr std::array<std::string_view, 10> kParts = {
 
 }  // namespace
 
-std::string describe(const QuantMatrix& m) {
+std::string form_of(const QuantMatrix& m) {
   constexpr std::array<const char*, 5> kNames = {"GPTQ int", "AWQ int", "packed int", "int", "fp"};
-  std::string text = kNames[m.scheme.kind] + std::to_string(m.scheme.bits) + " " + shape_text({m.out, m.in});
+  return kNames[m.scheme.kind] + std::to_string(m.scheme.bits);
+}
+
+std::string describe(const QuantMatrix& m) {
+  std::string text = form_of(m) + " " + shape_text({m.out, m.in});
   if (m.scheme.columns != m.in || m.scheme.rows > 1)
     text += ", scales for " + std::to_string(m.scheme.rows) + " x " + std::to_string(m.scheme.columns);
   return text;

@@ -28,7 +28,7 @@ struct QuantScheme {
   enum Kind : uint8_t {
     kGptq,  // qweight [in / codes of a word, out], qzeros [groups, out / codes], scales [groups, out], g_idx
     kAwq,   // qweight [in, out / 8], qzeros [groups, out / 8], scales [groups, out]; nibbles of outputs 0 2 4
-           // 6 1 3 5 7
+            // 6 1 3 5 7
     kPacked,  // weight_packed [out, in / codes], weight_scale [out, groups], weight_zero_point, weight_shape
     kInt8,    // weight [out, in] I8, weight_scale of a tensor, row or group
     kFp8,     // weight [out, in] F8_E4M3, weight_scale of a tensor or row, or weight_scale_inv of a square
@@ -49,7 +49,8 @@ struct QuantMatrix {
   int64_t bytes = 0;           // of all of them
   DType blocks = DType::kF32;  // those that hold it exactly; kF32: none do
 };
-std::string describe(const QuantMatrix& matrix);
+std::string form_of(const QuantMatrix& matrix);   // "GPTQ int4"
+std::string describe(const QuantMatrix& matrix);  // the same, with its shape and groups
 
 // The forms that a config.json names; empty if its weights are plain, or are what a model file knows by
 // itself (mxfp4). `what` names the document in errors.

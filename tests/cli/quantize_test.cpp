@@ -65,6 +65,9 @@ TEST(Quantize, what_it_writes_is_opened_and_stays_near_bard) {
   const Ran said = heed("complete " + (folder / "out") + " 'To be, or' --max-tokens 8 --temperature 0");
   EXPECT_EQ(said.status, 0) << said.err;
   EXPECT_EQ(said.out, heed("complete " + kBard + " 'To be, or' --max-tokens 8 --temperature 0").out);
+  EXPECT_NE(
+      heed("inspect " + (folder / "out")).out.find("quantised: 42 matrices, packed int8, in memory Q8_0"),
+      std::string::npos);
   // Beside the weights and config.json, all that belongs to it is the same.
   EXPECT_EQ(names_in(folder / "out"), names_in(kBard));
   EXPECT_EQ(names_in(folder.path), std::vector<std::string>{"out"});
