@@ -289,7 +289,9 @@ class Writer {
     return out.finish();
   }
 
-  Status write_config() const {
+  Status write_config() {
+    // By custom, also where it is the embedding.
+    if (std::find(plain_.begin(), plain_.end(), "lm_head") == plain_.end()) plain_.emplace_back("lm_head");
     const std::string path = checkpoint_.folder + "/config.json";
     const std::string text = TRY(read_file(path));
     OrderedJson config = TRY(parse_ordered_json(text, path));
