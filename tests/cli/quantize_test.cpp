@@ -41,14 +41,14 @@ double divergence_from_bard(const std::string& folder) {
 struct Written {
   const char* options;
   const char* blocks;  // what most matrices are in memory
-  double divergence;   // from bard, in nats a token, at most
+  double divergence;   // from bard, in nats a token, at most: some 1.5 times what was measured
 };
 
 TEST(Quantize, what_it_writes_is_opened_and_stays_near_bard) {
   const Folder folder;
   for (const Written& w :
-       {Written{"", "Q4_0", 1}, Written{"--group-size 32", "Q4_0", 1}, Written{"--format int8", "Q8_0", 1},
-        Written{"--format int8 --group-size -1", "Q8_0", 1}}) {
+       {Written{"", "Q4_0", 2.6e-2}, Written{"--group-size 32", "Q4_0", 1.6e-2},
+        Written{"--format int8", "Q8_0", 3e-4}, Written{"--format int8 --group-size -1", "Q8_0", 3e-4}}) {
     const std::string out = folder / "out";
     const Ran ran = heed("quantize " + kBard + " " + out + " --force " + w.options);
     ASSERT_EQ(ran.status, 0) << ran.err;
@@ -91,7 +91,7 @@ TEST(Quantize, numbers_are_rounded_to_the_nearest_code_of_their_group) {
         largest = std::max(largest, std::abs(to_float(plain.as<bf16>()[j])));
       for (int64_t j = i; j < i + 64; ++j) {
         const float off = block_element(rounded.dtype, rounded.data, j) - to_float(plain.as<bf16>()[j]);
-        ASSERT_LE(std::abs(off), largest / 127 * 0.502F + largest / 250) << j;  // the scale is a bfloat16
+        ASSERT_LE(std::abs(off), largest / 127 * 0.502F) << j;  // the scale is a bfloat16
       }
     }
     return;

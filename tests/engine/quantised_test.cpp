@@ -41,13 +41,14 @@ TEST(Quantised, what_no_blocks_hold_can_be_rounded_to_some_when_loaded) {
 
 struct BardForm {
   const char* name;
-  double own;    // divergence from the same numbers in float32, at most: what rounding of activations does
-  double plain;  // from bard itself
+  double own;    // divergence from the same numbers in float32, at most: what rounding of activations does;
+                 // none where widened
+  double plain;  // from bard itself; some 1.5 times what was measured
 };
-constexpr BardForm kBardForms[] = {{"gptq4-g128", 1e-3, 1}, {"gptq4-g64-asym-v2", 1e-3, 1},
-                                   {"awq-g128", 1e-3, 1},   {"packed4-g128", 1e-3, 1},
-                                   {"packed8", 1e-3, 1},    {"int8", 1e-3, 1},
-                                   {"fp8-block", 1e-3, 1},  {"fp8-channel", 1e-3, 1}};
+constexpr BardForm kBardForms[] = {{"gptq4-g128", 2e-4, 3e-2},  {"gptq4-g64-asym-v2", 2e-4, 2e-2},
+                                   {"awq-g128", 2e-4, 2.3e-2},  {"packed4-g128", 2e-4, 3e-2},
+                                   {"packed8", 2e-4, 3e-4},     {"int8", 2e-4, 3e-4},
+                                   {"fp8-block", 1e-9, 1.6e-3}, {"fp8-channel", 1e-9, 1.5e-3}};
 
 TEST(Quantised, bard_stays_near_its_own_numbers_and_near_bard) {
   NEEDS_PYTHON();
