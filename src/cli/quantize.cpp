@@ -25,7 +25,7 @@ Status quantize(const QuantizeOptions& o) {
 
 Command add_quantize(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
-      "quantize", "Write a checkpoint with its matrices rounded to int4 or int8, which vLLM opens as well");
+      "quantize", "Write a checkpoint with its matrices rounded to int4 or int8, in a form that vLLM reads");
   auto o = std::make_shared<QuantizeOptions>();
   command->add_option("MODEL", o->model, "Folder of a plain Hugging Face checkpoint")->required();
   command->add_option("OUT", o->out, "Folder to write: safetensors in the form of compressed-tensors")
@@ -40,7 +40,7 @@ Command add_quantize(CLI::App& app) {
   command
       ->add_option("--group-size", o->group,
                    "Inputs that share a scale: 32, 64, 128 or 256; -1: all of a row")
-      ->check(CLI::Validator(group, "INT"))
+      ->check(CLI::Validator(group, ""))
       ->capture_default_str();
   command->add_flag("--force", o->force, "Replace OUT if it is a checkpoint");
   return {command, [o] { return quantize(*o); }};
