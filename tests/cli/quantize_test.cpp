@@ -11,19 +11,19 @@ namespace {
 namespace fs = std::filesystem;
 
 // A folder that goes with the test.
-struct Folder {
-  Folder() : path(temporary("quantize")) {
+struct Place {
+  Place() : path(temporary("quantize")) {
     fs::remove_all(path);
     fs::create_directories(path);
   }
-  ~Folder() { fs::remove_all(path); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
+  ~Place() { fs::remove_all(path); }
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
   std::string operator/(const std::string& name) const { return path + "/" + name; }
   std::string path;
 };
 
-std::vector<std::string> names_in(const std::string& folder) {
+std::vector<std::string> files_in(const std::string& folder) {
   std::vector<std::string> names;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder))
     names.push_back(entry.path().filename());
@@ -38,17 +38,17 @@ double divergence_from_bard(const std::string& folder) {
   return mean_divergence(bard, logits_of(*load(folder, {.dtype = "float32"}), text, 120, 1 << 20));
 }
 
-struct Written {
+struct Asked {
   const char* options;
   const char* blocks;  // what most matrices are in memory
   double divergence;   // from bard, in nats a token, at most: some 1.5 times what was measured
 };
 
 TEST(Quantize, what_it_writes_is_opened_and_stays_near_bard) {
-  const Folder folder;
-  for (const Written& w :
-       {Written{"", "Q4_0", 2.6e-2}, Written{"--group-size 32", "Q4_0", 1.6e-2},
-        Written{"--format int8", "Q8_0", 3e-4}, Written{"--format int8 --group-size -1", "Q8_0", 3e-4}}) {
+  const Place folder;
+  for (const Asked& w :
+       {Asked{"", "Q4_0", 2.6e-2}, Asked{"--group-size 32", "Q4_0", 1.6e-2},
+        Asked{"--format int8", "Q8_0", 3e-4}, Asked{"--format int8 --group-size -1", "Q8_0", 3e-4}}) {
     const std::string out = folder / "out";
     const Ran ran = heed("quantize " + kBard + " " + out + " --force " + w.options);
     ASSERT_EQ(ran.status, 0) << ran.err;
@@ -69,13 +69,13 @@ TEST(Quantize, what_it_writes_is_opened_and_stays_near_bard) {
       heed("inspect " + (folder / "out")).out.find("quantised: 42 matrices, packed int8, in memory Q8_0"),
       std::string::npos);
   // Beside the weights and config.json, all that belongs to it is the same.
-  EXPECT_EQ(names_in(folder / "out"), names_in(kBard));
-  EXPECT_EQ(names_in(folder.path), std::vector<std::string>{"out"});
+  EXPECT_EQ(files_in(folder / "out"), files_in(kBard));
+  EXPECT_EQ(files_in(folder.path), std::vector<std::string>{"out"});
   EXPECT_EQ(*read_file(folder / "out/tokenizer.json"), *read_file(kBard + "/tokenizer.json"));
 }
 
 TEST(Quantize, numbers_are_rounded_to_the_nearest_code_of_their_group) {
-  const Folder folder;
+  const Place folder;
   ASSERT_EQ(heed("quantize " + kBard + " " + (folder / "out") + " --format int8 --group-size 64").status, 0);
   const Checkpoint ours = open_checkpoint(folder / "out").value();
   const Checkpoint bard = open_checkpoint(kBard).value();
@@ -100,37 +100,37 @@ TEST(Quantize, numbers_are_rounded_to_the_nearest_code_of_their_group) {
 }
 
 // One line that says this; and nothing is there but what was.
-void expect_failure(const Folder& folder, const std::string& variables, const std::string& arguments,
+void expect_refusal(const Place& folder, const std::string& variables, const std::string& arguments,
                     const std::string& says) {
-  const std::vector<std::string> before = names_in(folder.path);
+  const std::vector<std::string> before = files_in(folder.path);
   const Ran ran = heed_with(variables, "quantize " + arguments);
   EXPECT_EQ(ran.status, 1) << arguments;
   EXPECT_NE(ran.err.find(says), std::string::npos) << ran.err;
   EXPECT_EQ(std::count(ran.err.begin(), ran.err.end(), '\n'), 1) << ran.err;
-  EXPECT_EQ(names_in(folder.path), before) << arguments;
+  EXPECT_EQ(files_in(folder.path), before) << arguments;
 }
 
 TEST(Quantize, failures_are_one_line_and_leave_nothing_behind) {
-  const Folder folder;
+  const Place folder;
   const std::string out = folder / "out";
   // A disk that is full after 1 MB, as far as the program can tell.
-  expect_failure(folder, "trap '' XFSZ; ulimit -f 2048;", kBard + " " + out,
+  expect_refusal(folder, "trap '' XFSZ; ulimit -f 2048;", kBard + " " + out,
                  "model.safetensors: File too large");
-  expect_failure(folder, "", kBard + " " + kHeed + "/out", "Not a directory");
-  expect_failure(folder, "", kBard + " " + (folder / "no/such"), "No such file or directory");
-  expect_failure(folder, "", "/no/such " + out, "/no/such: not a folder");
-  expect_failure(folder, "", golden_folder("gpt_oss_mxfp4") + " " + out + " --group-size 256", "no matrix");
+  expect_refusal(folder, "", kBard + " " + kHeed + "/out", "Not a directory");
+  expect_refusal(folder, "", kBard + " " + (folder / "no/such"), "No such file or directory");
+  expect_refusal(folder, "", "/no/such " + out, "/no/such: not a folder");
+  expect_refusal(folder, "", golden_folder("gpt_oss_mxfp4") + " " + out + " --group-size 256", "no matrix");
   ASSERT_TRUE(write_file(out, "").ok());
-  expect_failure(folder, "", kBard + " " + out, "is there already; --force replaces it");
-  expect_failure(folder, "", kBard + " " + out + " --force", "is no checkpoint folder");
+  expect_refusal(folder, "", kBard + " " + out, "is there already; --force replaces it");
+  expect_refusal(folder, "", kBard + " " + out + " --force", "is no checkpoint folder");
   fs::remove(out);
   fs::create_directories(out);
-  expect_failure(folder, "", kBard + " " + out + "/ --force", "is no checkpoint folder");
+  expect_refusal(folder, "", kBard + " " + out + "/ --force", "is no checkpoint folder");
   ASSERT_EQ(heed("quantize " + kBard + " " + (folder / "q")).status, 0);
-  expect_failure(folder, "", (folder / "q") + " " + out + "2", "quantised already (packed int4");
+  expect_refusal(folder, "", (folder / "q") + " " + out + "2", "quantised already (packed int4");
   // Neither the checkpoint that is read nor a folder around it is replaced, by whatever name.
   fs::create_directory_symlink(kBard, folder / "link");
-  expect_failure(folder, "", kBard + " " + (folder / "link") + " --force",
+  expect_refusal(folder, "", kBard + " " + (folder / "link") + " --force",
                  "holds the checkpoint that is read");
 }
 

@@ -8,12 +8,9 @@
 #include <filesystem>
 #include <string>
 
+#include "tests/model/python.h"
+
 namespace heed {
-
-inline const std::string kPython = std::string(HEED_SOURCE_DIR) + "/.venv/bin/python";
-
-#define NEEDS_PYTHON() \
-  if (!std::filesystem::exists(kPython)) GTEST_SKIP() << "no " << kPython << "; run ./setup.sh --test"
 
 // They go with the test. Of each form there are two: itself, and the plain numbers that it stands for.
 class Written {
