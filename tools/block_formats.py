@@ -9,11 +9,11 @@ Sources: github.com/ggml-org/ggml, src/ggml-common.h (layouts); OCP Microscaling
 import numpy as np
 
 F32 = np.float32
-# name: (number in GGUF, elements of a block, bytes of a block)
+# name: (number in GGUF or none, elements of a block, bytes of a block)
 FORMATS = {"F32": (0, 1, 4), "F16": (1, 1, 2), "Q4_0": (2, 32, 18), "Q4_1": (3, 32, 20), "Q5_0": (6, 32, 22),
            "Q5_1": (7, 32, 24), "Q8_0": (8, 32, 34), "Q2_K": (10, 256, 84), "Q3_K": (11, 256, 110),
            "Q4_K": (12, 256, 144), "Q5_K": (13, 256, 176), "Q6_K": (14, 256, 210), "IQ4_NL": (20, 32, 18),
-           "BF16": (30, 1, 2), "MXFP4": (39, 32, 17)}
+           "BF16": (30, 1, 2), "MXFP4": (39, 32, 17), "Q4_Z": (None, 32, 19), "Q8_F": (None, 32, 36)}
 IQ4_TABLE = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], F32)
 FP4_TABLE = np.array([0, .5, 1, 1.5, 2, 3, 4, 6, -0., -.5, -1, -1.5, -2, -3, -4, -6], F32)
 
@@ -81,6 +81,14 @@ def mxfp4(b):
     return np.ldexp(FP4_TABLE[nibbles(b, 1)], b[:, :1].astype(np.int32) - 127).astype(F32)
 
 
+def q4_z(b):
+    return nibbles(b, 3).astype(F32) * half(b, 0) - half(b, 0) * b[:, 2:3].astype(F32)
+
+
+def q8_f(b):
+    return b[:, 4:36].copy().view(np.int8).astype(F32) * b[:, :4].copy().view(F32)
+
+
 def pairs_of_bits(part):
     """[blocks, 32 n] bytes as [blocks, n, 4, 32]: four runs of 32 elements lie in 32 bytes."""
     runs = part.reshape(len(part), -1, 1, 32)
@@ -140,7 +148,7 @@ def q6_k(b):
 
 
 READERS = {"Q4_0": q4_0, "Q4_1": q4_1, "Q5_0": q5_0, "Q5_1": q5_1, "Q8_0": q8_0, "Q2_K": q2_k, "Q3_K": q3_k,
-           "Q4_K": q4_k, "Q5_K": q5_k, "Q6_K": q6_k, "IQ4_NL": iq4_nl, "MXFP4": mxfp4}
+           "Q4_K": q4_k, "Q5_K": q5_k, "Q6_K": q6_k, "IQ4_NL": iq4_nl, "MXFP4": mxfp4, "Q4_Z": q4_z, "Q8_F": q8_f}
 
 
 def to_float(name, rows):
@@ -231,6 +239,21 @@ def to_mxfp4(x, b):
     put_nibbles(b, 1, nearest_of(np.ldexp(x, -power), FP4_TABLE) % 16)
 
 
+def to_q4_z(x, b):
+    least = np.minimum(x.min(axis=-1, keepdims=True), 0)
+    scale = rounded_half((np.maximum(x.max(axis=-1, keepdims=True), 0) - least) / F32(15))
+    put_half(b, 0, scale)
+    zero = codes_of(-least, scale, 0, 15)
+    b[:, 2:3] = zero
+    put_nibbles(b, 3, np.clip(codes_of(x, scale, -15, 15) + zero, 0, 15))
+
+
+def to_q8_f(x, b):
+    scale = np.abs(x).max(axis=-1, keepdims=True) / F32(127)
+    b[:, :4] = scale.astype(F32).view(np.uint8)
+    b[:, 4:] = codes_of(x, scale, -127, 127).astype(np.int8).view(np.uint8)
+
+
 def scales_and_leasts(x, group, steps, largest):
     """Groups with offsets: the block's two factors, and whole scales and offsets up to `largest`."""
     groups = x.reshape(len(x), -1, group)
@@ -314,7 +337,7 @@ def to_q6_k(x, b):
 
 WRITERS = {"Q4_0": to_q4_0, "Q4_1": to_q4_1, "Q5_0": to_q5_0, "Q5_1": to_q5_1, "Q8_0": to_q8_0, "Q2_K": to_q2_k,
            "Q3_K": to_q3_k, "Q4_K": to_q4_k, "Q5_K": to_q5_k, "Q6_K": to_q6_k, "IQ4_NL": to_iq4_nl,
-           "MXFP4": to_mxfp4}
+           "MXFP4": to_mxfp4, "Q4_Z": to_q4_z, "Q8_F": to_q8_f}
 
 
 def from_float(name, values):

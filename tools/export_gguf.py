@@ -456,7 +456,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--type", default="F32", choices=list(block_formats.FORMATS))
+    parser.add_argument("--type", default="F32", choices=[name for name, of in block_formats.FORMATS.items() if of[0] is not None])
     parser.add_argument("--split", type=int, default=1)
     parser.add_argument("--heads", type=Path)
     args = parser.parse_args()

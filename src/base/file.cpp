@@ -76,6 +76,40 @@ Status write_file(const std::string& path, std::string_view bytes) {
   return {};
 }
 
+Result<NewFile> NewFile::create(const std::string& path) {
+  const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (descriptor < 0) return file_error(path, errno);
+  return NewFile(path, descriptor);
+}
+
+NewFile::NewFile(NewFile&& other) noexcept
+    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+NewFile::~NewFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+Status NewFile::write(const void* bytes, int64_t count) {
+  const char* from = static_cast<const char*>(bytes);
+  while (count > 0) {
+    const ssize_t written = ::write(descriptor_, from, static_cast<size_t>(count));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return file_error(path_, errno);
+    from += written;
+    count -= written;
+  }
+  return {};
+}
+
+Status NewFile::finish() {
+  while (::fsync(descriptor_) != 0) {
+    if (errno != EINTR && errno != EINVAL) return file_error(path_, errno);
+    if (errno == EINVAL) break;  // not a file that can be
+  }
+  if (::close(std::exchange(descriptor_, -1)) != 0) return file_error(path_, errno);
+  return {};
+}
+
 Result<MappedFile> MappedFile::open(const std::string& path) {
   Descriptor file{-1};
   const int64_t size = TRY(open_regular(path, file));

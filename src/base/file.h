@@ -17,6 +17,25 @@ bool is_directory(const std::string& path);
 Result<std::string> read_file(const std::string& path, int64_t max_bytes = int64_t{1} << 30);
 Status write_file(const std::string& path, std::string_view bytes);
 
+// A file that is written front to back. An error says what the system did.
+class NewFile {
+ public:
+  static Result<NewFile> create(const std::string& path);  // or emptied
+  NewFile(NewFile&& other) noexcept;
+  NewFile& operator=(NewFile&&) = delete;
+  NewFile(const NewFile&) = delete;
+  NewFile& operator=(const NewFile&) = delete;
+  ~NewFile();
+
+  Status write(const void* bytes, int64_t count);
+  Status finish();  // it is on the disk then
+
+ private:
+  NewFile(std::string path, int descriptor) : path_(std::move(path)), descriptor_(descriptor) {}
+  std::string path_;
+  int descriptor_;
+};
+
 // A read-only map of a whole regular file. Pages are read when first touched.
 class MappedFile {
  public:

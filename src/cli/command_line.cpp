@@ -24,8 +24,9 @@ int parse_and_run(int argc, char** argv) {
   CLI::App app("Heed: serve open-weight language models from Hugging Face checkpoints.", "heed");
   app.set_version_flag("--version", std::string("heed ") + kVersion);
   app.require_subcommand(1);
-  std::vector<Command> commands = {add_chat(app),    add_complete(app), add_score(app),    add_tokenize(app),
-                                   add_inspect(app), add_serve(app),    add_run_batch(app)};
+  std::vector<Command> commands = {add_chat(app),      add_complete(app), add_score(app),
+                                   add_tokenize(app),  add_inspect(app),  add_serve(app),
+                                   add_run_batch(app), add_quantize(app)};
   for (Command& command : add_bench(app)) commands.push_back(std::move(command));
   add_settings(app);
   try {

@@ -21,6 +21,7 @@ Command add_complete(CLI::App& app);
 Command add_score(CLI::App& app);
 Command add_tokenize(CLI::App& app);
 Command add_inspect(CLI::App& app);
+Command add_quantize(CLI::App& app);
 std::vector<Command> add_bench(CLI::App& app);
 Command add_bench_serve(CLI::App& bench);
 Command add_bench_latency(CLI::App& bench);
@@ -55,8 +56,8 @@ void add_sampling_options(CLI::App& app, SamplingOptions& options, int default_m
 // A request without a prompt.
 Result<Request> resolve(const SamplingOptions& options, const GenerationConfig& defaults);
 
-// Shows how far loading is, on a terminal.
-Progress progress_bar();
+// Shows how far loading is, or what the word says, on a terminal.
+Progress progress_bar(const char* word = "loading");
 
 // An engine for one conversation. `max_len`: its longest sequence; 0: as the options say.
 Result<std::unique_ptr<Engine>> start_engine(Checkpoint checkpoint, RunnerOptions options,

@@ -16,6 +16,7 @@ namespace {
 // "loading  [#######.......]  43 %", redrawn in place, on a terminal only.
 class ProgressBar {
  public:
+  explicit ProgressBar(const char* word) : word_(word) {}
   void show(int64_t done, int64_t total) {
     if (!terminal_ || total <= 0) return;
     const int percent = static_cast<int>(done * 100 / total);
@@ -23,11 +24,12 @@ class ProgressBar {
     shown_ = percent;
     constexpr int kWidth = 40;
     const std::string bar(static_cast<size_t>(percent) * kWidth / 100, '#');
-    std::fprintf(stderr, "\rloading  [%-*s] %3d %%", kWidth, bar.c_str(), percent);
+    std::fprintf(stderr, "\r%s  [%-*s] %3d %%", word_, kWidth, bar.c_str(), percent);
     if (done == total) std::fputs("\r\033[K", stderr);
   }
 
  private:
+  const char* word_;
   bool terminal_ = isatty(STDERR_FILENO) != 0;
   int shown_ = -1;
 };
@@ -167,8 +169,8 @@ Result<Request> resolve(const SamplingOptions& options, const GenerationConfig& 
   return resolved;
 }
 
-Progress progress_bar() {
-  auto bar = std::make_shared<ProgressBar>();
+Progress progress_bar(const char* word) {
+  auto bar = std::make_shared<ProgressBar>(word);
   return [bar](int64_t done, int64_t total) { bar->show(done, total); };
 }
 

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdio>
+#include <map>
 
 #include "attention/rows.h"
 #include "base/json.h"
@@ -99,6 +100,17 @@ void print_cache(const RunPlan& plan) {
   std::printf("states: layers %s, %s a sequence in %s, snapshots every %d tokens\n", ranges(layers).c_str(),
               size_text(plan.states.slot_bytes()).c_str(), std::string(name_of(plan.states.dtype)).c_str(),
               plan.snapshot_stride);
+}
+
+// How many matrices are stored in which form, and what they are in memory.
+void print_quantised(const Checkpoint& checkpoint) {
+  std::map<std::string, int> kinds;
+  for (const auto& [name, matrix] : checkpoint.quantised) {
+    const bool widened = !is_blocks(matrix.blocks);
+    kinds[form_of(matrix) + (widened ? ", widened" : ", in memory " + std::string(name_of(matrix.blocks)))] +=
+        1;
+  }
+  for (const auto& [kind, count] : kinds) std::printf("quantised: %d matrices, %s\n", count, kind.c_str());
 }
 
 void print_plan(const RunPlan& plan) {
@@ -202,6 +214,7 @@ Status inspect(const InspectOptions& o) {
               spec.tied_embeddings ? " (tied)" : "", spec.max_positions);
   print_layers(spec);
   if (spec.vision) print_vision(*spec.vision);
+  print_quantised(checkpoint);
   print_plan(plan);
   return {};
 }

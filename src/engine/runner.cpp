@@ -109,9 +109,9 @@ Status count_weights(const Checkpoint& checkpoint, RunPlan& plan) {
     Weights shapes;
     const auto has = [&](std::string_view name) { return checkpoint.has(name); };
     for (const TensorNeed& need : needed_tensors(checkpoint.spec, shapes, has)) {
-      const Tensor stored = TRY(checkpoint.tensor(need.name, need.shape));
-      plan.block_weights = plan.block_weights || is_blocks(stored.dtype);
-      stored_bytes += stored.bytes();
+      const StoredView stored = TRY(stored_view(checkpoint, need, weight_options(plan)));
+      plan.block_weights = plan.block_weights || is_blocks(stored.tensor.dtype);
+      stored_bytes += checkpoint.stored(need.name).bytes;
       const Footprint bytes = footprint(need, stored, weight_options(plan));
       all.mapped += bytes.mapped;
       all.owned += bytes.owned;

@@ -124,6 +124,12 @@ const std::string& Checkpoint::path_of(const std::string& name) const {
 
 StoredTensor Checkpoint::stored(const std::string& name) const {
   const int at = shard_of.at(name);
+  if (const QuantMatrix* matrix = quantised_matrix(name)) {
+    return {.dtype = describe(*matrix),
+            .shape = {matrix->out, matrix->in},
+            .bytes = matrix->bytes,
+            .in_known_blocks = true};
+  }
   if (!is_gguf()) {
     const SafetensorsEntry& entry = shards[at].entries().at(name);
     return {.dtype = entry.dtype, .shape = entry.shape, .bytes = entry.end - entry.begin};
@@ -167,11 +173,13 @@ Result<Checkpoint> open_checkpoint(const std::string& folder, TensorFiles files)
   const std::string path = folder + "/config.json";
   const Json document = TRY(read_json(path));
   checkpoint.spec = TRY(read_spec(document, path, &checkpoint.architecture));
+  const std::vector<QuantScheme> schemes = TRY(read_quant_schemes(document, path));
   const Config config(document, path);
   checkpoint.dtype = dtype_of(config);
   checkpoint.generation = TRY(read_generation(folder, config, checkpoint.spec.vocab));
   if (checkpoint.spec.vision) TRY(read_preparation(folder, checkpoint.spec.vision->prep));
   TRY(open_tensors(checkpoint, files));
+  TRY(fold_quantised(checkpoint, schemes));
   return checkpoint;
 }
 

@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "formats/gguf.h"
 #include "formats/safetensors.h"
+#include "model/quantised.h"
 #include "model/spec.h"
 
 namespace heed {
@@ -26,10 +27,10 @@ struct GenerationConfig {
 
 // What a file's header says of a tensor.
 struct StoredTensor {
-  std::string dtype;           // as in the file: "F32", "BF16", "U8", "Q4_K", ...
+  std::string dtype;           // as in the file: "F32", "BF16", "U8", "Q4_K", ..., or of a quantised matrix
   std::vector<int64_t> shape;  // outermost first
   int64_t bytes = 0;
-  bool in_known_blocks = false;
+  bool in_known_blocks = false;  // or quantised
 };
 
 struct Checkpoint {
@@ -39,9 +40,11 @@ struct Checkpoint {
   ModelSpec spec;
   GenerationConfig generation;
   std::vector<Safetensors> shards;
-  std::vector<Gguf> gguf;               // instead of shards
-  std::map<std::string, int> shard_of;  // tensor name -> index into shards or gguf
-  bool synthetic = false;               // without files: weights are made up (model/synthetic.h)
+  std::vector<Gguf> gguf;                        // instead of shards
+  std::map<std::string, int> shard_of;           // tensor name -> index into shards or gguf
+  std::map<std::string, QuantMatrix> quantised;  // those of its tensors that are made of others
+  std::map<std::string, int> folded;             // and these others: tensor name -> index into shards
+  bool synthetic = false;                        // without files: weights are made up (model/synthetic.h)
 
   bool has_weights() const { return !shards.empty() || !gguf.empty(); }
   bool is_gguf() const { return !gguf.empty(); }
@@ -52,7 +55,11 @@ struct Checkpoint {
   // Of a tensor that is there.
   const std::string& path_of(const std::string& name) const;
   StoredTensor stored(const std::string& name) const;
-  // A read-only view with a dtype that DType knows, in a shape that fits().
+  const QuantMatrix* quantised_matrix(const std::string& name) const {  // or none
+    const auto found = quantised.find(name);
+    return found == quantised.end() ? nullptr : &found->second;
+  }
+  // Of one that is stored as it is: a read-only view with a dtype that DType knows, in a shape that fits().
   Result<Tensor> tensor(const std::string& name, const std::vector<int64_t>& shape) const;
   // Whether a stored shape is what is asked for: GGUF drops dimensions of 1.
   bool fits(std::vector<int64_t> stored, std::vector<int64_t> wanted) const;

@@ -75,6 +75,19 @@ Status check_need(const Checkpoint& checkpoint, const TensorNeed& need) {
   return invalid(where + " has dtype " + stored.dtype + "; " + accepted + " is expected");
 }
 
+// Writers of GPTQ give every matrix a bias, of zeros where the model has none.
+bool is_zero_bias(const Checkpoint& checkpoint, const std::string& name) {
+  constexpr std::string_view kEnding = ".bias";
+  if (!name.ends_with(kEnding)) return false;
+  const QuantMatrix* matrix =
+      checkpoint.quantised_matrix(name.substr(0, name.size() - kEnding.size()) + ".weight");
+  if (matrix == nullptr || matrix->scheme.kind != QuantScheme::kGptq) return false;
+  const Result<Tensor> bias = checkpoint.tensor(name, {});
+  if (!bias.ok() || bias->dtype != DType::kF16) return false;
+  const auto* values = bias->as<const f16>();
+  return std::all_of(values, values + bias->elements(), [](f16 x) { return (x.bits & 0x7fffU) == 0; });
+}
+
 std::function<bool(std::string_view)> names_of(const Checkpoint& checkpoint) {
   return [&checkpoint](std::string_view name) { return checkpoint.has(name); };
 }
@@ -255,14 +268,22 @@ Tensor part_of(const Tensor& stored, const TensorNeed::Part& part) {
   return part.view ? part.view(stored) : stored;
 }
 
+// `memory`: that of the stored tensor, where it was made; kept if a part is used in place.
 void bind(const ModelSpec& spec, const TensorNeed& need, const Tensor& stored, const WeightOptions& options,
-          ThreadPool& pool, Weights& weights) {
+          ThreadPool& pool, Buffer memory, Weights& weights) {
+  const bool stored_is_made = memory.data() != nullptr;
+  bool is_kept = false;
   for (const TensorNeed::Part& part : need.parts) {
     const Tensor view = part_of(stored, part);
     const Placement place = placement(need, part, view, options);
     if (place.in_place) {
-      prefault(view);
       part.target() = view;
+      if (stored_is_made) {
+        is_kept = true;
+        weights.owned_bytes += view.bytes();
+        continue;
+      }
+      prefault(view);
       weights.mapped_bytes += view.bytes();
       continue;
     }
@@ -283,6 +304,7 @@ void bind(const ModelSpec& spec, const TensorNeed& need, const Tensor& stored, c
     for (int64_t i = 0; need.kind == TensorNeed::kDecay && i < copy.elements(); ++i)
       copy.as<float>()[i] = std::log(-copy.as<float>()[i]);
   }
+  if (is_kept) weights.owned.push_back(std::move(memory));
 }
 
 // An MXFP4 tensor as the bfloat16 one it stands for, in `memory`.
@@ -312,14 +334,27 @@ std::string describe(const Narrowed& n) {
   return text.data() + (n.largest.empty() ? std::string() : " (" + n.largest + ")");
 }
 
-Footprint footprint(const TensorNeed& need, const Tensor& stored, const WeightOptions& options) {
+Result<StoredView> stored_view(const Checkpoint& checkpoint, const TensorNeed& need,
+                               const WeightOptions& options) {
+  const QuantMatrix* matrix = checkpoint.quantised_matrix(need.name);
+  if (matrix == nullptr) return StoredView{TRY(checkpoint.tensor(need.name, need.shape))};
+  DType dtype = matrix->blocks;
+  // Widened for what computes, or to be rounded to other blocks.
+  if (!is_blocks(dtype))
+    dtype = options.narrow != DType::kF32 && options.blocks ? DType::kF32 : options.compute;
+  static std::byte nowhere[1];  // views of parts are taken of it, and nothing is read
+  return StoredView{Tensor(nowhere, dtype, {matrix->out, matrix->in}), true};
+}
+
+Footprint footprint(const TensorNeed& need, const StoredView& stored, const WeightOptions& options) {
   Footprint bytes;
   if (need.kind == TensorNeed::kMx4)
-    return {.mapped = 0, .owned = 2 * stored.elements() * size_of(DType::kBF16)};
+    return {.mapped = 0, .owned = 2 * stored.tensor.elements() * size_of(DType::kBF16)};
   for (const TensorNeed::Part& part : need.parts) {
-    const Tensor view = part_of(stored, part);
+    const Tensor view = part_of(stored.tensor, part);
     const Placement place = placement(need, part, view, options);
-    (place.in_place ? bytes.mapped : bytes.owned) += bytes_of(place.dtype, view.elements());
+    (place.in_place && !stored.is_made ? bytes.mapped : bytes.owned) +=
+        bytes_of(place.dtype, view.elements());
   }
   return bytes;
 }
@@ -348,6 +383,7 @@ Status check_tensors(const Checkpoint& checkpoint) {
   }
   for (const auto& [name, shard] : checkpoint.shard_of) {
     if (wanted.contains(name) || is_ignored(checkpoint.spec, name)) continue;
+    if (is_zero_bias(checkpoint, name)) continue;
     return invalid(checkpoint.path_of(name) + ": tensor " + name + " is not used by " +
                    checkpoint.architecture + " as " + checkpoint.config_name() + " describes it");
   }
@@ -371,20 +407,25 @@ Result<Weights> load_weights(const Checkpoint& checkpoint, const WeightOptions& 
   std::optional<WeightMover> mover;
   if (!device.is_host()) mover.emplace(device);
   const std::vector<TensorNeed> needs = needed_tensors(checkpoint.spec, weights, names_of(checkpoint));
-  ThreadPool pool(options.narrow == DType::kF32 ? 1 : 0);
+  const bool converts = options.narrow != DType::kF32 || !checkpoint.quantised.empty();
+  ThreadPool pool(converts ? 0 : 1);
   int64_t total = 0;
   int64_t done = 0;
   for (const TensorNeed& need : needs) {
     total += checkpoint.stored(need.name).bytes;
-    if (mover) mover->expect(footprint(need, TRY(checkpoint.tensor(need.name, need.shape)), options), need);
+    if (mover) mover->expect(footprint(need, TRY(stored_view(checkpoint, need, options)), options), need);
   }
   for (const TensorNeed& need : needs) {
-    Tensor stored = TRY(checkpoint.tensor(need.name, need.shape));
-    done += stored.bytes();
+    StoredView stored = TRY(stored_view(checkpoint, need, options));
     Buffer memory;
-    if (need.kind == TensorNeed::kMx4) stored = TRY(widened(checkpoint, need, stored, memory));
-    bind(checkpoint.spec, need, stored, options, pool, weights);
+    if (stored.is_made) {
+      memory = make_matrix(checkpoint, *checkpoint.quantised_matrix(need.name), stored.tensor.dtype, pool);
+      stored.tensor.data = memory.data();
+    }
+    if (need.kind == TensorNeed::kMx4) stored.tensor = TRY(widened(checkpoint, need, stored.tensor, memory));
+    bind(checkpoint.spec, need, stored.tensor, options, pool, std::move(memory), weights);
     if (mover) mover->move(need, weights);
+    done += checkpoint.stored(need.name).bytes;
     if (progress) progress(done, total);
   }
   Narrowed& narrowed = weights.narrowed;

@@ -197,11 +197,20 @@ struct WeightOptions {
 // Whether a part is rounded to options.narrow: matrices alone, what lookups and linear layers read.
 bool narrows(const TensorNeed& need, const TensorNeed::Part& part, const WeightOptions& options);
 
+// A need's tensor: a view of the file, or of memory that has yet to be made of others (quantised.h; then its
+// data may not be read).
+struct StoredView {
+  Tensor tensor;
+  bool is_made = false;
+};
+Result<StoredView> stored_view(const Checkpoint& checkpoint, const TensorNeed& need,
+                               const WeightOptions& options);
+
 // Bytes of a need's parts, used where their file is mapped and converted into memory of our own.
 struct Footprint {
   int64_t mapped = 0, owned = 0;
 };
-Footprint footprint(const TensorNeed& need, const Tensor& stored, const WeightOptions& options);
+Footprint footprint(const TensorNeed& need, const StoredView& stored, const WeightOptions& options);
 
 // The weights' bytes where the checkpoint has no tensor files: matrices in `compute`, used where they are
 // mapped.

@@ -66,6 +66,22 @@ struct Mxfp4 : Format<DType::kMxfp4, 32, 32> {
   static int code(const uint8_t* b, int i) { return kFp4Halves[nibble(b + 1, i)]; }
 };
 
+struct Q4Z : Format<DType::kQ4Z, 32, 32> {
+  static Group group(const uint8_t* b, int /*g*/) {
+    const float scale = half_at(b);
+    return {scale, -(scale * static_cast<float>(b[2]))};
+  }
+  static int code(const uint8_t* b, int i) { return nibble(b + 3, i); }
+};
+struct Q8F : Format<DType::kQ8F, 32, 32> {
+  static Group group(const uint8_t* b, int /*g*/) {
+    float scale = 0;
+    std::memcpy(&scale, b, sizeof scale);
+    return {scale, kNone};
+  }
+  static int code(const uint8_t* b, int i) { return static_cast<int8_t>(b[4 + i]); }
+};
+
 // Q2_K: 16 bytes of [4-bit scale | 4-bit offset] | 64 bytes of 2-bit codes | f16 scale | f16 offset. A run of
 // 128 elements lies in 32 bytes: four times 32 elements, by pairs of bits.
 struct Q2K : Format<DType::kQ2K, 256, 16> {
@@ -166,6 +182,10 @@ auto with_format(DType dtype, Body body) {
       return body(Iq4Nl());
     case DType::kMxfp4:
       return body(Mxfp4());
+    case DType::kQ4Z:
+      return body(Q4Z());
+    case DType::kQ8F:
+      return body(Q8F());
     default:
       break;
   }

@@ -13,9 +13,14 @@
 //   Q5_1    f16 d | f16 m | 32 bits | 16 bytes   d * (nibble + 16 * bit) + m
 //   IQ4_NL  f16 d | 16 bytes                     d * table[nibble]
 //   MXFP4   scale 2^(byte - 127) | 16 bytes      FP4 E2M1: 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives
+//   Q4_Z    f16 d | u8 z | 16 bytes              d * nibble - d * z
+//   Q8_F    f32 d | 32 int8                      d * q
 //   K       256 elements: f16 scales of the block, times 4, 6 or 8-bit ones of its 8 or 16 groups; Q2_K, Q4_K
 //   and
 //           Q5_K have offsets likewise, which are subtracted. blocks.cpp shows each.
+//
+// Q4_Z and Q8_F are this project's, for checkpoints whose weights are d * (q - z): what such a scale and zero
+// point stand for is exact in them (docs/quantisation.md).
 //
 // Sources: github.com/ggml-org/ggml, src/ggml-common.h (layouts); OCP Microscaling Formats 1.0 (MXFP4).
 #pragma once

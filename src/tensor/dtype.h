@@ -32,6 +32,9 @@ enum class DType : uint8_t {
   kQ6K,
   kIq4Nl,
   kMxfp4,
+  // Blocks of our own, for quantised safetensors.
+  kQ4Z,
+  kQ8F,
 };
 
 struct BlockShape {
@@ -75,9 +78,15 @@ constexpr BlockShape block_of(DType dtype) {
       return {256, 210};
     case DType::kMxfp4:
       return {32, 17};
+    case DType::kQ4Z:
+      return {32, 19};
+    case DType::kQ8F:
+      return {32, 36};
   }
   return {1, 0};
 }
+
+inline constexpr DType kLastDType = DType::kQ8F;
 
 constexpr bool is_blocks(DType dtype) { return block_of(dtype).elements > 1; }
 
@@ -130,6 +139,10 @@ constexpr std::string_view name_of(DType dtype) {
       return "IQ4_NL";
     case DType::kMxfp4:
       return "MXFP4";
+    case DType::kQ4Z:
+      return "Q4_Z";
+    case DType::kQ8F:
+      return "Q8_F";
   }
   return "?";
 }

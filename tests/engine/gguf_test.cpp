@@ -4,13 +4,12 @@
 #include <filesystem>
 
 #include "tests/engine/drafters.h"
+#include "tests/model/python.h"
 
 namespace heed {
 namespace {
 
 namespace fs = std::filesystem;
-
-const std::string kPython = std::string(HEED_SOURCE_DIR) + "/.venv/bin/python";
 
 // A file that goes with the test.
 class Exported {
@@ -35,9 +34,6 @@ class Exported {
  private:
   fs::path folder_;
 };
-
-#define NEEDS_PYTHON() \
-  if (!fs::exists(kPython)) GTEST_SKIP() << "no " << kPython << "; run ./setup.sh --test"
 
 class GgufGolden : public testing::TestWithParam<const char*> {};
 

@@ -12,6 +12,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace heed;
   const auto document = parse_json({reinterpret_cast<const char*>(data), size}, "config.json");
   if (!document.ok()) return 0;
+  if (document->is_object()) (void)read_quant_schemes(*document, "config.json");
   const auto spec = read_spec(*document, "config.json");
   if (!spec.ok() || spec->layers.size() > 64) return 0;
   Weights weights;

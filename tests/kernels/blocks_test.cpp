@@ -93,6 +93,8 @@ TEST_P(CpuBlocks, the_largest_codes_do_not_overflow) {
         const f16 one = from_float<f16>(factors.largest / 4);  // so that ref's own sums stay near
         for (const int at : factors.at) std::memcpy(p.weight.memory.data() + b + at, &one, sizeof one);
         if (type == DType::kMxfp4) p.weight.memory[b] = 126;
+        const float quarter = 1 / 508.0F;
+        if (type == DType::kQ8F) std::memcpy(p.weight.memory.data() + b, &quarter, sizeof quarter);
       }
       for_each(p.x.t, [&](int64_t at) { write(p.x.t, at, at % 3 == 0 ? 1.0F : -1.0F); });
       ref.linear(stream, p.args);

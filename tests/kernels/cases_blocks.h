@@ -5,9 +5,9 @@
 
 namespace heed::cases {
 
-inline constexpr DType kBlockTypes[] = {DType::kQ80, DType::kQ40, DType::kQ41,   DType::kQ50,
-                                        DType::kQ51, DType::kQ2K, DType::kQ3K,   DType::kQ4K,
-                                        DType::kQ5K, DType::kQ6K, DType::kIq4Nl, DType::kMxfp4};
+inline constexpr DType kBlockTypes[] = {DType::kQ80,   DType::kQ40,   DType::kQ41, DType::kQ50, DType::kQ51,
+                                        DType::kQ2K,   DType::kQ3K,   DType::kQ4K, DType::kQ5K, DType::kQ6K,
+                                        DType::kIq4Nl, DType::kMxfp4, DType::kQ4Z, DType::kQ8F};
 
 // Where the f16 factors of a block lie, and their size for values up to about 1.
 struct BlockFactors {
@@ -35,6 +35,8 @@ inline BlockFactors factors_of(DType dtype) {
       return {{0, 2}, 1 / 1953.0F};
     case DType::kQ6K:
       return {{208}, 1 / 4096.0F};
+    case DType::kQ4Z:  // zero points may be any byte
+      return {{0}, 1 / 255.0F};
     default:
       return {{}, 0};
   }
@@ -52,6 +54,10 @@ inline void fill_blocks(DType dtype, char* blocks, int64_t bytes, Random& random
       std::memcpy(blocks + b + at, &half, sizeof half);
     }
     if (dtype == DType::kMxfp4) blocks[b] = static_cast<char>(120 + random.below(7));
+    if (dtype == DType::kQ8F) {
+      const float scale = random.uniform(-1, 1) / 127;
+      std::memcpy(blocks + b, &scale, sizeof scale);
+    }
   }
 }
 

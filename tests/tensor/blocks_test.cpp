@@ -44,7 +44,7 @@ TEST(Blocks, a_q8_block_and_a_q4_block_are_by_hand) {
 
 TEST(Blocks, an_element_is_what_its_row_holds) {
   std::mt19937 random(1);
-  for (int d = static_cast<int>(DType::kQ40); d <= static_cast<int>(DType::kMxfp4); ++d) {
+  for (int d = static_cast<int>(DType::kQ40); d <= static_cast<int>(kLastDType); ++d) {
     const auto dtype = static_cast<DType>(d);
     std::vector<uint8_t> blocks(static_cast<size_t>(bytes_of(dtype, 512)));
     for (uint8_t& byte : blocks) byte = static_cast<uint8_t>(random());

@@ -15,7 +15,7 @@ int main(int argc, char** argv) {
   const std::string name = argv[1];
   const int64_t elements = std::atoll(argv[2]);
   const std::vector<char> bytes{std::istreambuf_iterator<char>(std::cin), {}};
-  for (int d = static_cast<int>(DType::kQ40); d <= static_cast<int>(DType::kMxfp4); ++d) {
+  for (int d = static_cast<int>(DType::kQ40); d <= static_cast<int>(heed::kLastDType); ++d) {
     const auto dtype = static_cast<DType>(d);
     if (heed::name_of(dtype) != name || std::ssize(bytes) != heed::bytes_of(dtype, elements)) continue;
     std::vector<float> out(static_cast<size_t>(elements));

@@ -122,6 +122,35 @@ struct Mxfp4 : BlockFormat<32, 17, 32, 32> {
   }
 };
 
+struct Q4Z : BlockFormat<32, 19, 32, 32> {
+  static constexpr bool kOffsets = true;
+  static HEED_INLINE void scales(const BlockRows& r, int64_t at, int groups, ChunkScales& out) {
+    for (int g = 0; g < groups; ++g) {
+      const Bytes both = words(r, (at / 32 + g) * kBytes);
+      const Vec scale = halves(both);
+      store(out.scales[g], scale);
+      store(out.offsets[g], (set(0) - byte_of(both, 2)) * scale);
+    }
+  }
+  static HEED_INLINE void codes(const BlockRows& r, int64_t at, Bytes* out) {
+    nibble_words(r, place(at) + 3, out);
+  }
+};
+
+struct Q8F : BlockFormat<32, 36, 32, 32> {
+  static constexpr int kBias = kWideBias;
+  static constexpr bool kWide = true;
+  static HEED_INLINE void scales(const BlockRows& r, int64_t at, int groups, ChunkScales& out) {
+    for (int g = 0; g < groups; ++g) store(out.scales[g], as_floats(words(r, (at / 32 + g) * kBytes)));
+  }
+  static HEED_INLINE void codes(const BlockRows& r, int64_t at, Bytes* out) {
+    pieces(r, place(at) + 4, out);
+    pieces(r, place(at) + 20, out + 4);
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; ++j) out[j] = wide(out[j]);
+  }
+};
+
 // The 6-bit scales and offsets of Q4_K and Q5_K, whose blocks begin with 16 bytes of scales.
 HEED_INLINE void six_bit_scales(const BlockRows& r, int64_t block, ChunkScales& out) {
   Bytes w[4];

@@ -394,7 +394,9 @@ constexpr Traits traits_of() {
   HEED_FORMAT(kQ5K, Q5K, call)(__VA_ARGS__);     \
   HEED_FORMAT(kQ6K, Q6K, call)(__VA_ARGS__);     \
   HEED_FORMAT(kIq4Nl, Iq4Nl, call)(__VA_ARGS__); \
-  HEED_FORMAT(kMxfp4, Mxfp4, call)(__VA_ARGS__)
+  HEED_FORMAT(kMxfp4, Mxfp4, call)(__VA_ARGS__); \
+  HEED_FORMAT(kQ4Z, Q4Z, call)(__VA_ARGS__);     \
+  HEED_FORMAT(kQ8F, Q8F, call)(__VA_ARGS__)
 
 Traits traits(DType weight) {
   switch (weight) {

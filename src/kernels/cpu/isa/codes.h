@@ -8,6 +8,7 @@
 //   spread(v)                      bits 0 to 3 of each word as the lowest bits of its 4 bytes; the rest is 0
 //   look_up(table, v)              table[byte] of each byte, which is at most 15
 //   floats(v), halves(v)           words as numbers; the f16 in the low half of each word
+//   as_floats(v)                   words that are the bits of numbers
 //   plus(a, b)                     sums of words
 //   dot(sums, v, x)                sums + the 4 products with x[0..4); bytes of v are 0 to 127
 //   dot_wide(sums, v, x)           the same where v holds int8 that wide() has prepared: kWideBias too high
@@ -58,6 +59,7 @@ HEED_INLINE Bytes look_up(const int8_t* table, Bytes a) {
   return {_mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), a.v)};
 }
 HEED_INLINE Vec floats(Bytes a) { return {_mm512_cvtepi32_ps(a.v)}; }
+HEED_INLINE Vec as_floats(Bytes a) { return {_mm512_castsi512_ps(a.v)}; }
 HEED_INLINE Vec halves(Bytes a) { return {_mm512_cvtph_ps(_mm512_cvtepi32_epi16(a.v))}; }
 
 // 16 bytes of rows i, i + 4, i + 8, i + 12.
@@ -130,6 +132,7 @@ HEED_INLINE Bytes look_up(const int8_t* table, Bytes a) {
   return {_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(t), a.v)};
 }
 HEED_INLINE Vec floats(Bytes a) { return {_mm256_cvtepi32_ps(a.v)}; }
+HEED_INLINE Vec as_floats(Bytes a) { return {_mm256_castsi256_ps(a.v)}; }
 HEED_INLINE Vec halves(Bytes a) {
   const __m256i low = _mm256_and_si256(a.v, _mm256_set1_epi32(0xffff));
   const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, low), 0xd8);
@@ -198,6 +201,7 @@ HEED_INLINE Bytes look_up(const int8_t* table, Bytes a) {
   return load_bytes(bytes);
 }
 HEED_INLINE Vec floats(Bytes a) { return {__builtin_convertvector((Ints)a.v, Floats)}; }
+HEED_INLINE Vec as_floats(Bytes a) { return {(Floats)a.v}; }
 HEED_INLINE Vec halves(Bytes a) {
   f16 some[kLanes];
   for (int i = 0; i < kLanes; ++i) some[i].bits = static_cast<uint16_t>(a.v[i]);
