@@ -34,39 +34,62 @@ class Stopwatch {
 
 constexpr int64_t kMostBest = 1024;
 
-bool is_decode(const Batch& batch) {
-  constexpr int kMost = 512;
-  const auto tokens = std::ssize(batch.tokens);
-  return tokens == batch.sequences() && std::ssize(batch.logit_rows) == tokens && tokens <= kMost &&
-         batch.images.empty() && batch.state_saves.empty();
+// The batch's shape, if all its sequences are alike.
+std::optional<BatchShape> shape_of(const Batch& batch) {
+  const int sequences = batch.sequences();
+  const auto tokens = static_cast<int>(batch.tokens.size());
+  const auto logits = static_cast<int>(batch.logit_rows.size());
+  if (tokens % sequences != 0 || logits % sequences != 0) return {};
+  const BatchShape shape = {sequences, tokens / sequences, logits / sequences};
+  for (int s = 0; s < sequences; ++s) {
+    if (batch.seq_start[s] != s * shape.tokens) return {};
+    for (int i = 0; i < shape.logits; ++i) {
+      if (batch.logit_rows[s * shape.logits + i] != (s + 1) * shape.tokens - shape.logits + i) return {};
+    }
+  }
+  return shape;
 }
 
 }  // namespace
 
-DeviceRun::DeviceRun(Device& device, const RunPlan& plan, const Stream& stream, bool records, int64_t keys)
+DeviceRun::DeviceRun(Device& device, DeviceTables& tables, const RunPlan& plan, const Stream& stream,
+                     const DeviceBatch::Use& use)
     : device_(device),
-      records_(records),
+      records_(plan.recordings),
       stateful_(!plan.states.empty()),
-      batch_(device, plan, stream, keys),
+      batch_(device, tables, plan, stream, use),
       constants_(device),
       arg_max_(plan.place.kernels->arg_max),
       stream_(stream),
       best_there_(device.take(kMostBest * int64_t{sizeof(int32_t)})),
       best_here_(device.take_pinned(kMostBest * int64_t{sizeof(int32_t)})) {}
 
-Tensor DeviceRun::step(Batch& batch, BlockTables& tables, const std::function<Tensor()>& forward,
-                       bool only_best) {
+// Of steps of one token, padded to few sizes; and of those that end with guesses, as they come, of few
+// sequences: launches are no great part of what takes longer. Nothing else repeats often enough.
+std::optional<BatchShape> DeviceRun::shape_to_record(Batch& batch) const {
+  constexpr int kMostSequences = 512;
+  constexpr int kMostGuessing = 4;
+  constexpr int kMostTokens = 17;  // of those
+  if (!records_ || !batch.images.empty() || !batch.state_saves.empty()) return {};
+  std::optional<BatchShape> shape = shape_of(batch);
+  if (!shape || shape->logits == 0) return {};
+  if (shape->tokens == 1 && shape->sequences <= kMostSequences) {
+    shape->sequences = bucket_of(shape->sequences, stateful_);
+    pad_batch(batch, shape->sequences);
+    return shape;
+  }
+  const bool is_small = shape->sequences <= kMostGuessing && shape->tokens <= kMostTokens;
+  return is_small && shape->tokens - shape->logits <= 1 ? shape : std::nullopt;
+}
+
+Tensor DeviceRun::step(Batch& batch, const std::function<Tensor()>& forward, bool only_best) {
   const auto rows = std::ssize(batch.logit_rows);
   Stopwatch watch;
-  int bucket = 0;
-  if (records_ && is_decode(batch)) {
-    bucket = bucket_of(batch.sequences(), stateful_);
-    pad_batch(batch, bucket);
-    if (!batch_.send(batch, tables, /*recorded=*/true)) bucket = 0;
-  }
-  if (bucket == 0) batch_.send(batch, tables, /*recorded=*/false);
+  std::optional<BatchShape> shape = shape_to_record(batch);
+  if (shape && !batch_.send(batch, /*recorded=*/true)) shape.reset();
+  if (!shape) batch_.send(batch, /*recorded=*/false);
   times_.send_seconds += watch.lap();
-  const Tensor logits = bucket > 0 ? replay(recorded_[bucket], forward) : run(forward);
+  const Tensor logits = shape ? replay(recorded_[*shape], forward) : run(forward);
   times_.launch_seconds += watch.lap();
   Tensor here;
   best_ = {};

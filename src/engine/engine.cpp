@@ -56,11 +56,15 @@ TextSoFar text_so_far(const LiveRequest& live) {
           .is_private = !live.request.cache_salt.empty()};
 }
 
+// Whether the sampler takes the largest of the logits as they are.
+bool takes_largest(const Sampling& s) {
+  return s.temperature == 0 && !s.penalises() && s.logit_bias.empty() && s.bad_words.empty() &&
+         s.allowed_ids.empty();
+}
+
 // Whether each token of the answer is the likeliest one, and nothing else is asked of the logits.
 bool wants_only_best(const Request& r) {
-  const Sampling& s = r.sampling;
-  return s.temperature == 0 && !s.penalises() && s.logit_bias.empty() && s.bad_words.empty() &&
-         s.allowed_ids.empty() && !r.constraint && r.logprobs < 0 && r.prompt_logprobs < 0 &&
+  return takes_largest(r.sampling) && !r.constraint && r.logprobs < 0 && r.prompt_logprobs < 0 &&
          (r.min_tokens == 0 || r.stop_ids.empty());
 }
 
@@ -112,6 +116,7 @@ Result<std::unique_ptr<Engine>> Engine::start(Checkpoint checkpoint, const Engin
                                   .sequences = plan.sequences,
                                   .prefix_caching = options.prefix_caching,
                                   .snapshots = plan.snapshots,
+                                  .drafts = plan.drafts,
                                   .arena_bytes = arena_bytes,
                                   .scratch_bytes = plan.run.place.on_host() ? 0 : plan.memory.scratch},
                                  progress));
@@ -488,8 +493,11 @@ void Engine::guess_by_proposer() {
 // As the target will draw, from the same random numbers: alike distributions then give equal tokens.
 void Engine::guess_by_drafter() {
   draft_asks_.clear();
-  for (size_t i = 0; i < guessing_.size(); ++i)
-    draft_asks_.push_back({.sequence = &guessing_[i]->job.sequence, .guesses = wants_[i].guesses});
+  for (size_t i = 0; i < guessing_.size(); ++i) {
+    draft_asks_.push_back({.sequence = &guessing_[i]->job.sequence,
+                           .guesses = wants_[i].guesses,
+                           .greedy = takes_largest(guessing_[i]->request.sampling)});
+  }
   runner_->propose(draft_asks_, [&](int i, std::span<float> logits) {
     const LiveRequest& live = *guessing_[i];
     return sample({.logits = logits,

@@ -16,6 +16,7 @@
 #include "engine/cache.h"
 #include "engine/device_run.h"
 #include "engine/drafter.h"
+#include "engine/proposer.h"
 #include "model/checkpoint.h"
 #include "model/forward.h"
 
@@ -95,6 +96,7 @@ class Runner {
     int sequences = 1;  // at a time; more are possible at the price of memory taken later
     bool prefix_caching = false;
     int snapshots = 0;          // of recurrent states, at most
+    int drafts = kMostDrafts;   // by the plan's drafter, of a sequence at a time
     int64_t arena_bytes = 0;    // 0: grows as it must
     int64_t scratch_bytes = 0;  // of an accelerator's ops; 0: grows as it must
   };
@@ -148,9 +150,10 @@ class Runner {
  private:
   Runner(std::unique_ptr<Device> accelerator, Checkpoint checkpoint, RunPlan plan, Weights weights,
          const Resources& resources);
-  Status load_drafter();
+  Status load_drafter(int most_guesses);
+  void use_accelerator(int64_t scratch_bytes);
   Stream stream() { return {.pool = &pool_, .device = device_.stream()}; }
-  Tensor run_forward(Stream& stream, Taps* taps);
+  Tensor run_forward(Stream& stream);
 
   std::unique_ptr<Device> accelerator_;  // null: all is done on the host
   Device& device_;
@@ -162,10 +165,12 @@ class Runner {
   std::vector<Tensors> states_;
   ThreadPool pool_;
   Arena arena_;
+  // Of the accelerator: the model's steps, and its drafter's guesses.
+  std::unique_ptr<DeviceTables> device_tables_;
+  std::unique_ptr<DeviceRun> device_run_, guess_run_;
   std::unique_ptr<Drafter> drafter_;
-  std::unique_ptr<DeviceRun> device_run_;  // of the accelerator
-  Batch batch_;                            // of the last step; kept for its memory
-  double token_flops_ = 1;                 // of the text model, about
+  Batch batch_;             // of the last step; kept for its memory
+  double token_flops_ = 1;  // of the text model, about
 };
 
 }  // namespace heed

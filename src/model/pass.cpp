@@ -110,7 +110,7 @@ void Pass::attend(int layer, const Attend& args) const {
                                          .softcap = args.softcap,
                                          .sink_logits = args.sink_logits,
                                          .out = args.out,
-                                         .plan = step_.plans != nullptr ? (*step_.plans)[layer] : nullptr});
+                                         .plan = step_.plans.empty() ? nullptr : step_.plans[layer]});
 }
 
 StateArgs Pass::state(int layer, int number) const {

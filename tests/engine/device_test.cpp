@@ -1,5 +1,6 @@
 // Models on a device whose memory the host cannot touch: every pointer that ops get lies there, nothing on
 // the host reads what they wrote, recorded steps find all of it at the same addresses again.
+#include "tests/engine/drafters.h"
 #include "tests/engine/fake_device.h"
 #include "tests/engine/pictures.h"
 
@@ -72,6 +73,59 @@ TEST(EngineOnDevice, answers_do_not_depend_on_where_it_runs) {
       answers.push_back(run_all(*engine, asks));
     }
     for (const auto& answer : answers) EXPECT_EQ(answer, answers[0]) << model;
+  }
+}
+
+// Not only the answers, which no guess may change: every guess is the one that it is on the host.
+TEST(EngineOnDevice, drafters_guess_as_they_do_on_the_host) {
+  fake::add();
+  const auto spec_of = [](const char* model) { return open_checkpoint(golden_folder(model)).value().spec; };
+  const RandomDrafter block(spec_of("rnj1"), {.block = 5, .taps = {1, 0}, .window = 6});
+  const RandomDrafter eagle(spec_of("gemma3_text"), {.kind = DrafterShape::kEagle, .taps = {0, 2, 1}});
+  struct {
+    std::string target;
+    EngineOptions options;
+  } cases[] = {{"rnj1", with_drafter(block.folder(), 4)},
+               {"gemma3_text", with_drafter(eagle.folder(), 3)},
+               {"qwen3_next", with_heads(golden_folder("mtp_qwen3_next"), 3)},
+               {"llama_rope3", with_drafter(golden_folder("llama_rope3"), 4)}};
+  for (auto& [target, options] : cases) {
+    SCOPED_TRACE(target);
+    const std::vector<Ask> asks = draft_asks(target, 12);
+    EngineOptions plain;
+    for (EngineOptions* each : {&plain, &options}) {
+      each->runner.dtype = "float32";
+      each->runner.backend = "cpu";
+    }
+    const Guessed here = guessed_by(golden_folder(target), options, asks);
+    EXPECT_GT(here.drafts, 0U);
+    EXPECT_EQ(here.answers, guessed_by(golden_folder(target), plain, asks).answers);
+    options.runner.backend = "fake";
+    for (const bool recordings : {true, false}) {
+      options.runner.recordings = recordings;
+      const int replays = fake::replays;
+      EXPECT_EQ(guessed_by(golden_folder(target), options, asks), here);
+      EXPECT_EQ(fake::replays > replays, recordings);
+    }
+  }
+}
+
+// Trained drafters, which are often right; one sequence at a time, so that all its steps are recorded. In the
+// dtype of the checkpoints.
+TEST(EngineOnDevice, bards_drafters_are_as_often_right) {
+  fake::add();
+  for (const char* drafter : {"bard-dflash", "bard-eagle3"}) {
+    for (const float temperature : {0.0F, 0.6F}) {
+      SCOPED_TRACE(drafter + std::to_string(temperature));
+      EngineOptions options = with_drafter(bards(drafter), 4);
+      options.runner.backend = "cpu";
+      const Guessed here = guessed_of_bard(options, temperature);
+      EXPECT_GT(here.right, here.drafts / 10);
+      const int replays = fake::replays;
+      options.runner.backend = "fake";
+      EXPECT_EQ(guessed_of_bard(options, temperature), here);
+      EXPECT_GT(fake::replays - replays, 20);
+    }
   }
 }
 
