@@ -34,11 +34,13 @@ class DeviceRun {
 
   // `forward` runs the ops on the batch, whose padding may have changed, and gives logits on the device.
   // Returns them on the host, valid until the next step.
-  // Where only the likeliest tokens are wanted and best_ids() can say them, the logits stay where they are:
-  // then the tensor is undefined.
-  Tensor step(Batch& batch, const std::function<Tensor()>& forward, bool only_best);
-  // Of the last step, where only they were wanted: the likeliest token of each row of logits.
-  std::span<const int32_t> best_ids() const { return best_; }
+  // `draws`: one for each row of logits, where only the tokens are wanted; else empty. Where drawn() can say
+  // them the logits stay where they are: then the tensor is undefined.
+  Tensor step(Batch& batch, const std::function<Tensor()>& forward, std::span<const DrawRow> draws);
+  // Of the last step: the token of each row of logits, as its place there.
+  std::span<const int32_t> drawn() const { return drawn_; }
+  // Places stand for other tokens than their number: DrawArgs, in the device's memory.
+  void set_id_offsets(const int32_t* offsets) { id_offsets_ = offsets; }
 
   const std::vector<const AttentionPlan*>& plans() const { return batch_.plans(); }
   Constants& constants() { return constants_; }
@@ -55,6 +57,7 @@ class DeviceRun {
   Tensor run(const std::function<Tensor()>& forward);
   Tensor replay(Recorded& recorded, const std::function<Tensor()>& forward);
   Tensor to_host(const Tensor& logits, int64_t rows);
+  bool draw(const Tensor& logits, const DrawRow* rows, int64_t count);
 
   Device& device_;
   bool records_, stateful_;
@@ -62,9 +65,12 @@ class DeviceRun {
   Constants constants_;
   std::map<BatchShape, Recorded> recorded_;
   void (*arg_max_)(Stream&, const ArgMaxArgs&);
+  void (*draw_)(Stream&, const DrawArgs&);
   Stream stream_;
-  Buffer logits_, best_there_, best_here_;  // of up to kMostBest rows
-  std::span<const int32_t> best_;
+  Upload draws_;
+  Buffer logits_, ids_there_, ids_here_;  // of up to kMostDrawn rows
+  const int32_t* id_offsets_ = nullptr;
+  std::span<const int32_t> drawn_;
   DeviceTimes times_;
 };
 

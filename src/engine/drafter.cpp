@@ -50,6 +50,7 @@ Drafter::Drafter(Model model, const Model& target, const Tools& tools)
   if (const Tensor offsets = weight_of(model_.weights.own, kDraftIds); offsets.defined()) {
     id_offsets_.resize(offsets.elements());
     tools_.device.download(id_offsets_.data(), offsets.data, offsets.bytes());
+    if (tools_.guesses != nullptr) tools_.guesses->set_id_offsets(offsets.as<const int32_t>());
   }
   if (!takes_features()) return;
   for (size_t i = 0; i + 1 < observing_cache_.size(); ++i) {
@@ -212,8 +213,8 @@ void Drafter::add_features(const Sequence& sequence, int place) {
   batch_.features.slots.push_back(features_.of_token(sequence.table_row, place));
 }
 
-// Runs the batch. Returns logits; where all that is wanted of them are the likeliest tokens they may be
-// undefined, and the tokens are at hand.
+// Runs the batch. Returns logits; where the device can say all tokens itself they are undefined, and drawn()
+// has those.
 Tensor Drafter::run(std::span<const DraftAsk> asks, std::span<const Row> rows) {
   DeviceRun* const device = tools_.guesses;
   const auto pass = [&] {
@@ -221,9 +222,23 @@ Tensor Drafter::run(std::span<const DraftAsk> asks, std::span<const Row> rows) {
     return takes_features() ? guess_next(model_, batch_, s, features_.all()) : forward(model_, batch_, s);
   };
   if (device == nullptr) return pass();
-  const bool is_greedy =
-      std::all_of(rows.begin(), rows.end(), [&](const Row& r) { return asks[r.ask].greedy; });
-  return device->step(batch_, pass, is_greedy);
+  plan_draws(asks, rows);
+  return device->step(batch_, pass, draws_);
+}
+
+// Of the batch's rows of logits; none if the logits of some must come to the host.
+void Drafter::plan_draws(std::span<const DraftAsk> asks, std::span<const Row> rows) {
+  draws_.clear();
+  for (const Row& row : rows) {
+    const DraftAsk& ask = asks[row.ask];
+    if (ask.sampling == nullptr) return draws_.clear();
+    const int first = is_block() ? row.first + 1 : row.first;  // that has a guess behind it
+    const int end = row.first + row.count;
+    for (int place = first; place < end; ++place) {
+      const int guess = is_block() ? place : place + 1;  // the place that is guessed
+      draws_.push_back(draw_row(*ask.sampling, static_cast<uint64_t>(guess)));
+    }
+  }
 }
 
 void Drafter::run_block(std::span<DraftAsk> asks, std::span<const Row> rows, const Draw& draw) {
@@ -281,7 +296,7 @@ int Drafter::guess(int ask, const Tensor& logits, int64_t row, const Draw& draw)
     float* values = logits.mutable_f32() + row * logits.size[1];
     return drawn(ask, {values, static_cast<size_t>(logits.size[1])}, draw);
   }
-  const int id = tools_.guesses->best_ids()[row];
+  const int id = tools_.guesses->drawn()[row];
   const int token = id_offsets_.empty() ? id : id + id_offsets_[id];
   return token >= 0 && token < target_vocab_ ? token : -1;
 }

@@ -21,15 +21,16 @@
 #include "engine/cache.h"
 #include "engine/device_run.h"
 #include "engine/feature_store.h"
+#include "engine/sampler.h"
 #include "model/forward.h"
 
 namespace heed {
 
 struct DraftAsk {
-  Sequence* sequence = nullptr;  // whose last token alone has not run yet
-  int guesses = 0;               // wanted; at least 1
-  bool greedy = false;           // the likeliest tokens are wanted, and draw() need not be asked
-  std::vector<int> drafts = {};  // the answer: at most so many
+  Sequence* sequence = nullptr;        // whose last token alone has not run yet
+  int guesses = 0;                     // wanted; at least 1
+  const Sampling* sampling = nullptr;  // takes_logits(), so that draw() need not be asked; or null
+  std::vector<int> drafts = {};        // the answer: at most so many
 };
 
 class Drafter {
@@ -83,6 +84,7 @@ class Drafter {
   void build(std::span<const DraftAsk> asks, std::span<const Row> rows);
   void add_features(const Sequence& sequence, int place);
   Tensor run(std::span<const DraftAsk> asks, std::span<const Row> rows);
+  void plan_draws(std::span<const DraftAsk> asks, std::span<const Row> rows);
   void run_block(std::span<DraftAsk> asks, std::span<const Row> rows, const Draw& draw);
   void run_by_token(std::span<DraftAsk> asks, std::vector<Row> rows, const Draw& draw);
   int guess(int ask, const Tensor& logits, int64_t row, const Draw& draw) const;
@@ -97,7 +99,8 @@ class Drafter {
   std::vector<Mask> group_masks_;            // what a guessed row sees, for each cache group
   std::vector<int32_t> id_offsets_;          // kDraftIds; empty: its head has the target's tokens
   FeatureStore features_;
-  Batch batch_, seen_;  // of guesses, and of observe(): kept for their memory
+  Batch batch_, seen_;          // of guesses, and of observe(): kept for their memory
+  std::vector<DrawRow> draws_;  // likewise
 };
 
 // Rows of its store of features, of so many guesses at a time.

@@ -56,15 +56,9 @@ TextSoFar text_so_far(const LiveRequest& live) {
           .is_private = !live.request.cache_salt.empty()};
 }
 
-// Whether the sampler takes the largest of the logits as they are.
-bool takes_largest(const Sampling& s) {
-  return s.temperature == 0 && !s.penalises() && s.logit_bias.empty() && s.bad_words.empty() &&
-         s.allowed_ids.empty();
-}
-
-// Whether each token of the answer is the likeliest one, and nothing else is asked of the logits.
-bool wants_only_best(const Request& r) {
-  return takes_largest(r.sampling) && !r.constraint && r.logprobs < 0 && r.prompt_logprobs < 0 &&
+// Whether each token of the answer is drawn from logits as they are, and nothing else is asked of them.
+bool wants_only_tokens(const Request& r) {
+  return r.sampling.takes_logits() && !r.constraint && r.logprobs < 0 && r.prompt_logprobs < 0 &&
          (r.min_tokens == 0 || r.stop_ids.empty());
 }
 
@@ -327,11 +321,9 @@ void Engine::step(const std::vector<Scheduler::Item>& items) {
       counters_.prompt_tokens += static_cast<uint64_t>(std::min(item.count, job.prompt - computed));
     }
   }
-  const bool only_best = std::all_of(items.begin(), items.end(), [](const Scheduler::Item& item) {
-    return item.logit_count == 0 || wants_only_best(item.job->request->request);
-  });
+  plan_draws(items);
   const Clock::time_point begin = Clock::now();
-  const Tensor logits = runner_->step(scheduled_, only_best);
+  const Tensor logits = runner_->step(scheduled_, draws_);
   policy_.took_step(scheduler_.planned(), seconds_between(begin, Clock::now()));
   ++counters_.steps;
 
@@ -355,6 +347,18 @@ void Engine::step(const std::vector<Scheduler::Item>& items) {
   if (on_step_) {
     on_step_(static_cast<int64_t>(counters_.prompt_tokens - prompt_tokens_before +
                                   counters_.generated_tokens - generated_before));
+  }
+}
+
+// Of the step's rows of logits; none if the logits of some must come to the host.
+void Engine::plan_draws(const std::vector<Scheduler::Item>& items) {
+  draws_.clear();
+  for (const Scheduler::Item& item : items) {
+    const Request& request = item.job->request->request;
+    if (item.logit_count > 0 && !wants_only_tokens(request)) return draws_.clear();
+    const int end = item.job->sequence.computed + item.count;
+    for (int place = end - item.logit_count; place < end; ++place)
+      draws_.push_back(draw_row(request.sampling, static_cast<uint64_t>(place) + 1));  // of the token behind
   }
 }
 
@@ -390,10 +394,10 @@ void Engine::pick_rows(LiveRequest& live, const Tensor& logits, int64_t first_ro
   live.picked.clear();
   for (int row = 0; row <= live.guesses_run; ++row) {
     Event& event = live.picked.emplace_back();
-    const std::span<const int32_t> best = runner_->best_ids();
-    event.id = best.empty()
+    const std::span<const int32_t> drawn = runner_->drawn();
+    event.id = drawn.empty()
                    ? pick(r, live.job, live.counts, live.allowed, logits_row(logits, first_row + row), event)
-                   : best[first_row + row];
+                   : drawn[first_row + row];
     if (event.id < 0) return;
     event.is_stop = std::find(r.stop_ids.begin(), r.stop_ids.end(), event.id) != r.stop_ids.end();
     tokens.push_back(event.id);
@@ -494,9 +498,10 @@ void Engine::guess_by_proposer() {
 void Engine::guess_by_drafter() {
   draft_asks_.clear();
   for (size_t i = 0; i < guessing_.size(); ++i) {
+    const Sampling& sampling = guessing_[i]->request.sampling;
     draft_asks_.push_back({.sequence = &guessing_[i]->job.sequence,
                            .guesses = wants_[i].guesses,
-                           .greedy = takes_largest(guessing_[i]->request.sampling)});
+                           .sampling = sampling.takes_logits() ? &sampling : nullptr});
   }
   runner_->propose(draft_asks_, [&](int i, std::span<float> logits) {
     const LiveRequest& live = *guessing_[i];

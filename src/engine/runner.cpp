@@ -366,7 +366,7 @@ void Runner::propose(std::span<DraftAsk> asks, const Drafter::Draw& draw) {
   drafter_->propose(asks, draw);
 }
 
-Tensor Runner::step(std::span<const Scheduled> scheduled, bool only_best) {
+Tensor Runner::step(std::span<const Scheduled> scheduled, std::span<const DrawRow> draws) {
   device_.enter();
   batch_.state_saves.clear();
   int row = 0;
@@ -380,7 +380,7 @@ Tensor Runner::step(std::span<const Scheduled> scheduled, bool only_best) {
   if (drafter_) drafter_->prepare(scheduled, batch_);
   Stream here = stream();
   const auto run = [&] { return run_forward(here); };
-  const Tensor logits = device_run_ ? device_run_->step(batch_, run, only_best) : run();
+  const Tensor logits = device_run_ ? device_run_->step(batch_, run, draws) : run();
   for (const Scheduled& item : scheduled) {
     item.sequence->computed += item.count;
     cache_.finish_snapshots(*item.sequence);

@@ -105,11 +105,11 @@ class Runner {
 
   // Runs the tokens and counts them as computed. Returns logits [sum of logit_count, vocab] f32, valid until
   // the next step. The cache must have been extended for them.
-  // `only_best`: of each row only the likeliest token is wanted; where it is known without the logits coming
-  // to the host, best_ids() has them and the tensor is undefined.
-  Tensor step(std::span<const Scheduled> scheduled, bool only_best = false);
-  std::span<const int32_t> best_ids() const {
-    return device_run_ ? device_run_->best_ids() : std::span<const int32_t>();
+  // `draws`: one for each row, where only the tokens are wanted; where they are known without the logits
+  // coming to the host, drawn() has them and the tensor is undefined.
+  Tensor step(std::span<const Scheduled> scheduled, std::span<const DrawRow> draws = {});
+  std::span<const int32_t> drawn() const {
+    return device_run_ ? device_run_->drawn() : std::span<const int32_t>();
   }
 
   // Runs all tokens of the sequence not yet computed, in steps of at most plan().step_tokens cut where its

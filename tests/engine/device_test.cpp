@@ -76,6 +76,48 @@ TEST(EngineOnDevice, answers_do_not_depend_on_where_it_runs) {
   }
 }
 
+// All ways to draw, beside requests whose logits must come to the host, and where the device is not sure.
+TEST(EngineOnDevice, tokens_are_drawn_there_as_on_the_host) {
+  fake::add();
+  const Golden golden = read_golden("qwen3");
+  std::vector<Sampling> ways = {{.temperature = 0.7F},
+                                {.temperature = 1.5F, .top_k = 20},
+                                {.temperature = 1, .top_p = 0.9F},
+                                {.temperature = 2, .min_p = 0.05F},
+                                {.temperature = 0},
+                                {.temperature = 0.9F, .top_k = 40, .top_p = 0.8F, .min_p = 0.01F}};
+  const auto answers = [&](const std::string& backend, bool with_penalty) {
+    const auto engine = start(golden_folder("qwen3"), {.runner = {.backend = backend, .max_len = 300},
+                                                       .max_sequences = 9,
+                                                       .speculative = {.method = "ngram", .tokens = 3}});
+    std::vector<Listener> listeners(ways.size() + 1);
+    for (size_t i = 0; i < ways.size() + (with_penalty ? 1 : 0); ++i) {
+      Sampling sampling = ways[i % ways.size()];
+      if (i == ways.size()) sampling.presence_penalty = 1;
+      sampling.seed = i;
+      const auto from = golden.input.begin() + static_cast<int>(i);
+      EXPECT_TRUE(engine
+                      ->submit({.prompt = {from, from + 30},
+                                .sampling = sampling,
+                                .max_tokens = i == ways.size() ? 9 : 16,
+                                .on_event = listeners[i].callback()})
+                      .ok());
+    }
+    engine->drain();
+    std::vector<std::vector<int>> all;
+    for (const Listener& listener : listeners) all.push_back(listener.ids);
+    return all;
+  };
+  for (const bool with_penalty : {false, true}) {
+    const auto want = answers("cpu", with_penalty);
+    EXPECT_EQ(want[0].size(), 16U);
+    EXPECT_EQ(answers("fake", with_penalty), want);
+    fake::undecided = true;
+    EXPECT_EQ(answers("fake", with_penalty), want);
+    fake::undecided = false;
+  }
+}
+
 // Not only the answers, which no guess may change: every guess is the one that it is on the host.
 TEST(EngineOnDevice, drafters_guess_as_they_do_on_the_host) {
   fake::add();

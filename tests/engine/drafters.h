@@ -162,7 +162,7 @@ struct Guessed {
 };
 
 inline Guessed guessed_by(const std::string& target, EngineOptions options, const std::vector<Ask>& asks) {
-  options.runner.max_len = 300;
+  options.runner.max_len = 420;
   options.max_sequences = 8;
   options.prefix_caching = false;  // whose snapshots of states bound guesses, by what happens to be cached
   const auto engine = Engine::start(open_checkpoint(target).value(), options).value();
