@@ -85,8 +85,8 @@ int64_t DeviceBatch::plan_bytes(const Kind& kind, const Batch& batch, bool recor
 
 int64_t DeviceBatch::bytes_of(const Batch& batch, bool recorded) const {
   const int64_t tokens = std::ssize(batch.tokens);
-  constexpr int kArrays = 11;  // and two of each group
-  int64_t bytes = kArrays * Upload::kAlign;
+  constexpr int kArrays = 12;  // and two of each group
+  int64_t bytes = kArrays * Upload::kAlign + std::ssize(batch.state_saves) * int64_t{sizeof(StateSave)};
   bytes += (2 * tokens + 3 * batch.sequences() + 1 + std::ssize(batch.logit_rows)) * int64_t{sizeof(int32_t)};
   bytes += std::ssize(batch.features.before) * int64_t{sizeof(int32_t)} +
            (std::ssize(batch.features.first) + std::ssize(batch.features.slots)) * int64_t{sizeof(int64_t)};
@@ -104,7 +104,8 @@ bool DeviceBatch::send(Batch& batch, bool recorded) {
                   .seq_start = upload_.add(batch.seq_start),
                   .table_rows = upload_.add(batch.table_rows),
                   .logit_rows = upload_.add(batch.logit_rows),
-                  .state_slots = upload_.add(batch.state_slots)};
+                  .state_slots = upload_.add(batch.state_slots),
+                  .state_saves = upload_.add(batch.state_saves)};
   BatchFeatures& features = batch.features;
   features.on_device = {.before = upload_.add(features.before),
                         .first = upload_.add(features.first),

@@ -40,12 +40,17 @@ std::optional<BatchShape> shape_of(const Batch& batch) {
   const auto tokens = static_cast<int>(batch.tokens.size());
   const auto logits = static_cast<int>(batch.logit_rows.size());
   if (tokens % sequences != 0 || logits % sequences != 0) return {};
-  const BatchShape shape = {sequences, tokens / sequences, logits / sequences};
+  const BatchShape shape = {sequences, tokens / sequences, logits / sequences, !batch.state_saves.empty()};
   for (int s = 0; s < sequences; ++s) {
     if (batch.seq_start[s] != s * shape.tokens) return {};
     for (int i = 0; i < shape.logits; ++i) {
       if (batch.logit_rows[s * shape.logits + i] != (s + 1) * shape.tokens - shape.logits + i) return {};
     }
+  }
+  if (shape.saves && std::ssize(batch.state_saves) != tokens - sequences) return {};
+  for (int i = 0; i < std::ssize(batch.state_saves); ++i) {
+    const int each = shape.tokens - 1;
+    if (batch.state_saves[i].token != i / each * shape.tokens + i % each) return {};
   }
   return shape;
 }
@@ -72,7 +77,7 @@ std::optional<BatchShape> DeviceRun::shape_to_record(Batch& batch) const {
   constexpr int kMostSequences = 512;
   constexpr int kMostGuessing = 4;
   constexpr int kMostTokens = 17;  // of those
-  if (!records_ || !batch.images.empty() || !batch.state_saves.empty()) return {};
+  if (!records_ || !batch.images.empty()) return {};
   std::optional<BatchShape> shape = shape_of(batch);
   if (!shape || shape->logits == 0) return {};
   if (shape->tokens == 1 && shape->sequences <= kMostSequences) {

@@ -21,9 +21,11 @@ struct DeviceTimes {
   double wait_seconds = 0;    // for the logits
 };
 
-// What recordings are told apart by: `tokens` of each sequence, and logits of the last `logits` of them.
+// What recordings are told apart by: `tokens` of each sequence, logits of the last `logits` of them, and
+// whether states are saved: then those behind all tokens but the last.
 struct BatchShape {
   int sequences = 0, tokens = 0, logits = 0;
+  bool saves = false;
   auto operator<=>(const BatchShape&) const = default;
 };
 

@@ -193,7 +193,7 @@ struct DrawRow {
 // at least min_p; of these the top_k heaviest; of these the fewest, heaviest first, that have top_p of their
 // weight together. Of equal weights the first places count as heavier. Then they race: kernels/draw.h.
 // Weights and sums are float64; the order of sums is free. As arg_max has it where no weight is left. -1:
-// more tokens are in question than this kernel can sort.
+// more tokens are about equally likely than this kernel can sort.
 struct DrawArgs {
   Tensor x;                             // [rows, dim] f32
   const DrawRow* rows = nullptr;        // [rows]

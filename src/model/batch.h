@@ -50,6 +50,7 @@ struct BatchFeatures {
 struct BatchArrays {
   const int32_t *tokens = nullptr, *positions = nullptr, *seq_start = nullptr, *table_rows = nullptr,
                 *logit_rows = nullptr, *state_slots = nullptr;
+  const StateSave* state_saves = nullptr;
 };
 
 struct Batch {
@@ -77,7 +78,8 @@ inline void read_here(Batch& batch) {
                   .seq_start = batch.seq_start.data(),
                   .table_rows = batch.table_rows.data(),
                   .logit_rows = batch.logit_rows.data(),
-                  .state_slots = batch.state_slots.data()};
+                  .state_slots = batch.state_slots.data(),
+                  .state_saves = batch.state_saves.data()};
   for (BatchGroup& group : batch.groups)
     group.on_device = {.slots = group.slots.data(), .rows = group.rows.data()};
   BatchFeatures& features = batch.features;

@@ -118,7 +118,7 @@ StateArgs Pass::state(int layer, int number) const {
           .seq_start = batch_.arrays.seq_start,
           .sequences = batch_.sequences(),
           .slot = batch_.arrays.state_slots,
-          .saves = batch_.state_saves};
+          .saves = {batch_.arrays.state_saves, batch_.state_saves.size()}};
 }
 
 }  // namespace heed

@@ -3,13 +3,10 @@
 // exponentials.
 //
 //   1. the largest of each row, by parts;
-//   2. weights, by parts. Where all tokens race, each part's first; else each part's sum and a histogram of
-//      how far below the largest its logits are;
-//   3. a block for each row: the first of all parts. Or, from the histogram, how far below the largest
-//      everything in question lies for sure; what lies there is collected and sorted in shared memory, cut
-//      off exactly, and races.
-//
-// Sums run in the order of threads and parts, so that a row has the same result every time.
+//   2. weights, by parts. Where all tokens race, each part's first; else a histogram of how far below the
+//      largest its tokens are, with their weights;
+//   3. a block for each row: the first of all parts. Or, from the histogram, the bin in which top-k or top-p
+//      cuts off, whose tokens alone are sorted; those of the bins before it race unsorted.
 #include <climits>
 
 #include "kernels/checks.h"
@@ -20,21 +17,21 @@
 namespace heed::cuda {
 namespace {
 
-constexpr int kBins = kPartThreads;
-constexpr float kBinsPerNat = 16;  // the last one takes all that is more than 16 nats below
-constexpr int kCandidates = 4096;  // that can be sorted
 constexpr int kSelectThreads = 1024;
-constexpr int64_t kMostRows = 64;   // of a launch: what they leave between the kernels is of a fixed size
-constexpr float kMargin = 1.0001F;  // by which rounded sums of the histogram are exceeded
+constexpr int kBins = kSelectThreads;
+constexpr float kBinsPerNat = 64;  // the last one takes all that is more than 16 nats below
+constexpr int kCandidates = 4096;  // of a bin, that can be sorted
+constexpr int kWeighPart = 8192;   // elements
+constexpr int64_t kMostRows = 16;  // of a launch: histograms are large
+__host__ __device__ constexpr int weigh_parts_of(int dim) { return (dim + kWeighPart - 1) / kWeighPart; }
 
 struct Bin {
+  double weight;
   int count;
-  float weight;
 };
 
 struct Part {
-  double total;  // of weights
-  double time;   // of the first that arrives
+  double time;  // of the first that arrives
   int place, token;
   Bin bins[kBins];
 };
@@ -75,12 +72,6 @@ __device__ Arrival first_of_block(Arrival first, Arrival* warps) {
   return first_of_warp(first);
 }
 
-__device__ double sum_of_warp(double x) {
-#pragma unroll
-  for (int step = 16; step > 0; step /= 2) x += __shfl_xor_sync(~0U, x, step);
-  return x;
-}
-
 // Of one row.
 struct Row {
   DrawRow how;
@@ -118,7 +109,7 @@ struct DrawParams {
   const DrawRow* rows;
   const int32_t* id_offsets;
   const Key* largest;  // [rows, parts]
-  Part* of_parts;      // [rows, parts]
+  Part* of_parts;      // [rows, weigh_parts_of(dim)]
   int32_t* ids;
 
   __device__ Key best(int row) const {  // by all threads of a warp
@@ -140,17 +131,15 @@ __global__ void __launch_bounds__(kPartThreads) weigh_kernel(const __grid_consta
   ptx::let_next_start();
   ptx::wait_for_previous();
   __shared__ Arrival warps[kPartThreads / 32];
-  __shared__ double sums[kPartThreads / 32];
-  __shared__ int counts[kBins];
-  __shared__ float weights[kBins];
+  __shared__ Bin bins[kBins];
   const int r = static_cast<int>(blockIdx.y);
   const Key best = p.best(r);
   const Row row = p.row(r, best);
   if (is_decided(row.how, best)) return;
   const int thread = static_cast<int>(threadIdx.x);
-  const int begin = static_cast<int>(blockIdx.x) * kPart;
-  const int end = min(p.dim, begin + kPart);
-  Part& part = p.of_parts[int64_t{r} * p.parts + blockIdx.x];
+  const int begin = static_cast<int>(blockIdx.x) * kWeighPart;
+  const int end = min(p.dim, begin + kWeighPart);
+  Part& part = p.of_parts[int64_t{r} * gridDim.x + blockIdx.x];
   if (row.races_whole()) {
     Arrival first = Arrival::none();
     for (int i = begin + thread; i < end; i += kPartThreads) {
@@ -163,66 +152,77 @@ __global__ void __launch_bounds__(kPartThreads) weigh_kernel(const __grid_consta
     part.token = first.token;
     return;
   }
-  counts[thread] = 0;
-  weights[thread] = 0;
+  for (int i = thread; i < kBins; i += kPartThreads) bins[i] = {0, 0};
   __syncthreads();
-  double sum = 0;
   for (int i = begin + thread; i < end; i += kPartThreads) {
     const double w = row.weight(i);
     if (w == 0) continue;
-    sum += w;
-    atomicAdd(&counts[row.bin(i)], 1);
-    atomicAdd(&weights[row.bin(i)], static_cast<float>(w));
+    Bin& bin = bins[row.bin(i)];
+    atomicAdd(&bin.count, 1);
+    atomicAdd(&bin.weight, w);
   }
-  sum = sum_of_warp(sum);
-  if (thread % 32 == 0) sums[thread / 32] = sum;
   __syncthreads();
-  part.bins[thread] = {counts[thread], weights[thread]};
-  if (thread > 0) return;
-  for (int i = 1; i < kPartThreads / 32; ++i) sum += sums[i];
-  part.total = sum;
+  for (int i = thread; i < kBins; i += kPartThreads) part.bins[i] = bins[i];
 }
 
 struct Selection {
-  double keys[kCandidates];  // weights, heaviest first
+  double keys[kCandidates];  // weights of one bin, heaviest first
   int places[kCandidates];
   Arrival warps[kSelectThreads / 32];
   double sums[kSelectThreads / 32];
-  int counts[kBins];
-  float weights[kBins];
-  double total;
-  int last_bin, found, kept;
+  int counts[kSelectThreads / 32];
+  double weight_upto[kBins];  // of a bin and all before it
+  int count_upto[kBins];
+  int found, first;
 };
 
-// The last bin that may hold a token in question.
-__device__ void find_last_bin(const DrawParams& p, const Row& row, const Part* parts, Selection& s) {
-  const int thread = static_cast<int>(threadIdx.x);
-  if (thread < kBins) {
-    int count = 0;
-    float weight = 0;
-    for (int i = 0; i < p.parts; ++i) {
-      count += parts[i].bins[thread].count;
-      weight += parts[i].bins[thread].weight;
-    }
-    s.counts[thread] = count;
-    s.weights[thread] = weight;
-  } else if (thread == kBins) {
-    s.total = 0;
-    for (int i = 0; i < p.parts; ++i) s.total += parts[i].total;
+// In question are all tokens of the bins before this one, and the `take` heaviest of it.
+struct Cut {
+  int bin = kBins, take = 0;
+};
+
+template <class T>
+__device__ T scan_warp(T x) {
+#pragma unroll
+  for (int step = 1; step < 32; step *= 2) {
+    const T other = __shfl_up_sync(~0U, x, step);
+    if (threadIdx.x % 32 >= step) x += other;
   }
+  return x;
+}
+
+// The sum of x over this thread and those before it.
+template <class T>
+__device__ T scan_block(T x, T* warps) {
+  x = scan_warp(x);
   __syncthreads();
-  if (thread > 0) return;
-  s.found = 0;
-  int count = 0;
-  float weight = 0;
-  int bin = 0;
-  const float enough = row.how.top_p * static_cast<float>(s.total) * kMargin;
-  for (; bin < kBins - 1; ++bin) {
-    count += s.counts[bin];
-    weight += s.weights[bin];
-    if (row.how.top_k > 0 ? count >= row.how.top_k : weight >= enough) break;
+  if (threadIdx.x % 32 == 31) warps[threadIdx.x / 32] = x;
+  __syncthreads();
+  T before = 0;
+  for (int i = 0; i < static_cast<int>(threadIdx.x / 32); ++i) before += warps[i];
+  return before + x;
+}
+
+// The first thread, place or whatever `mine` counts that `is_it` is true for; else `none`.
+__device__ int first_that(bool is_it, int mine, int none, Selection& s) {
+  __syncthreads();
+  if (threadIdx.x == 0) s.first = none;
+  __syncthreads();
+  if (is_it) atomicMin(&s.first, mine);
+  __syncthreads();
+  return s.first;
+}
+
+__device__ void add_up_bins(const Part* parts, int count, Selection& s) {
+  const auto bin = static_cast<int>(threadIdx.x);
+  Bin all = {0, 0};
+  for (int i = 0; i < count; ++i) {
+    all.weight += parts[i].bins[bin].weight;
+    all.count += parts[i].bins[bin].count;
   }
-  s.last_bin = bin;
+  s.weight_upto[bin] = scan_block(all.weight, s.sums);
+  s.count_upto[bin] = scan_block(all.count, s.counts);
+  __syncthreads();
 }
 
 __device__ bool is_before(double a, int a_place, double b, int b_place) {
@@ -251,11 +251,14 @@ __device__ void sort(Selection& s, int size) {
   }
 }
 
-// Collects what lies in the bins, heaviest first. False if it is too much.
-__device__ bool collect(const DrawParams& p, const Row& row, Selection& s) {
+// Puts a bin's tokens in order. False if they are too many.
+__device__ bool sort_bin(const Row& row, int dim, int bin, Selection& s) {
   const int thread = static_cast<int>(threadIdx.x);
-  for (int i = thread; i < p.dim; i += kSelectThreads) {
-    if (row.bin(i) > s.last_bin) continue;
+  __syncthreads();
+  if (thread == 0) s.found = 0;
+  __syncthreads();
+  for (int i = thread; i < dim; i += kSelectThreads) {
+    if (row.bin(i) != bin) continue;
     const double w = row.weight(i);
     if (w == 0) continue;
     const int at = atomicAdd(&s.found, 1);
@@ -277,45 +280,61 @@ __device__ bool collect(const DrawParams& p, const Row& row, Selection& s) {
   return true;
 }
 
-// How many of the heaviest are in question.
-__device__ int cut_off(const DrawRow& how, Selection& s) {
+// Of the `count` heaviest of the sorted bin: how many it takes until all up to there have `enough` weight;
+// and what the `count` and all before them have.
+struct Reach {
+  int take;
+  double total;
+};
+__device__ Reach reach(int count, double before, double enough, Selection& s) {
   constexpr int kEach = kCandidates / kSelectThreads;
   const int thread = static_cast<int>(threadIdx.x);
-  const int count = how.top_k > 0 ? min(how.top_k, s.found) : s.found;
-  if (how.top_p >= 1) return count;
   double own[kEach];
   double sum = 0;
 #pragma unroll
   for (int j = 0; j < kEach; ++j) {
-    const int i = thread * kEach + j;
-    own[j] = i < count ? s.keys[i] : 0;
+    own[j] = thread * kEach + j < count ? s.keys[thread * kEach + j] : 0;
     sum += own[j];
   }
-  double before = sum;  // of the warp's lanes so far
+  const double upto = scan_block(sum, s.sums);
+  double reached = before + upto - sum;
+  int mine = count;
 #pragma unroll
-  for (int step = 1; step < 32; step *= 2) {
-    const double other = __shfl_up_sync(~0U, before, step);
-    if (thread % 32 >= step) before += other;
+  for (int j = kEach - 1; j >= 0; --j) {
+    double here = reached;
+    for (int i = 0; i <= j; ++i) here += own[i];
+    if (here >= enough) mine = min(mine, thread * kEach + j + 1);
   }
-  if (thread % 32 == 31) s.sums[thread / 32] = before;
-  if (thread == 0) s.kept = count;
-  __syncthreads();
-  double total = 0;
-  double warps = 0;
-  for (int i = 0; i < kSelectThreads / 32; ++i) {
-    if (i == thread / 32) warps = total;
-    total += s.sums[i];
+  const int take = first_that(mine < count, mine, count, s);
+  double total = before;
+  for (const double warp : s.sums) total += warp;
+  return {take, total};
+}
+
+__device__ double weight_before(int bin, const Selection& s) { return bin > 0 ? s.weight_upto[bin - 1] : 0; }
+
+// False if a bin is too full to be sorted.
+__device__ bool find_cut(const DrawParams& p, const Row& row, Selection& s, Cut& cut) {
+  const auto thread = static_cast<int>(threadIdx.x);
+  double total = s.weight_upto[kBins - 1];
+  const int k = row.how.top_k;
+  const bool limits_k = k > 0 && k < s.count_upto[kBins - 1];
+  if (limits_k) {
+    cut.bin = first_that(s.count_upto[thread] >= k, thread, kBins - 1, s);
+    cut.take = k - (cut.bin > 0 ? s.count_upto[cut.bin - 1] : 0);
+    if (!sort_bin(row, p.dim, cut.bin, s)) return false;
+    total = reach(cut.take, weight_before(cut.bin, s), INFINITY, s).total;
   }
-  if (how.top_k == 0) total = s.total;
-  double reached = warps + before - sum;
-#pragma unroll
-  for (int j = 0; j < kEach; ++j) {
-    reached += own[j];
-    if (thread * kEach + j < count && reached >= how.top_p * total)
-      atomicMin(&s.kept, thread * kEach + j + 1);
+  if (row.how.top_p >= 1) return true;
+  const double enough = row.how.top_p * total;
+  const int bin = first_that(s.weight_upto[thread] >= enough, thread, kBins, s);
+  if (bin < cut.bin) {
+    cut = {bin, kCandidates};
+    if (!sort_bin(row, p.dim, bin, s)) return false;
+    cut.take = s.found;
   }
-  __syncthreads();
-  return s.kept;
+  if (cut.bin < kBins) cut.take = reach(cut.take, weight_before(cut.bin, s), enough, s).take;
+  return true;
 }
 
 __global__ void __launch_bounds__(kSelectThreads) select_kernel(const __grid_constant__ DrawParams p) {
@@ -332,20 +351,24 @@ __global__ void __launch_bounds__(kSelectThreads) select_kernel(const __grid_con
     if (thread == 0) *id = place_of(best);
     return;
   }
-  const Part* parts = p.of_parts + int64_t{r} * p.parts;
+  const int count = weigh_parts_of(p.dim);
+  const Part* parts = p.of_parts + int64_t{r} * count;
   Arrival first = Arrival::none();
   if (row.races_whole()) {
-    for (int i = thread; i < p.parts; i += kSelectThreads)
+    for (int i = thread; i < count; i += kSelectThreads)
       first.meet(parts[i].time, parts[i].place, parts[i].token);
   } else {
-    find_last_bin(p, row, parts, s);
-    __syncthreads();
-    if (!collect(p, row, s)) {
+    add_up_bins(parts, count, s);
+    Cut cut;
+    if (!find_cut(p, row, s, cut)) {
       if (thread == 0) *id = -1;
       return;
     }
-    const int kept = cut_off(row.how, s);
-    for (int i = thread; i < kept; i += kSelectThreads) row.race(s.places[i], s.keys[i], first);
+    for (int i = thread; i < p.dim; i += kSelectThreads) {
+      if (row.bin(i) >= cut.bin) continue;
+      if (const double w = row.weight(i); w > 0) row.race(i, w, first);
+    }
+    for (int i = thread; i < cut.take; i += kSelectThreads) row.race(s.places[i], s.keys[i], first);
   }
   first = first_of_block<kSelectThreads>(first, s.warps);
   if (thread == 0) *id = first.token == INT_MAX ? place_of(best) : first.place;
@@ -357,15 +380,15 @@ void draw(Stream& stream, const DrawArgs& args) {
   const Shapes n = check(args);
   const int64_t rows = n["rows"];
   const int dim = static_cast<int>(n["dim"]);
-  const int parts = parts_of(dim);
   CHECK(dim > 0, dim);
+  const int parts = parts_of(dim);
+  const int weigh_parts = weigh_parts_of(dim);
   allow_shared(select_kernel, static_cast<int>(sizeof(Selection)));
   for (int64_t first = 0; first < rows; first += kMostRows) {
     const int64_t some = std::min(kMostRows, rows - first);
-    const int64_t count = some * parts;
-    auto* of_parts =
-        static_cast<Part*>(device_of(stream).scratch(count * int64_t{sizeof(Part) + sizeof(Key)}));
-    auto* largest = reinterpret_cast<Key*>(of_parts + count);
+    const int64_t bytes = some * (weigh_parts * int64_t{sizeof(Part)} + parts * int64_t{sizeof(Key)});
+    auto* of_parts = static_cast<Part*>(device_of(stream).scratch(bytes));
+    auto* largest = reinterpret_cast<Key*>(of_parts + some * weigh_parts);
     const Tensor x = args.x.slice(first, first + some);
     const DrawParams params = {.x = x.f32(),
                                .x_row = x.stride[0],
@@ -378,7 +401,8 @@ void draw(Stream& stream, const DrawArgs& args) {
                                .ids = args.ids + first};
     const auto row_blocks = static_cast<unsigned>(some);
     find_largest(stream, x, largest);
-    launch(stream, {.blocks = static_cast<unsigned>(parts), .rows = row_blocks, .threads = kPartThreads},
+    launch(stream,
+           {.blocks = static_cast<unsigned>(weigh_parts), .rows = row_blocks, .threads = kPartThreads},
            weigh_kernel, params);
     launch(stream,
            {.blocks = row_blocks, .threads = kSelectThreads, .shared = static_cast<int>(sizeof(Selection))},
