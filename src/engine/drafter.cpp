@@ -251,7 +251,7 @@ void Drafter::run_block(std::span<DraftAsk> asks, std::span<const Row> rows, con
     first_logits.push_back(next);
     next += row.count - 1;
   }
-  tools_.stream.pool->parallel_tasks(std::ssize(rows), [&](int64_t i) {
+  for_rows(logits, std::ssize(rows), [&](int64_t i) {
     DraftAsk& ask = asks[rows[i].ask];
     const int guesses = std::min(ask.guesses, rows[i].count - 1);
     for (int place = 0; place < guesses; ++place) {
@@ -274,8 +274,7 @@ void Drafter::run_by_token(std::span<DraftAsk> asks, std::vector<Row> rows, cons
     const ArenaScope scope(tools_.arena);
     const Tensor logits = run(asks, rows);
     tokens.resize(rows.size());
-    tools_.stream.pool->parallel_tasks(std::ssize(rows),
-                                       [&](int64_t i) { tokens[i] = guess(rows[i].ask, logits, i, draw); });
+    for_rows(logits, std::ssize(rows), [&](int64_t i) { tokens[i] = guess(rows[i].ask, logits, i, draw); });
     size_t kept = 0;
     for (size_t i = 0; i < rows.size(); ++i) {
       if (tokens[i] < 0) continue;
@@ -288,6 +287,12 @@ void Drafter::run_by_token(std::span<DraftAsk> asks, std::vector<Row> rows, cons
     rows.resize(kept);
     left.resize(kept);
   }
+}
+
+// Where there are no logits to be read, waking threads would take longer.
+void Drafter::for_rows(const Tensor& logits, int64_t count, const std::function<void(int64_t)>& body) const {
+  if (logits.defined()) return tools_.stream.pool->parallel_tasks(count, body);
+  for (int64_t i = 0; i < count; ++i) body(i);
 }
 
 // The token that this row of the logits gives; -1: none.

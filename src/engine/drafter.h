@@ -87,6 +87,7 @@ class Drafter {
   void plan_draws(std::span<const DraftAsk> asks, std::span<const Row> rows);
   void run_block(std::span<DraftAsk> asks, std::span<const Row> rows, const Draw& draw);
   void run_by_token(std::span<DraftAsk> asks, std::vector<Row> rows, const Draw& draw);
+  void for_rows(const Tensor& logits, int64_t count, const std::function<void(int64_t)>& body) const;
   int guess(int ask, const Tensor& logits, int64_t row, const Draw& draw) const;
   int drawn(int ask, std::span<float> logits, const Draw& draw) const;
 

@@ -324,7 +324,10 @@ void Engine::step(const std::vector<Scheduler::Item>& items) {
   plan_draws(items);
   const Clock::time_point begin = Clock::now();
   const Tensor logits = runner_->step(scheduled_, draws_);
-  policy_.took_step(scheduler_.planned(), seconds_between(begin, Clock::now()));
+  // Prompts take other kernels than guesses do, which are not recorded either.
+  const bool is_decode = std::all_of(
+      items.begin(), items.end(), [](const Scheduler::Item& item) { return item.count == 1 + item.guesses; });
+  if (is_decode) policy_.took_step(scheduler_.planned(), seconds_between(begin, Clock::now()));
   ++counters_.steps;
 
   sampling_.clear();
@@ -375,8 +378,12 @@ void Engine::take_prompt_logits(LiveRequest& live, const Tensor& logits, int64_t
 }
 
 void Engine::sample_rows(const Tensor& logits) {
-  runner_->pool().parallel_tasks(static_cast<int64_t>(sampling_.size()),
-                                 [&](int64_t i) { pick_rows(*sampling_[i], logits, sampling_rows_[i]); });
+  const auto pick_rows_of = [&](int64_t i) { pick_rows(*sampling_[i], logits, sampling_rows_[i]); };
+  if (runner_->drawn().empty()) {
+    runner_->pool().parallel_tasks(std::ssize(sampling_), pick_rows_of);
+  } else {  // waking threads would take longer
+    for (int64_t i = 0; i < std::ssize(sampling_); ++i) pick_rows_of(i);
+  }
   guessing_.clear();
   for (LiveRequest* live : sampling_) {
     if (take_picked(*live) && room_for_guesses(*live) > 0) guessing_.push_back(live);

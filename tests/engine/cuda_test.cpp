@@ -121,6 +121,7 @@ TEST_P(Cuda, drafters_change_no_answer) {
       EXPECT_EQ(run_all(*engine, asks), want) << recordings;
       EXPECT_EQ(run_all(*engine, asks, /*reversed=*/true), want) << recordings;
       EXPECT_GT(engine->stats().draft_tokens, 0U);
+      EXPECT_EQ(run_all(*engine, {asks[0]}).front(), want[0]) << recordings;  // alone: all steps are alike
       EXPECT_EQ(engine->stats().device.replayed > 0, recordings);
       expect_clean(*engine);
     }
