@@ -11,18 +11,24 @@ namespace {
 // Program, tokenizer and chat template, compiled grammars, threads' stacks, connections and their buffers.
 constexpr int64_t kReserve = int64_t{96} << 20;
 
+// Block tables of a sequence.
+int64_t table_bytes(const RunPlan& run) {
+  int64_t stride = 0;
+  for (const CacheGroup& group : run.layout.groups) {
+    const int64_t blocks = div_up(run.max_len, group.block_tokens);
+    stride = std::max(stride, blocks * group.block_tokens / run.layout.kernel_block);
+  }
+  return std::ssize(run.layout.groups) * stride * int64_t{sizeof(int32_t)};
+}
+
 int64_t sequence_bytes(const RunPlan& run) {
   const int64_t length = run.max_len;
-  int64_t bytes = int64_t{4096} + length * int64_t{sizeof(int)};
-  int64_t stride = 0;
+  int64_t bytes = int64_t{4096} + length * int64_t{sizeof(int)} + table_bytes(run);
   int64_t smallest = length;
   for (const CacheGroup& group : run.layout.groups) {
-    const int64_t blocks = div_up(length, group.block_tokens);
-    bytes += blocks * int64_t{sizeof(int)};
-    stride = std::max(stride, blocks * group.block_tokens / run.layout.kernel_block);
+    bytes += div_up(length, group.block_tokens) * int64_t{sizeof(int)};
     smallest = std::min<int64_t>(smallest, run.layout.kernel_block);
   }
-  bytes += std::ssize(run.layout.groups) * stride * int64_t{sizeof(int32_t)};
   return bytes + (length / std::max<int64_t>(smallest, 1) + 1) * int64_t{sizeof(Hash128)};
 }
 
@@ -198,6 +204,7 @@ MemoryPlan plan_memory(const ModelSpec& spec, const RunPlan& run, const MemoryNe
   plan.limit = limit;
   if (run.place.on_host()) return plan;
   plan.accelerated = true;
+  plan.step += needs.sequences * table_bytes(run);  // the device's copy
   plan.host_limit = host_limit;
   plan.device_reserve = run.place.kernels->accelerator->reserve_bytes;
   const int64_t rows = std::min<int64_t>(tokens, needs.sequences + needs.prompt_logit_rows) + guessed;
