@@ -133,7 +133,9 @@ TEST(EngineOnDevice, drafters_guess_as_they_do_on_the_host) {
                {"llama_rope3", with_drafter(golden_folder("llama_rope3"), 4)}};
   for (auto& [target, options] : cases) {
     SCOPED_TRACE(target);
-    const std::vector<Ask> asks = draft_asks(target, 12);
+    // Two, so that there is a slot of state for each guess of either.
+    const std::vector<Ask> all = draft_asks(target, 12);
+    const std::vector<Ask> asks = {all[0], all[3]};
     EngineOptions plain;
     for (EngineOptions* each : {&plain, &options}) {
       each->runner.dtype = "float32";
@@ -156,18 +158,16 @@ TEST(EngineOnDevice, drafters_guess_as_they_do_on_the_host) {
 // dtype of the checkpoints.
 TEST(EngineOnDevice, bards_drafters_are_as_often_right) {
   fake::add();
-  for (const char* drafter : {"bard-dflash", "bard-eagle3"}) {
-    for (const float temperature : {0.0F, 0.6F}) {
-      SCOPED_TRACE(drafter + std::to_string(temperature));
-      EngineOptions options = with_drafter(bards(drafter), 4);
-      options.runner.backend = "cpu";
-      const Guessed here = guessed_of_bard(options, temperature);
-      EXPECT_GT(here.right, here.drafts / 10);
-      const int replays = fake::replays;
-      options.runner.backend = "fake";
-      EXPECT_EQ(guessed_of_bard(options, temperature), here);
-      EXPECT_GT(fake::replays - replays, 20);
-    }
+  for (const auto& [drafter, temperature] : {std::pair("bard-dflash", 0.6F), {"bard-eagle3", 0.0F}}) {
+    SCOPED_TRACE(drafter);
+    EngineOptions options = with_drafter(bards(drafter), 4);
+    options.runner.backend = "cpu";
+    const Guessed here = guessed_of_bard(options, temperature);
+    EXPECT_GT(here.right, here.drafts / 10);
+    const int replays = fake::replays;
+    options.runner.backend = "fake";
+    EXPECT_EQ(guessed_of_bard(options, temperature), here);
+    EXPECT_GT(fake::replays - replays, 20);
   }
 }
 

@@ -117,7 +117,10 @@ TEST_P(DraftLogits, are_those_of_the_reference) {
   if (const std::string reason = missing(backend); !reason.empty()) GTEST_SKIP() << reason;
   const DraftGolden golden = read_draft_golden(names.drafter);
   const auto runner = load(golden_folder(names.target), float32_with(names, backend));
-  for (const int step : {1, 5, 200}) EXPECT_LT(worst_of(*runner, golden, step), 1e-3) << step;
+  for (const int step : {1, 5, 200}) {
+    if (step == 1 && backend == std::string("fake")) continue;  // thousands of calls, each of which is slow
+    EXPECT_LT(worst_of(*runner, golden, step), 1e-3) << step;
+  }
   std::printf("%s on %s: largest |dlogit| %.2e\n", names.drafter, backend, worst_of(*runner, golden, 200));
   EXPECT_GT(worst_of(*runner, golden, 200, /*shift=*/1), 0.1) << "one slot off";
 }
@@ -325,12 +328,16 @@ TEST_P(DraftState, guesses_do_not_depend_on_earlier_guesses) {
   }
 }
 
+std::string state_test_name(const testing::TestParamInfo<DraftState::ParamType>& test) {
+  return std::string(std::get<0>(test.param).drafter) + "_" + std::get<1>(test.param);
+}
 INSTANTIATE_TEST_SUITE_P(All, DraftState,
-                         testing::Combine(testing::ValuesIn(kDraftCases), testing::Values("cpu", "fake")),
-                         [](const auto& test) {
-                           return std::string(std::get<0>(test.param).drafter) + "_" +
-                                  std::get<1>(test.param);
-                         });
+                         testing::Combine(testing::ValuesIn(kDraftCases), testing::Values("cpu")),
+                         state_test_name);
+constexpr DraftCase kOnDevice[] = {kDraftCases[1], kDraftCases[4], kDraftCases[6]};  // one of each kind
+INSTANTIATE_TEST_SUITE_P(OnDevice, DraftState,
+                         testing::Combine(testing::ValuesIn(kOnDevice), testing::Values("fake")),
+                         state_test_name);
 
 TEST(DraftModel, neither_blocks_nor_budgets_nor_preemption_matter) {
   for (const std::string model : {"rnj1", "qwen3_next"}) {

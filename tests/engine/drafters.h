@@ -184,7 +184,7 @@ inline Guessed guessed_of_bard(const EngineOptions& options, float temperature) 
   for (const Json& golden : goldens) {
     if (!golden.contains("greedy") || golden["prompt_ids"].size() > 100) continue;
     const Ask ask = {.prompt = golden["prompt_ids"].get<std::vector<int>>(),
-                     .max_tokens = 24,
+                     .max_tokens = 16,
                      .temperature = temperature,
                      .seed = 5};
     const Guessed one = guessed_by(kBard, options, {ask});
