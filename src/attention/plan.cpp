@@ -128,13 +128,14 @@ int64_t most_slots(int64_t tokens, int64_t sequences, int64_t length, const Atte
   return slots_of(tiles, each, length, keys);
 }
 
-int64_t most_decode_slots(int64_t sequences, int64_t length, const AttentionPlanShape& shape, int64_t keys) {
-  const int64_t each = tiles_of(shape.group);
+int64_t most_decode_slots(int64_t sequences, int64_t length, const AttentionPlanShape& shape, int64_t keys,
+                          int64_t tokens) {
+  const int64_t each = tiles_of(tokens * shape.group);
   return slots_of(sequences * each, each, length, keys);
 }
 
-int64_t decode_plan_bytes(int64_t sequences, int64_t slots, const AttentionPlanShape& shape) {
-  const int64_t tiles = sequences * tiles_of(shape.group);
+int64_t decode_plan_bytes(int64_t sequences, int64_t slots, const AttentionPlanShape& shape, int64_t tokens) {
+  const int64_t tiles = sequences * tiles_of(tokens * shape.group);
   return int64_t{sizeof(AttentionPlanHeader)} + (tiles + slots) * int64_t{sizeof(AttentionUnit)} +
          tiles * int64_t{sizeof(AttentionMerge)};
 }

@@ -64,6 +64,9 @@ struct AttentionPlan {
   // Launches do not depend on what the plan holds, so that they may be recorded: then partial results have
   // room for so many slots. 0: they do.
   int recorded_slots = 0;
+  // Of those: whether keys before the last that a sequence's first row sees are in the cache from earlier
+  // steps, so that kernels may read them before the step's other kernels have ended.
+  bool reads_ahead = true;
 
   AttentionPlanShape shape;
   std::vector<int32_t> packed;   // header, units, merges, to be copied to the device in one piece
@@ -82,8 +85,10 @@ int part_keys(int keys);
 // most `keys` together.
 int64_t most_slots(int64_t tokens, int64_t sequences, int64_t length, const AttentionPlanShape& shape,
                    int64_t keys = INT64_MAX);
-// The same where every sequence has one token; and bytes of such a plan.
-int64_t most_decode_slots(int64_t sequences, int64_t length, const AttentionPlanShape& shape, int64_t keys);
-int64_t decode_plan_bytes(int64_t sequences, int64_t slots, const AttentionPlanShape& shape);
+// The same where every sequence has so many `tokens`; and bytes of such a plan.
+int64_t most_decode_slots(int64_t sequences, int64_t length, const AttentionPlanShape& shape, int64_t keys,
+                          int64_t tokens = 1);
+int64_t decode_plan_bytes(int64_t sequences, int64_t slots, const AttentionPlanShape& shape,
+                          int64_t tokens = 1);
 
 }  // namespace heed

@@ -28,6 +28,7 @@ class BlockTables {
   }
   int64_t stride() const { return stride_; }
   int64_t offset(int group) const { return place(group, 0); }  // of its rows within entries()
+  int rows() const { return rows_; }
   int taken() const { return rows_ - static_cast<int>(free_.size()); }
 
   // All tables, [groups, rows, stride], and the places in it that have been set, each once. Where rows were

@@ -6,15 +6,40 @@
 
 namespace heed {
 
-DeviceBatch::DeviceBatch(Device& device, const RunPlan& plan, const Stream& stream, int64_t keys)
-    : device_(device), upload_(device), max_len_(plan.max_len), keys_(keys) {
+int64_t DeviceTables::upload_bytes() const {
+  return 2 * Upload::rounded(std::ssize(tables_.changes()) * int64_t{sizeof(int32_t)});
+}
+
+void DeviceTables::add(Upload& upload) {
+  if (tables_.all_new()) return;
+  changed_entries_.clear();
+  for (const int32_t place : tables_.changes()) changed_entries_.push_back(tables_.entries()[place]);
+  places_ = upload.add(tables_.changes());
+  values_ = upload.add(changed_entries_);
+}
+
+void DeviceTables::apply() {
+  if (tables_.all_new()) {
+    const auto bytes = std::ssize(tables_.entries()) * int64_t{sizeof(int32_t)};
+    memory_ = device_.take(std::max<int64_t>(bytes, 1));
+    device_.upload(memory_.data(), tables_.entries().data(), bytes);
+  } else {
+    device_.scatter(static_cast<int32_t*>(memory_.data()), places_, values_, std::ssize(changed_entries_));
+  }
+  tables_.forget_changes();
+}
+
+DeviceBatch::DeviceBatch(Device& device, DeviceTables& tables, const RunPlan& plan, const Stream& stream,
+                         const Use& use)
+    : tables_(tables), upload_(device), max_len_(plan.max_len), keys_(use.keys), sees_ahead_(use.sees_ahead) {
+  CHECK(use.group_of_layer.size() == plan.attention.size(), use.group_of_layer.size());
   of_layer_.resize(plan.attention.size(), nullptr);
   for (size_t layer = 0; layer < plan.attention.size(); ++layer) {
     const AttentionKernel* kernel = plan.choice.attention[layer];
+    const int group = use.group_of_layer[layer];
     kind_of_layer_.push_back(-1);
-    if (kernel == nullptr || kernel->plan_shape == nullptr) continue;
+    if (group < 0 || kernel == nullptr || kernel->plan_shape == nullptr) continue;
     const AttentionPlanShape shape = kernel->plan_shape(plan.attention[layer], stream);
-    const int group = plan.layout.group_of_layer[plan.layout.source_of_layer[layer]];
     const auto same = [&](const Kind& kind) {
       return kind.group == group && kind.shape.group == shape.group &&
              kind.shape.prefill_tile == shape.prefill_tile;
@@ -25,77 +50,80 @@ DeviceBatch::DeviceBatch(Device& device, const RunPlan& plan, const Stream& stre
   }
 }
 
-// False where recorded plans lack room.
+namespace {
+
+int64_t tokens_each(const Batch& batch) { return std::ssize(batch.tokens) / std::max(batch.sequences(), 1); }
+
+}  // namespace
+
+// False where recorded plans lack room, or would read what is not there yet.
+bool DeviceBatch::fits_recording(const Batch& batch, Kind& kind) const {
+  const std::vector<RowMask>& rows = batch.groups[kind.group].rows;
+  for (int s = 0; s < batch.sequences(); ++s) {
+    const int32_t first = batch.seq_start[s];
+    if (!sees_ahead_ && rows[first].hi > batch.positions[first] + 1) return false;
+  }
+  const int64_t room = most_decode_slots(batch.sequences(), max_len_, kind.shape, keys_, tokens_each(batch));
+  if (kind.plan.slots > room || !kind.plan.prefill_units.empty()) return false;
+  kind.plan.recorded_slots = static_cast<int>(std::min<int64_t>(room, INT32_MAX));
+  kind.plan.reads_ahead = !sees_ahead_;
+  return true;
+}
+
 bool DeviceBatch::make_plans(const Batch& batch, bool recorded) {
   for (Kind& kind : kinds_) {
     kind.plan = plan_attention(batch.groups[kind.group].rows, batch.seq_start, kind.shape);
-    if (!recorded) continue;
-    const int64_t room = most_decode_slots(batch.sequences(), max_len_, kind.shape, keys_);
-    if (kind.plan.slots > room || !kind.plan.prefill_units.empty()) return false;
-    kind.plan.recorded_slots = static_cast<int>(std::min<int64_t>(room, INT32_MAX));
+    if (recorded && !fits_recording(batch, kind)) return false;
   }
   return true;
 }
 
-int64_t DeviceBatch::plan_bytes(const Kind& kind, int64_t sequences, bool recorded) const {
-  return recorded ? decode_plan_bytes(sequences, kind.plan.recorded_slots, kind.shape) : kind.plan.bytes();
+int64_t DeviceBatch::plan_bytes(const Kind& kind, const Batch& batch, bool recorded) const {
+  if (!recorded) return kind.plan.bytes();
+  return decode_plan_bytes(batch.sequences(), kind.plan.recorded_slots, kind.shape, tokens_each(batch));
 }
 
-int64_t DeviceBatch::bytes_of(const Batch& batch, const BlockTables& tables, bool recorded) const {
+int64_t DeviceBatch::bytes_of(const Batch& batch, bool recorded) const {
   const int64_t tokens = std::ssize(batch.tokens);
-  constexpr int kArrays = 8;  // and two of each group
-  int64_t bytes = kArrays * Upload::kAlign;
+  constexpr int kArrays = 12;  // and two of each group
+  int64_t bytes = kArrays * Upload::kAlign + std::ssize(batch.state_saves) * int64_t{sizeof(StateSave)};
   bytes += (2 * tokens + 3 * batch.sequences() + 1 + std::ssize(batch.logit_rows)) * int64_t{sizeof(int32_t)};
+  bytes += std::ssize(batch.features.before) * int64_t{sizeof(int32_t)} +
+           (std::ssize(batch.features.first) + std::ssize(batch.features.slots)) * int64_t{sizeof(int64_t)};
   bytes +=
       std::ssize(batch.groups) * (tokens * int64_t{sizeof(int64_t) + sizeof(RowMask)} + 2 * Upload::kAlign);
-  for (const Kind& kind : kinds_) bytes += Upload::rounded(plan_bytes(kind, batch.sequences(), recorded));
-  return bytes + 2 * Upload::rounded(std::ssize(tables.changes()) * int64_t{sizeof(int32_t)});
+  for (const Kind& kind : kinds_) bytes += Upload::rounded(plan_bytes(kind, batch, recorded));
+  return bytes + tables_.upload_bytes();
 }
 
-bool DeviceBatch::send(Batch& batch, BlockTables& tables, bool recorded) {
+bool DeviceBatch::send(Batch& batch, bool recorded) {
   if (!make_plans(batch, recorded)) return false;
-  upload_.begin(bytes_of(batch, tables, recorded));
+  upload_.begin(bytes_of(batch, recorded));
   batch.arrays = {.tokens = upload_.add(batch.tokens),
                   .positions = upload_.add(batch.positions),
                   .seq_start = upload_.add(batch.seq_start),
                   .table_rows = upload_.add(batch.table_rows),
                   .logit_rows = upload_.add(batch.logit_rows),
-                  .state_slots = upload_.add(batch.state_slots)};
+                  .state_slots = upload_.add(batch.state_slots),
+                  .state_saves = upload_.add(batch.state_saves)};
+  BatchFeatures& features = batch.features;
+  features.on_device = {.before = upload_.add(features.before),
+                        .first = upload_.add(features.first),
+                        .slots = upload_.add(features.slots)};
   for (BatchGroup& group : batch.groups)
     group.on_device = {.slots = upload_.add(group.slots), .rows = upload_.add(group.rows)};
   for (Kind& kind : kinds_) {
-    const int64_t room = plan_bytes(kind, batch.sequences(), recorded) / int64_t{sizeof(int32_t)};
+    const int64_t room = plan_bytes(kind, batch, recorded) / int64_t{sizeof(int32_t)};
     kind.plan.device = upload_.add(kind.plan.packed, room);
   }
   for (size_t layer = 0; layer < of_layer_.size(); ++layer) {
     if (kind_of_layer_[layer] >= 0) of_layer_[layer] = &kinds_[kind_of_layer_[layer]].plan;
   }
-  send_tables(tables);
-  for (int g = 0; g < static_cast<int>(batch.groups.size()); ++g)
-    batch.groups[g].table = static_cast<const int32_t*>(tables_.data()) + tables.offset(g);
-  return true;
-}
-
-// The last part of the copy, and then what it says about the tables.
-void DeviceBatch::send_tables(BlockTables& tables) {
-  const bool all = tables.all_new();
-  const int32_t* places = nullptr;
-  const int32_t* values = nullptr;
-  if (!all) {
-    changed_entries_.clear();
-    for (const int32_t place : tables.changes()) changed_entries_.push_back(tables.entries()[place]);
-    places = upload_.add(tables.changes());
-    values = upload_.add(changed_entries_);
-  }
+  tables_.add(upload_);  // the last part: how much it is does not move the others
   upload_.send();
-  if (all) {
-    const auto bytes = std::ssize(tables.entries()) * int64_t{sizeof(int32_t)};
-    tables_ = device_.take(std::max<int64_t>(bytes, 1));
-    device_.upload(tables_.data(), tables.entries().data(), bytes);
-  } else {
-    device_.scatter(static_cast<int32_t*>(tables_.data()), places, values, std::ssize(changed_entries_));
-  }
-  tables.forget_changes();
+  tables_.apply();
+  for (BatchGroup& group : batch.groups) group.table = tables_.there(group.table);
+  return true;
 }
 
 void pad_batch(Batch& batch, int count) {
@@ -107,6 +135,12 @@ void pad_batch(Batch& batch, int count) {
   batch.table_rows.resize(size, 0);
   batch.state_slots.resize(size, 0);
   batch.logit_rows.resize(size, 0);
+  BatchFeatures& features = batch.features;
+  if (!features.slots.empty()) {
+    features.before.resize(size, 0);
+    features.slots.resize(size, -1);
+    while (features.first.size() < size) features.first.push_back(std::ssize(features.first));
+  }
   for (BatchGroup& group : batch.groups) {
     group.slots.resize(size, -1);
     group.rows.resize(size, RowMask{0, 0, 0});

@@ -1,10 +1,11 @@
-// A step on an accelerator: its batch goes there in one copy, the ops run, and the logits come back. Steps in
-// which every sequence has one token are recorded once for each size and then replayed, which saves the host
-// the launch of every op.
+// Batches of one kind on an accelerator, such as a model's steps or its drafter's guesses: each goes there in
+// one copy, the ops run, and the logits come back. Those in which every sequence has equally many tokens are
+// recorded once for each shape and then replayed, which saves the host the launch of every op.
 #pragma once
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -20,18 +21,28 @@ struct DeviceTimes {
   double wait_seconds = 0;    // for the logits
 };
 
+// What recordings are told apart by: `tokens` of each sequence, logits of the last `logits` of them, and
+// whether states are saved: then those behind all tokens but the last.
+struct BatchShape {
+  int sequences = 0, tokens = 0, logits = 0;
+  bool saves = false;
+  auto operator<=>(const BatchShape&) const = default;
+};
+
 class DeviceRun {
  public:
-  // `records`: whether steps may be. `keys`: see DeviceBatch.
-  DeviceRun(Device& device, const RunPlan& plan, const Stream& stream, bool records, int64_t keys);
+  DeviceRun(Device& device, DeviceTables& tables, const RunPlan& plan, const Stream& stream,
+            const DeviceBatch::Use& use);
 
   // `forward` runs the ops on the batch, whose padding may have changed, and gives logits on the device.
   // Returns them on the host, valid until the next step.
-  // Where only the likeliest tokens are wanted and best_ids() can say them, the logits stay where they are:
-  // then the tensor is undefined.
-  Tensor step(Batch& batch, BlockTables& tables, const std::function<Tensor()>& forward, bool only_best);
-  // Of the last step, where only they were wanted: the likeliest token of each row of logits.
-  std::span<const int32_t> best_ids() const { return best_; }
+  // `draws`: one for each row of logits, where only the tokens are wanted; else empty. Where drawn() can say
+  // them the logits stay where they are: then the tensor is undefined.
+  Tensor step(Batch& batch, const std::function<Tensor()>& forward, std::span<const DrawRow> draws);
+  // Of the last step: the token of each row of logits, as its place there.
+  std::span<const int32_t> drawn() const { return drawn_; }
+  // Places stand for other tokens than their number: DrawArgs, in the device's memory.
+  void set_id_offsets(const int32_t* offsets) { id_offsets_ = offsets; }
 
   const std::vector<const AttentionPlan*>& plans() const { return batch_.plans(); }
   Constants& constants() { return constants_; }
@@ -44,19 +55,24 @@ class DeviceRun {
     std::unique_ptr<Recording> recording;
     Tensor logits;
   };
+  std::optional<BatchShape> shape_to_record(Batch& batch) const;
   Tensor run(const std::function<Tensor()>& forward);
   Tensor replay(Recorded& recorded, const std::function<Tensor()>& forward);
   Tensor to_host(const Tensor& logits, int64_t rows);
+  bool draw(const Tensor& logits, const DrawRow* rows, int64_t count);
 
   Device& device_;
   bool records_, stateful_;
   DeviceBatch batch_;
   Constants constants_;
-  std::map<int, Recorded> recorded_;  // by the number of tokens
+  std::map<BatchShape, Recorded> recorded_;
   void (*arg_max_)(Stream&, const ArgMaxArgs&);
+  void (*draw_)(Stream&, const DrawArgs&);
   Stream stream_;
-  Buffer logits_, best_there_, best_here_;  // of up to kMostBest rows
-  std::span<const int32_t> best_;
+  Upload draws_;
+  Buffer logits_, ids_there_, ids_here_;  // of up to kMostDrawn rows
+  const int32_t* id_offsets_ = nullptr;
+  std::span<const int32_t> drawn_;
   DeviceTimes times_;
 };
 

@@ -75,8 +75,6 @@ std::string_view name_of(DraftFeature feature) { return kNames[static_cast<size_
 std::string why_not(const DraftMethod& method, DraftFeature feature) {
   if (feature == DraftFeature::kRoundedStates)
     return "rounded recurrent states depend on how many tokens a step has";
-  if (feature == DraftFeature::kAccelerator && method.is_drafter())
-    return "a model that guesses runs on the CPU so far";
   if (feature == DraftFeature::kPictures && method.folder == DraftMethod::Folder::kOptional)
     return "the models with heads that are known here read text only";
   return "";

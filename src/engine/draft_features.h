@@ -14,7 +14,6 @@ struct DraftMethod {
   std::string_view needs;
   // Whether "model" names a folder. kOptional: it may be the served model's own.
   enum class Folder : uint8_t { kNone, kOptional, kNeeded } folder = Folder::kNone;
-  bool is_drafter() const { return folder != Folder::kNone; }  // a model; else a proposer
 };
 std::span<const DraftMethod> draft_methods();
 const DraftMethod* find_draft_method(std::string_view name);  // null: none of that name

@@ -5,7 +5,7 @@
 namespace heed {
 namespace {
 
-constexpr double kMemory = 0.995;  // of a measurement's weight after another one
+constexpr double kMemory = 0.995;  // of a guess's weight after another one
 constexpr double kFirst = 0.7;     // taken for right at each place, before anything is known
 constexpr double kDoubt = 4;       // guesses for which that stands
 constexpr int kTryAfter = 50;      // plans
@@ -13,7 +13,7 @@ constexpr int kTryAfter = 50;      // plans
 }  // namespace
 
 void TimeLine::add(double x, double seconds) {
-  for (double* sum : {&weight_, &x_, &y_, &xx_, &xy_}) *sum *= kMemory;
+  for (double* sum : {&weight_, &x_, &y_, &xx_, &xy_}) *sum *= memory_;
   weight_ += 1;
   x_ += x;
   y_ += seconds;

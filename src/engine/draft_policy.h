@@ -18,12 +18,15 @@ namespace heed {
 // y = fixed + slope * x through measurements, of which older ones count less and less.
 class TimeLine {
  public:
+  // memory: of a measurement's weight after another one.
+  explicit TimeLine(double memory) : memory_(memory) {}
   void add(double x, double seconds);
   bool known() const { return weight_ > 0; }
   double at(double x) const;  // seconds; 0 where nothing was measured
   double slope() const;       // at least 0
 
  private:
+  double memory_;
   double weight_ = 0, x_ = 0, y_ = 0, xx_ = 0, xy_ = 0;
 };
 
@@ -56,7 +59,9 @@ class DraftPolicy {
 
   int most_;
   bool adaptive_;
-  TimeLine step_, guessing_;
+  TimeLine step_{0.995};
+  // Of guesses there may be few, and the first take long: memory is touched, kernels are loaded and recorded.
+  TimeLine guessing_{0.8};
   struct Place {
     double tried = 0, right = 0;
   };

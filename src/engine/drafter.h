@@ -9,6 +9,8 @@
 // p, and a cached prefix is good for whatever follows it. The first token has no feature before it, and no
 // row: place 0 is never seen. The feature that the first row behind a found prefix needs lies beside its last
 // page.
+//
+// On an accelerator all of this stays there, and the likeliest tokens or the logits come back.
 #pragma once
 #include <functional>
 #include <memory>
@@ -17,14 +19,18 @@
 
 #include "engine/batch.h"
 #include "engine/cache.h"
+#include "engine/device_run.h"
+#include "engine/feature_store.h"
+#include "engine/sampler.h"
 #include "model/forward.h"
 
 namespace heed {
 
 struct DraftAsk {
-  Sequence* sequence = nullptr;  // whose last token alone has not run yet
-  int guesses = 0;               // wanted; at least 1
-  std::vector<int> drafts = {};  // the answer: at most so many
+  Sequence* sequence = nullptr;        // whose last token alone has not run yet
+  int guesses = 0;                     // wanted; at least 1
+  const Sampling* sampling = nullptr;  // takes_logits(), so that draw() need not be asked; or null
+  std::vector<int> drafts = {};        // the answer: at most so many
 };
 
 class Drafter {
@@ -35,17 +41,25 @@ class Drafter {
     std::vector<const AttentionKernel*> attention;  // per layer of the drafter
     std::vector<LayerCache> cache;                  // likewise
     Cache& pages;
-    ThreadPool& pool;
+    Stream stream;
     Arena& arena;
+    Device& device;
+    int first_layer;     // of the run
+    int most_guesses;    // at a time
+    DeviceRun* targets;  // on an accelerator: the steps in which it observes
+    DeviceRun* guesses;  // and its own
   };
   // `model`, with the weights that its checkpoint has: it takes the others from the target, which outlives
   // it.
-  Drafter(Model model, const Model& target, Tools tools);
+  Drafter(Model model, const Model& target, const Tools& tools);
 
   // The target's hidden states that observe() wants.
   Taps taps() const { return {.after = taps_, .normed = takes_normed()}; }
-  // The target has run this batch of these. Everything that is kept of its tokens is written.
-  void observe(std::span<const Scheduled> scheduled, const Batch& batch, const Tensor& taps);
+  // Before a step of the target: what observe() will need besides in the batch.
+  void prepare(std::span<const Scheduled> scheduled, Batch& batch);
+  // Ops behind those of the target's step, which may be recorded together: everything that is kept of the
+  // batch's tokens is written.
+  void observe(const Batch& batch, const Tensor& taps);
 
   // Draws a token from the logits of one guess: asks[ask].drafts holds those before it. Called from several
   // threads, but for one ask from one at a time.
@@ -62,35 +76,40 @@ class Drafter {
   bool is_block() const { return model_.spec.draft && model_.spec.draft->is_block(); }
   bool takes_features() const { return model_.spec.draft && !model_.spec.draft->is_block(); }
   bool takes_normed() const { return model_.spec.draft && model_.spec.draft->kind == DraftSpec::Kind::kMtp; }
-  int64_t width() const { return model_.spec.hidden; }
-  Step step();
-  Tensor shifted(std::span<const Scheduled> scheduled, const Batch& batch, const Tensor& features);
-  void remember(const Scheduled& item, const Tensor& features);
-  const float* feature_of(const Sequence& sequence, int place) const;
-  float* page_feature(const Sequence& sequence, int place) const;
+  Step step(const std::vector<LayerCache>& cache, DeviceRun* run);
+  int32_t feature_at(const Sequence& sequence, int place) const;
+  int page_at(const Sequence& sequence, int place) const;
   int page_tokens() const;
-  void hide_first_place();
   int most_rows(const DraftAsk& ask) const;
   void build(std::span<const DraftAsk> asks, std::span<const Row> rows);
+  void add_features(const Sequence& sequence, int place);
+  Tensor run(std::span<const DraftAsk> asks, std::span<const Row> rows);
+  void plan_draws(std::span<const DraftAsk> asks, std::span<const Row> rows);
   void run_block(std::span<DraftAsk> asks, std::span<const Row> rows, const Draw& draw);
-  void first_features(std::span<const DraftAsk> asks, std::span<const Row> rows);
   void run_by_token(std::span<DraftAsk> asks, std::vector<Row> rows, const Draw& draw);
+  void for_rows(const Tensor& logits, int64_t count, const std::function<void(int64_t)>& body) const;
+  int guess(int ask, const Tensor& logits, int64_t row, const Draw& draw) const;
   int drawn(int ask, std::span<float> logits, const Draw& draw) const;
 
   Model model_;
   std::vector<int> taps_;
   int target_vocab_;
   Tools tools_;
-  std::vector<Tensors> states_;    // none, for each layer
-  std::vector<Mask> group_masks_;  // what a guessed row sees, for each cache group
-  Buffer page_features_;           // [pages, hidden] f32: of each page's last token
-  Stream stream_;
-  Batch batch_;                  // kept for its memory
-  std::vector<float> features_;  // likewise: before each row of a pass of guesses
+  std::vector<LayerCache> observing_cache_;  // of each layer, as rows of observe() see it
+  std::vector<Tensors> states_;              // none, for each layer
+  std::vector<Mask> group_masks_;            // what a guessed row sees, for each cache group
+  std::vector<int32_t> id_offsets_;          // kDraftIds; empty: its head has the target's tokens
+  FeatureStore features_;
+  Batch batch_, seen_;          // of guesses, and of observe(): kept for their memory
+  std::vector<DrawRow> draws_;  // likewise
 };
 
-// What it holds beside the cache's pages.
-int64_t page_feature_bytes(const ModelSpec& drafter, int64_t pages);
+// Rows of its store of features, of so many guesses at a time.
+int64_t feature_rows(const ModelSpec& drafter, int64_t pages, int64_t sequences, int guesses);
+
+// For each layer of the drafter the group of the target's batch in which its attention finds its rows during
+// observe(), -1: it runs none. `groups`: those of its layers in the cache, which has `count` of them.
+std::vector<int> observing_groups(const ModelSpec& drafter, std::span<const int> groups, int count);
 
 // Rows of one pass of guesses at most, or else those of one sequence: their logits are wide.
 inline constexpr int kMostDraftRows = 128;

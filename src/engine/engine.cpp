@@ -57,11 +57,9 @@ TextSoFar text_so_far(const LiveRequest& live) {
           .is_private = !live.request.cache_salt.empty()};
 }
 
-// Whether each token of the answer is the likeliest one, and nothing else is asked of the logits.
-bool wants_only_best(const Request& r) {
-  const Sampling& s = r.sampling;
-  return s.temperature == 0 && !s.penalises() && s.logit_bias.empty() && s.bad_words.empty() &&
-         s.allowed_ids.empty() && !r.constraint && r.logprobs < 0 && r.prompt_logprobs < 0 &&
+// Whether each token of the answer is drawn from logits as they are, and nothing else is asked of them.
+bool wants_only_tokens(const Request& r) {
+  return r.sampling.takes_logits() && !r.constraint && r.logprobs < 0 && r.prompt_logprobs < 0 &&
          (r.min_tokens == 0 || r.stop_ids.empty());
 }
 
@@ -115,6 +113,7 @@ Result<std::unique_ptr<Engine>> Engine::start(Checkpoint checkpoint, const Engin
                                   .sequences = plan.sequences,
                                   .prefix_caching = options.prefix_caching,
                                   .snapshots = plan.snapshots,
+                                  .drafts = plan.drafts,
                                   .arena_bytes = arena_bytes,
                                   .scratch_bytes = plan.run.place.on_host() ? 0 : plan.memory.scratch},
                                  progress));
@@ -326,12 +325,13 @@ void Engine::step(const std::vector<Scheduler::Item>& items) {
       counters_.prompt_tokens += static_cast<uint64_t>(std::min(item.count, job.prompt - computed));
     }
   }
-  const bool only_best = std::all_of(items.begin(), items.end(), [](const Scheduler::Item& item) {
-    return item.logit_count == 0 || wants_only_best(item.job->request->request);
-  });
+  plan_draws(items);
   const Clock::time_point begin = Clock::now();
-  const Tensor logits = runner_->step(scheduled_, only_best);
-  policy_.took_step(scheduler_.planned(), seconds_between(begin, Clock::now()));
+  const Tensor logits = runner_->step(scheduled_, draws_);
+  // Prompts take other kernels than guesses do, which are not recorded either.
+  const bool is_decode = std::all_of(
+      items.begin(), items.end(), [](const Scheduler::Item& item) { return item.count == 1 + item.guesses; });
+  if (is_decode) policy_.took_step(scheduler_.planned(), seconds_between(begin, Clock::now()));
   ++counters_.steps;
 
   sampling_.clear();
@@ -357,6 +357,18 @@ void Engine::step(const std::vector<Scheduler::Item>& items) {
   }
 }
 
+// Of the step's rows of logits; none if the logits of some must come to the host.
+void Engine::plan_draws(const std::vector<Scheduler::Item>& items) {
+  draws_.clear();
+  for (const Scheduler::Item& item : items) {
+    const Request& request = item.job->request->request;
+    if (item.logit_count > 0 && !wants_only_tokens(request)) return draws_.clear();
+    const int end = item.job->sequence.computed + item.count;
+    for (int place = end - item.logit_count; place < end; ++place)
+      draws_.push_back(draw_row(request.sampling, static_cast<uint64_t>(place) + 1));  // of the token behind
+  }
+}
+
 // The logits of the `count` last positions computed, from `row` on.
 void Engine::take_prompt_logits(LiveRequest& live, const Tensor& logits, int64_t row, int count) const {
   const Sequence& sequence = live.job.sequence;
@@ -370,8 +382,12 @@ void Engine::take_prompt_logits(LiveRequest& live, const Tensor& logits, int64_t
 }
 
 void Engine::sample_rows(const Tensor& logits) {
-  runner_->pool().parallel_tasks(static_cast<int64_t>(sampling_.size()),
-                                 [&](int64_t i) { pick_rows(*sampling_[i], logits, sampling_rows_[i]); });
+  const auto pick_rows_of = [&](int64_t i) { pick_rows(*sampling_[i], logits, sampling_rows_[i]); };
+  if (runner_->drawn().empty()) {
+    runner_->pool().parallel_tasks(std::ssize(sampling_), pick_rows_of);
+  } else {  // waking threads would take longer
+    for (int64_t i = 0; i < std::ssize(sampling_); ++i) pick_rows_of(i);
+  }
   guessing_.clear();
   for (LiveRequest* live : sampling_) {
     if (take_picked(*live) && room_for_guesses(*live) > 0) guessing_.push_back(live);
@@ -389,10 +405,10 @@ void Engine::pick_rows(LiveRequest& live, const Tensor& logits, int64_t first_ro
   live.picked.clear();
   for (int row = 0; row <= live.guesses_run; ++row) {
     Event& event = live.picked.emplace_back();
-    const std::span<const int32_t> best = runner_->best_ids();
-    event.id = best.empty()
+    const std::span<const int32_t> drawn = runner_->drawn();
+    event.id = drawn.empty()
                    ? pick(r, live.job, live.counts, live.allowed, logits_row(logits, first_row + row), event)
-                   : best[first_row + row];
+                   : drawn[first_row + row];
     if (event.id < 0) return;
     event.is_stop = std::find(r.stop_ids.begin(), r.stop_ids.end(), event.id) != r.stop_ids.end();
     tokens.push_back(event.id);
@@ -511,8 +527,12 @@ void Engine::drop_unsound_guesses(int most) {
 // As the target will draw, from the same random numbers: alike distributions then give equal tokens.
 void Engine::guess_by_drafter() {
   draft_asks_.clear();
-  for (size_t i = 0; i < guessing_.size(); ++i)
-    draft_asks_.push_back({.sequence = &guessing_[i]->job.sequence, .guesses = wants_[i].guesses});
+  for (size_t i = 0; i < guessing_.size(); ++i) {
+    const Sampling& sampling = guessing_[i]->request.sampling;
+    draft_asks_.push_back({.sequence = &guessing_[i]->job.sequence,
+                           .guesses = wants_[i].guesses,
+                           .sampling = sampling.takes_logits() ? &sampling : nullptr});
+  }
   runner_->propose(draft_asks_, [&](int i, std::span<float> logits) {
     const LiveRequest& live = *guessing_[i];
     return sample({.logits = logits,

@@ -135,6 +135,7 @@ class Engine {
   bool take_in();
   void admit(std::unique_ptr<LiveRequest> live);
   void step(const std::vector<Scheduler::Item>& items);
+  void plan_draws(const std::vector<Scheduler::Item>& items);
   void encode_images();
   void take_prompt_logits(LiveRequest& live, const Tensor& logits, int64_t row, int count) const;
   void sample_rows(const Tensor& logits);
@@ -174,6 +175,7 @@ class Engine {
   uint64_t next_arrival_ = 0;
   // Of the step under way; kept for their memory.
   std::vector<Scheduled> scheduled_;
+  std::vector<DrawRow> draws_;
   std::vector<LiveRequest*> sampling_;
   std::vector<int64_t> sampling_rows_;  // of the logits, for each of sampling_: the first
 

@@ -11,18 +11,24 @@ namespace {
 // Program, tokenizer and chat template, compiled grammars, threads' stacks, connections and their buffers.
 constexpr int64_t kReserve = int64_t{96} << 20;
 
+// Block tables of a sequence.
+int64_t table_bytes(const RunPlan& run) {
+  int64_t stride = 0;
+  for (const CacheGroup& group : run.layout.groups) {
+    const int64_t blocks = div_up(run.max_len, group.block_tokens);
+    stride = std::max(stride, blocks * group.block_tokens / run.layout.kernel_block);
+  }
+  return std::ssize(run.layout.groups) * stride * int64_t{sizeof(int32_t)};
+}
+
 int64_t sequence_bytes(const RunPlan& run) {
   const int64_t length = run.max_len;
-  int64_t bytes = int64_t{4096} + length * int64_t{sizeof(int)};
-  int64_t stride = 0;
+  int64_t bytes = int64_t{4096} + length * int64_t{sizeof(int)} + table_bytes(run);
   int64_t smallest = length;
   for (const CacheGroup& group : run.layout.groups) {
-    const int64_t blocks = div_up(length, group.block_tokens);
-    bytes += blocks * int64_t{sizeof(int)};
-    stride = std::max(stride, blocks * group.block_tokens / run.layout.kernel_block);
+    bytes += div_up(length, group.block_tokens) * int64_t{sizeof(int)};
     smallest = std::min<int64_t>(smallest, run.layout.kernel_block);
   }
-  bytes += std::ssize(run.layout.groups) * stride * int64_t{sizeof(int32_t)};
   return bytes + (length / std::max<int64_t>(smallest, 1) + 1) * int64_t{sizeof(Hash128)};
 }
 
@@ -97,15 +103,25 @@ int64_t guess_arena_bytes(const ModelSpec& target, const RunPlan& run) {
   return arena_bytes(drafter, run.compute, rows, rows);
 }
 
-// Of hidden states that a drafter keeps: of a sequence's last tokens and, twice while they are made, those of
-// a step's guesses; and of each page's last one.
 int64_t feature_bytes(const RunPlan& run, const MemoryNeeds& needs) {
   if (!run.draft) return 0;
   const ModelSpec& drafter = *drafter_of(run);
-  const int64_t pages = page_feature_bytes(drafter, run.pages);
-  if (pages == 0) return 0;
-  const int64_t rows = needs.sequences + needs.prompt_logit_rows + kMostDraftRows;
-  return pages + rows * drafter.hidden * size_of(DType::kF32);
+  return feature_rows(drafter, run.pages, needs.sequences, needs.drafts) * drafter.hidden *
+         size_of(DType::kF32);
+}
+
+// Of the arrays of a batch, with those of a drafter's guesses beside it.
+int64_t batch_bytes(const RunPlan& run, int tokens) {
+  constexpr int64_t kTokenBytes = 4 * sizeof(int32_t);  // besides its groups
+  constexpr int64_t kFeatureBytes = 2 * sizeof(int64_t) + sizeof(int32_t);
+  int64_t groups = std::ssize(run.layout.groups);
+  int64_t bytes = kTokenBytes;
+  if (run.draft) {
+    ++groups;  // for its own masks
+    bytes += kFeatureBytes;
+    tokens += kMostDraftRows;
+  }
+  return tokens * (bytes + groups * int64_t{sizeof(int64_t) + sizeof(RowMask)});
 }
 
 }  // namespace
@@ -119,6 +135,7 @@ std::vector<MemoryPlan::Part> MemoryPlan::parts() const {
       {"cache", cache, "pages of keys and values", here},
       {"states", states, "of recurrent layers: a slot a sequence, and snapshots", here},
       {"sequences", sequences, "tokens, hashes and block tables of those running"},
+      {"features", features, "hidden states that a drafter begins with", here},
       {"images", images, "encoded pictures, and those in the vision tower", here},
       {"requests", requests, "prompts, counts and log-probabilities of all"},
       {"step", step, "activations and logits of the largest step", here},
@@ -157,9 +174,9 @@ int64_t step_arena_bytes(const ModelSpec& spec, const RunPlan& run, const Memory
 
 MemoryPlan plan_memory(const ModelSpec& spec, const RunPlan& run, const MemoryNeeds& needs,
                        const MemoryLimit& limit, const MemoryLimit& host_limit) {
-  const int64_t groups = std::ssize(run.layout.groups);
   const int tokens = most_step_tokens(run, needs.sequences);
-  const StepSize size = {.tokens = tokens,
+  const int guessed = run.draft ? std::max(kMostDraftRows, run.draft->most_guesses + 1) : 0;
+  const StepSize size = {.tokens = std::max(tokens, guessed),
                          .sequences = needs.sequences,
                          .length = run.max_len,
                          .keys = most_keys(run),
@@ -169,20 +186,19 @@ MemoryPlan plan_memory(const ModelSpec& spec, const RunPlan& run, const MemoryNe
                          .has_blocks = run.block_weights,
                          .head_state = largest_head_state(run.states),
                          .threads = needs.threads};
-  constexpr int64_t kTokenBytes = 4 * sizeof(int32_t);  // of a batch, besides its groups
-  constexpr int64_t kCandidateBytes = 64;               // logits, weights and ids of one token, while sorted
+  constexpr int64_t kCandidateBytes = 64;  // logits, weights and ids of one token, while sorted
   MemoryPlan plan;
   plan.mapped_weights = run.mapped_bytes;
   plan.owned_weights = run.owned_bytes;
   plan.cache = run.pages * run.layout.page_bytes;
   plan.states = (int64_t{needs.sequences} + needs.snapshots) * run.states.slot_bytes() +
                 StatePool::index_bytes(needs.snapshots);
-  plan.sequences = needs.sequences * sequence_bytes(run) + BlockPool::state_bytes(run.pages) +
-                   needs.proposer_bytes + feature_bytes(run, needs);
+  plan.sequences =
+      needs.sequences * sequence_bytes(run) + BlockPool::state_bytes(run.pages) + needs.proposer_bytes;
+  plan.features = feature_bytes(run, needs);
   plan.images = spec.vision ? image_bytes(spec, run, needs) : 0;
   plan.requests = needs.request_bytes;
-  plan.step = step_arena_bytes(spec, run, needs) +
-              tokens * (kTokenBytes + groups * int64_t{sizeof(int64_t) + sizeof(RowMask)});
+  plan.step = step_arena_bytes(spec, run, needs) + batch_bytes(run, tokens);
   plan.scratch = scratch_bytes(run, size);
   if (spec.vision) plan.scratch = std::max(plan.scratch, tower_scratch_bytes(spec, run, size));
   plan.sampling = needs.threads * int64_t{spec.vocab} * kCandidateBytes;
@@ -190,9 +206,10 @@ MemoryPlan plan_memory(const ModelSpec& spec, const RunPlan& run, const MemoryNe
   plan.limit = limit;
   if (run.place.on_host()) return plan;
   plan.accelerated = true;
+  plan.step += needs.sequences * table_bytes(run);  // the device's copy
   plan.host_limit = host_limit;
   plan.device_reserve = run.place.kernels->accelerator->reserve_bytes;
-  const int64_t rows = std::min<int64_t>(tokens, needs.sequences + needs.prompt_logit_rows);
+  const int64_t rows = std::min<int64_t>(tokens, needs.sequences + needs.prompt_logit_rows) + guessed;
   plan.logits = 2 * rows * spec.vocab * size_of(DType::kF32);  // as their buffer grows
   return plan;
 }

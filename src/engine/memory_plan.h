@@ -16,8 +16,9 @@ struct MemoryPlan {
   int64_t cache = 0;           // pages of keys and values
   int64_t states = 0;          // of recurrent layers, with their snapshots
   int64_t sequences =
-      0;               // tokens, hashes, page lists and block tables of all running sequences; pages' states
-  int64_t images = 0;  // encoded pictures, and those in the tower
+      0;  // tokens, hashes, page lists and block tables of all running sequences; pages' states
+  int64_t features = 0;  // hidden states that a drafter's next rows begin with
+  int64_t images = 0;    // encoded pictures, and those in the tower
   int64_t requests = 0;  // what all requests together may hold: prompts, counts, log-probabilities
   int64_t step = 0;      // activations and logits of the largest step, and its batch
   int64_t scratch = 0;   // what kernels take for themselves in a step
@@ -46,6 +47,7 @@ struct MemoryPlan {
 struct MemoryNeeds {
   int sequences = 1;
   int snapshots = 0;          // of recurrent states
+  int drafts = 0;             // guesses of a sequence at a time
   int prompt_logit_rows = 0;  // beside one row of logits a sequence
   int threads = 1;
   int64_t request_bytes = 0;

@@ -99,6 +99,7 @@ class Planner {
                                                            .vocab = spec_.vocab});
     plan.needs = {.sequences = plan.sequences,
                   .snapshots = plan.snapshots,
+                  .drafts = drafts_,
                   .prompt_logit_rows = prompt_logit_tokens(run) + plan.sequences * drafts_,
                   .threads = options_.runner.threads > 0 ? options_.runner.threads : available_processors(),
                   .request_bytes = options_.request_bytes > 0 ? options_.request_bytes

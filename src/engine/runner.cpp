@@ -6,7 +6,6 @@
 
 #include "base/checked.h"
 #include "base/memory.h"
-#include "engine/draft_features.h"
 #include "model/draft.h"
 #include "model/mixer.h"
 #include "model/moe.h"
@@ -235,10 +234,6 @@ Result<RunPlan> plan_run(const Checkpoint& checkpoint, const RunnerOptions& opti
   }
   std::vector<MixerNeeds> layers = mixer_needs(spec);
   plan.place = TRY(find_device(options.device, options.backend));
-  if (!options.drafter.empty() && !plan.place.on_host()) {
-    const std::string reason = why_not(*find_draft_method("draft_model"), DraftFeature::kAccelerator);
-    return unsupported(reason + ": leave --speculative-config away, or " + plan.place.name());
-  }
   if (!options.drafter.empty()) TRY(plan_drafter(checkpoint, options, plan, layers));
   const DType kept = TRY(cache_dtype(options.kv_cache_dtype, plan.compute));
   plan.attention = attention_needs(layers, kept, kernel_block);
@@ -297,9 +292,29 @@ Runner::Runner(std::unique_ptr<Device> accelerator, Checkpoint checkpoint, RunPl
       pool_(resources.threads),
       arena_(resources.arena_bytes, device_),
       token_flops_(token_flops(model_)) {
-  if (device_.is_host()) return;
-  device_.reserve_scratch(resources.scratch_bytes);
-  device_run_ = std::make_unique<DeviceRun>(device_, plan_, stream(), plan_.recordings, most_keys(plan_));
+  if (!device_.is_host()) use_accelerator(resources.scratch_bytes);
+}
+
+void Runner::use_accelerator(int64_t scratch_bytes) {
+  device_.reserve_scratch(scratch_bytes);
+  device_tables_ = std::make_unique<DeviceTables>(device_, cache_.tables());
+  const CacheLayout& layout = plan_.layout;
+  std::vector<int> groups;
+  for (const int source : layout.source_of_layer) groups.push_back(layout.group_of_layer[source]);
+  DeviceBatch::Use steps = {.group_of_layer = groups, .keys = most_keys(plan_)};
+  if (plan_.draft) {
+    const ModelSpec& drafter = plan_.draft->checkpoint->spec;
+    const auto first = groups.begin() + plan_.draft->first_layer;
+    const std::vector<int> observing =
+        observing_groups(drafter, {first, groups.end()}, static_cast<int>(layout.groups.size()));
+    std::copy(observing.begin(), observing.end(), steps.group_of_layer.begin() + plan_.draft->first_layer);
+    DeviceBatch::Use guesses = {.group_of_layer = groups,
+                                .keys = steps.keys,
+                                .sees_ahead = drafter.draft && drafter.draft->is_block()};
+    std::fill_n(guesses.group_of_layer.begin(), plan_.draft->first_layer, -1);
+    guess_run_ = std::make_unique<DeviceRun>(device_, *device_tables_, plan_, stream(), guesses);
+  }
+  device_run_ = std::make_unique<DeviceRun>(device_, *device_tables_, plan_, stream(), steps);
 }
 
 void Runner::populate(const std::atomic<bool>& stop) const {
@@ -329,32 +344,38 @@ Result<std::unique_ptr<Runner>> Runner::load(Checkpoint checkpoint, RunPlan plan
   Weights weights = TRY(load_weights(checkpoint, weight_options(plan), progress, device));
   std::unique_ptr<Runner> runner(new Runner(std::move(accelerator), std::move(checkpoint), std::move(plan),
                                             std::move(weights), resources));
-  if (runner->plan_.draft) TRY(runner->load_drafter());
+  if (runner->plan_.draft) TRY(runner->load_drafter(resources.drafts));
   return runner;
 }
 
-Status Runner::load_drafter() {
+Status Runner::load_drafter(int most_guesses) {
   const DraftPlan& plan = *plan_.draft;
-  Weights weights = TRY(load_weights(*plan.checkpoint, weight_options(plan_)));
+  Weights weights = TRY(load_weights(*plan.checkpoint, weight_options(plan_), nullptr, device_));
   const auto& attention = plan_.choice.attention;
   drafter_ = std::make_unique<Drafter>(
-      make_model(plan.checkpoint->spec, std::move(weights), plan_.compute), model_,
+      make_model(plan.checkpoint->spec, std::move(weights), plan_.compute, device_), model_,
       Drafter::Tools{.kernels = *plan_.choice.kernels,
                      .attention = {attention.begin() + plan.first_layer, attention.end()},
                      .cache = {layer_cache_.begin() + plan.first_layer, layer_cache_.end()},
                      .pages = cache_,
-                     .pool = pool_,
-                     .arena = arena_});
+                     .stream = stream(),
+                     .arena = arena_,
+                     .device = device_,
+                     .first_layer = plan.first_layer,
+                     .most_guesses = most_guesses,
+                     .targets = device_run_.get(),
+                     .guesses = guess_run_.get()});
   return {};
 }
 
 void Runner::propose(std::span<DraftAsk> asks, const Drafter::Draw& draw) {
   CHECK(drafter_ != nullptr);
+  device_.enter();
   arena_.release({});
   drafter_->propose(asks, draw);
 }
 
-Tensor Runner::step(std::span<const Scheduled> scheduled, bool only_best) {
+Tensor Runner::step(std::span<const Scheduled> scheduled, std::span<const DrawRow> draws) {
   device_.enter();
   batch_.state_saves.clear();
   int row = 0;
@@ -365,12 +386,10 @@ Tensor Runner::step(std::span<const Scheduled> scheduled, bool only_best) {
     row += item.count;
   }
   build_batch(cache_, scheduled, batch_, spec().vision ? spec().vision->tokens.pad : 0);
+  if (drafter_) drafter_->prepare(scheduled, batch_);
   Stream here = stream();
-  Taps taps = drafter_ ? drafter_->taps() : Taps{};
-  Taps* const wanted = taps.after.empty() ? nullptr : &taps;
-  const auto run = [&] { return run_forward(here, wanted); };
-  const Tensor logits = device_run_ ? device_run_->step(batch_, cache_.tables(), run, only_best) : run();
-  if (drafter_) drafter_->observe(scheduled, batch_, taps.rows);
+  const auto run = [&] { return run_forward(here); };
+  const Tensor logits = device_run_ ? device_run_->step(batch_, run, draws) : run();
   for (const Scheduled& item : scheduled) {
     item.sequence->computed += item.count;
     cache_.finish_snapshots(*item.sequence);
@@ -379,18 +398,23 @@ Tensor Runner::step(std::span<const Scheduled> scheduled, bool only_best) {
   return logits;
 }
 
-Tensor Runner::run_forward(Stream& stream, Taps* taps) {
+// Of the model, and what its drafter makes of it.
+Tensor Runner::run_forward(Stream& stream) {
   arena_.release({});
-  return forward(model_, batch_,
-                 {.kernels = *plan_.choice.kernels,
-                  .attention = plan_.choice.attention,
-                  .cache = layer_cache_,
-                  .states = states_,
-                  .stream = stream,
-                  .arena = arena_,
-                  .taps = taps,
-                  .constants = device_run_ ? &device_run_->constants() : nullptr,
-                  .plans = device_run_ ? &device_run_->plans() : nullptr});
+  Taps taps = drafter_ ? drafter_->taps() : Taps{};
+  const Tensor logits = forward(
+      model_, batch_,
+      {.kernels = *plan_.choice.kernels,
+       .attention = plan_.choice.attention,
+       .cache = layer_cache_,
+       .states = states_,
+       .stream = stream,
+       .arena = arena_,
+       .taps = taps.after.empty() ? nullptr : &taps,
+       .constants = device_run_ ? &device_run_->constants() : nullptr,
+       .plans = device_run_ ? std::span(device_run_->plans()) : std::span<const AttentionPlan* const>()});
+  if (drafter_) drafter_->observe(batch_, taps.rows);
+  return logits;
 }
 
 ImageEncoding Runner::begin_encoding(std::vector<std::shared_ptr<const ImagePatches>> pictures) const {

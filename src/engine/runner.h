@@ -16,6 +16,7 @@
 #include "engine/cache.h"
 #include "engine/device_run.h"
 #include "engine/drafter.h"
+#include "engine/proposer.h"
 #include "model/checkpoint.h"
 #include "model/forward.h"
 
@@ -96,6 +97,7 @@ class Runner {
     int sequences = 1;  // at a time; more are possible at the price of memory taken later
     bool prefix_caching = false;
     int snapshots = 0;          // of recurrent states, at most
+    int drafts = kMostDrafts;   // by the plan's drafter, of a sequence at a time
     int64_t arena_bytes = 0;    // 0: grows as it must
     int64_t scratch_bytes = 0;  // of an accelerator's ops; 0: grows as it must
   };
@@ -104,11 +106,11 @@ class Runner {
 
   // Runs the tokens and counts them as computed. Returns logits [sum of logit_count, vocab] f32, valid until
   // the next step. The cache must have been extended for them.
-  // `only_best`: of each row only the likeliest token is wanted; where it is known without the logits coming
-  // to the host, best_ids() has them and the tensor is undefined.
-  Tensor step(std::span<const Scheduled> scheduled, bool only_best = false);
-  std::span<const int32_t> best_ids() const {
-    return device_run_ ? device_run_->best_ids() : std::span<const int32_t>();
+  // `draws`: one for each row, where only the tokens are wanted; where they are known without the logits
+  // coming to the host, drawn() has them and the tensor is undefined.
+  Tensor step(std::span<const Scheduled> scheduled, std::span<const DrawRow> draws = {});
+  std::span<const int32_t> drawn() const {
+    return device_run_ ? device_run_->drawn() : std::span<const int32_t>();
   }
 
   // Runs all tokens of the sequence not yet computed, in steps of at most plan().step_tokens cut where its
@@ -150,9 +152,10 @@ class Runner {
  private:
   Runner(std::unique_ptr<Device> accelerator, Checkpoint checkpoint, RunPlan plan, Weights weights,
          const Resources& resources);
-  Status load_drafter();
+  Status load_drafter(int most_guesses);
+  void use_accelerator(int64_t scratch_bytes);
   Stream stream() { return {.pool = &pool_, .device = device_.stream()}; }
-  Tensor run_forward(Stream& stream, Taps* taps);
+  Tensor run_forward(Stream& stream);
 
   std::unique_ptr<Device> accelerator_;  // null: all is done on the host
   Device& device_;
@@ -164,10 +167,12 @@ class Runner {
   std::vector<Tensors> states_;
   ThreadPool pool_;
   Arena arena_;
+  // Of the accelerator: the model's steps, and its drafter's guesses.
+  std::unique_ptr<DeviceTables> device_tables_;
+  std::unique_ptr<DeviceRun> device_run_, guess_run_;
   std::unique_ptr<Drafter> drafter_;
-  std::unique_ptr<DeviceRun> device_run_;  // of the accelerator
-  Batch batch_;                            // of the last step; kept for its memory
-  double token_flops_ = 1;                 // of the text model, about
+  Batch batch_;             // of the last step; kept for its memory
+  double token_flops_ = 1;  // of the text model, about
 };
 
 }  // namespace heed

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/check.h"
+#include "kernels/draw.h"
 
 namespace heed {
 namespace {
@@ -14,23 +15,13 @@ struct Candidate {
   double weight;  // probability times a common factor
 };
 
-// A round of splitmix64.
-uint64_t mixed(uint64_t x) {
-  x += 0x9e3779b97f4a7c15ULL;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-  return x ^ (x >> 31);
-}
-
-// Every candidate arrives after an exponential time of rate `weight`, -log(u) / weight with a u of its own;
-// the first one is drawn with probability weight / total. Ties go to the smaller id.
+// Who arrives first: kernels/draw.h.
 int race(std::span<const Candidate> candidates, uint64_t seed, uint64_t position) {
-  const uint64_t key = mixed(seed * 0x9e3779b97f4a7c15ULL + position + 0x632be59bd9b4e019ULL);
+  const uint64_t key = draw_key(seed, position);
   const Candidate* first = nullptr;
   double best = INFINITY;
   for (const Candidate& c : candidates) {
-    const uint64_t bits = mixed(key + static_cast<uint64_t>(c.id));
-    const double u = (static_cast<double>(bits >> 11) + 0.5) * 0x1p-53;  // never 0 or 1
+    const double u = draw_number(key, c.id);
     // -log(u) >= 1 - u: most of those that come late are known without a logarithm.
     if (1 - u > best * c.weight) continue;
     const double time = -std::log(u) / c.weight;
@@ -131,6 +122,14 @@ Status check(const Sampling& s) {
   return {};
 }
 
+DrawRow draw_row(const Sampling& s, uint64_t position) {
+  return {.key = draw_key(s.seed, position),
+          .temperature = s.temperature,
+          .top_k = s.top_k,
+          .top_p = s.top_p,
+          .min_p = s.min_p};
+}
+
 int arg_max(std::span<const float> logits) {
   int best = 0;
   float largest = -INFINITY;
@@ -145,8 +144,7 @@ int arg_max(std::span<const float> logits) {
 
 double uniform(uint64_t seed, uint64_t position) {
   // splitmix64 over both: a counter-based generator needs no state to carry along.
-  const uint64_t x = mixed(seed * 0x9e3779b97f4a7c15ULL + position + 0x632be59bd9b4e019ULL);
-  return static_cast<double>(mixed(x) >> 11) * 0x1p-53;
+  return static_cast<double>(mixed(draw_key(seed, position)) >> 11) * 0x1p-53;
 }
 
 void TokenCounts::update(std::span<const int> tokens, int prompt) {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "kernels/kernels.h"
 
 namespace heed {
 
@@ -32,7 +33,14 @@ struct Sampling {
   bool penalises() const {
     return repetition_penalty != 1 || presence_penalty != 0 || frequency_penalty != 0;
   }
+  // Whether it takes logits as they are: then draw_row() is all of it.
+  bool takes_logits() const {
+    return !penalises() && logit_bias.empty() && bad_words.empty() && allowed_ids.empty();
+  }
 };
+
+// The draw of the token at `position`.
+DrawRow draw_row(const Sampling& sampling, uint64_t position);
 
 // Errors name the field and its range.
 Status check(const Sampling& sampling);

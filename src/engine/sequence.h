@@ -32,12 +32,6 @@ struct SequenceImage {
       nullptr;  // from when it is there until its tokens are computed
 };
 
-// What a drafter will need of the last tokens run: what stood for each of them before its next one was known.
-struct DraftFeatures {
-  int first = 0;            // the place of the first
-  std::vector<float> rows;  // [tokens, the drafter's hidden]
-};
-
 struct Sequence {
   std::vector<int> tokens;
   std::vector<Span> media;            // the tokens of each picture, ascending
@@ -58,8 +52,6 @@ struct Sequence {
   std::vector<int> wanted_snapshots;       // lengths worth one: where its prompt ends or leaves another's
   int answer_from = 0;                     // tokens when it was last admitted
   int last_snapshot = 0;  // length of the newest one of its answer, which the next one replaces
-
-  DraftFeatures features;  // kept by the drafter, if there is one that wants them
 
   // Keeps prefixes of different tenants apart; the empty salt is the common one.
   Hash128 salt;

@@ -143,6 +143,12 @@ Shapes check(const ArgMaxArgs& args) {
   return Shapes("arg_max").match(args.x, "x", {"rows", "dim"});
 }
 
+Shapes check(const DrawArgs& args) {
+  check_f32("draw", {args.x});
+  CHECK(args.rows != nullptr && args.ids != nullptr, "draw: rows, ids");
+  return Shapes("draw").match(args.x, "x", {"rows", "dim"});
+}
+
 Shapes check(const CopyArgs& args) {
   check_output("copy", args.x);
   check_output("copy", args.out);

@@ -21,6 +21,7 @@ Shapes check(const AddArgs& args);
 Shapes check(const GatherRowsArgs& args);
 Shapes check(const SoftcapArgs& args);
 Shapes check(const ArgMaxArgs& args);
+Shapes check(const DrawArgs& args);
 Shapes check(const CopyArgs& args);
 Shapes check(const TemperArgs& args);
 Shapes check(const ScaleArgs& args);

@@ -185,6 +185,27 @@ struct ArgMaxArgs {
   int32_t* ids = nullptr;  // out: [rows]
 };
 
+// How a token is drawn from a row of logits.
+struct DrawRow {
+  uint64_t key = 0;       // of its random numbers: kernels/draw.h
+  float temperature = 1;  // 0: the likeliest, as arg_max has it
+  int32_t top_k = 0;      // 0: all
+  float top_p = 1, min_p = 0;
+};
+
+// ids[r]: the place in row r of a token that is drawn from it. A place i stands for token i + id_offsets[i],
+// or for token i. Its weight is exp((x[i] - largest) / temperature). In question are weights above 0 and of
+// at least min_p; of these the top_k heaviest; of these the fewest, heaviest first, that have top_p of their
+// weight together. Of equal weights the first places count as heavier. Then they race: kernels/draw.h.
+// Weights and sums are float64; the order of sums is free. As arg_max has it where no weight is left. -1:
+// more tokens are about equally likely than this kernel can sort.
+struct DrawArgs {
+  Tensor x;                             // [rows, dim] f32
+  const DrawRow* rows = nullptr;        // [rows]
+  const int32_t* id_offsets = nullptr;  // [dim], or none
+  int32_t* ids = nullptr;               // out: [rows]
+};
+
 // Linear layers that read the same rows, with what lies around them in a layer of a transformer, as one op:
 //   h = normalise ? rms_norm(x) in h's dtype : x
 //   y_i = h weight_i^T + bias_i
@@ -468,6 +489,7 @@ struct Kernels {
   void (*standardise)(Stream&, const StandardiseArgs&);
   void (*average_patches)(Stream&, const AveragePatchesArgs&);
   void (*arg_max)(Stream&, const ArgMaxArgs&);  // may be null: the host does it then
+  void (*draw)(Stream&, const DrawArgs&);       // likewise
 
   int64_t (*scratch_bytes)(const StepSize& size);  // what a call of any of these takes for itself at most
 };

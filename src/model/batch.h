@@ -1,8 +1,8 @@
 // What one step of the model runs on: tokens of one or more sequences, laid end to end. The engine builds and
 // owns it, and uses it again for the next step; forward() reads it. All pointers stay valid for the step.
 //
-// The vectors are the host's. Ops read what `arrays` and each group's `on_device` point to, which is the same
-// in the memory of the device that they run on; on the host these are the vectors themselves.
+// The vectors are the host's. Ops read what `arrays` and each `on_device` point to, which is the same in the
+// memory of the device that they run on; on the host these are the vectors themselves.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -30,9 +30,27 @@ struct BatchImage {
   Tensor embeddings;  // [rows, hidden] f32, in place of what `tokens` would look up; not scaled
 };
 
+// Rows of a store of features, for a drafter that guesses token by token (model/draft.h).
+struct BatchFeatures {
+  std::vector<int32_t> before;  // [sequences]: the one before each sequence's first token
+  std::vector<int64_t> first;   // [sequences]: that token's row in the batch
+  std::vector<int64_t> slots;   // [tokens]: where each token's own goes; negative: it is not kept
+  struct {
+    const int32_t* before = nullptr;
+    const int64_t *first = nullptr, *slots = nullptr;
+  } on_device;
+
+  void clear() {
+    before.clear();
+    first.clear();
+    slots.clear();
+  }
+};
+
 struct BatchArrays {
   const int32_t *tokens = nullptr, *positions = nullptr, *seq_start = nullptr, *table_rows = nullptr,
                 *logit_rows = nullptr, *state_slots = nullptr;
+  const StateSave* state_saves = nullptr;
 };
 
 struct Batch {
@@ -46,6 +64,7 @@ struct Batch {
   std::vector<int32_t>
       state_slots;  // [sequences]: each one's slot of recurrent state, where the model has any
   std::vector<StateSave> state_saves;  // copies of states to keep, ascending in token
+  BatchFeatures features;              // or empty
 
   BatchArrays arrays;
 
@@ -59,9 +78,13 @@ inline void read_here(Batch& batch) {
                   .seq_start = batch.seq_start.data(),
                   .table_rows = batch.table_rows.data(),
                   .logit_rows = batch.logit_rows.data(),
-                  .state_slots = batch.state_slots.data()};
+                  .state_slots = batch.state_slots.data(),
+                  .state_saves = batch.state_saves.data()};
   for (BatchGroup& group : batch.groups)
     group.on_device = {.slots = group.slots.data(), .rows = group.rows.data()};
+  BatchFeatures& features = batch.features;
+  features.on_device = {
+      .before = features.before.data(), .first = features.first.data(), .slots = features.slots.data()};
 }
 
 }  // namespace heed

@@ -14,6 +14,32 @@ std::string vocabulary_why_not(const ModelSpec& drafter, const ModelSpec& target
          std::to_string(target.vocab) + "; equal ones are expected";
 }
 
+// What a drafter that guesses token by token makes of the target's taps.
+void make_features(const Model& drafter, const Step& step, const Tensor& taps, const Tensor& out) {
+  const DraftSpec& draft = *drafter.spec.draft;
+  const Kernels& kernels = step.kernels;
+  if (draft.kind == DraftSpec::Kind::kMtp) return kernels.copy(step.stream, {.x = taps, .out = out});
+  const ArenaScope scope(step.arena);
+  Tensor read = taps;
+  if (draft.norm_taps) {
+    const Tensor wide = step.arena.take(DType::kF32, {out.size[0], draft.tap_width()});
+    read = step.arena.take(drafter.compute, {out.size[0], draft.tap_width()});
+    kernels.copy(step.stream, {.x = taps, .out = wide});
+    kernels.rms_norm(
+        step.stream,
+        {.x = wide, .weight = drafter.weights.own[kDraftTapNorm], .eps = drafter.spec.norm_eps, .out = read});
+  }
+  kernels.linear(step.stream, {.x = read, .weight = drafter.weights.own[kDraftInput], .out = out});
+}
+
+// to[slots[i]] = rows[i], but for negative slots: as keys are written, with blocks of one.
+void scatter_rows(const Step& step, const Tensor& rows, const int64_t* slots, const Tensor& to) {
+  const int64_t width = rows.size[1];
+  const Tensor places(to.data, to.dtype, {to.size[0], 1, 1, width});
+  step.kernels.kv_write(
+      step.stream, {.k = rows.split_last(1, width), .v = {}, .slots = slots, .kv = {.k = places, .v = {}}});
+}
+
 }  // namespace
 
 void keep_context(const Model& drafter, const Batch& batch, const Step& step, const Tensor& taps) {
@@ -30,24 +56,37 @@ void keep_context(const Model& drafter, const Batch& batch, const Step& step, co
   }
 }
 
-Tensor make_features(const Model& drafter, const Batch& batch, const Step& step, const Tensor& taps) {
-  const Pass pass(drafter, batch, step);
-  const DraftSpec& draft = *drafter.spec.draft;
-  const Tensor features = pass.f32({pass.tokens(), drafter.spec.hidden});
-  if (draft.kind == DraftSpec::Kind::kMtp) {
-    pass.kernels().copy(pass.stream(), {.x = taps, .out = features});
-    return features;
-  }
+Tensor features_before(const Model& drafter, const Batch& batch, const Step& step, const Tensor& taps,
+                       const Tensor& store) {
+  const auto tokens = std::ssize(batch.tokens);
+  const int64_t width = drafter.spec.hidden;
+  const Tensor shifted = step.arena.take(DType::kF32, {tokens + 1, width});
+  const Tensor made = shifted.slice(1, tokens + 1);
+  make_features(drafter, step, taps, made);
   const ArenaScope scope(step.arena);
-  Tensor read = taps;
-  if (draft.norm_taps) {
-    const Tensor wide = pass.f32({pass.tokens(), draft.tap_width()});
-    read = pass.input({pass.tokens(), draft.tap_width()});
-    pass.kernels().copy(pass.stream(), {.x = taps, .out = wide});
-    pass.rms_norm(wide, drafter.weights.own[kDraftTapNorm], read);
-  }
-  pass.linear(read, drafter.weights.own[kDraftInput], {}, features);
-  return features;
+  const Tensor first = step.arena.take(DType::kF32, {batch.sequences(), width});
+  const auto& at = batch.features.on_device;
+  step.kernels.gather_rows(step.stream, {.x = store, .rows = at.before, .out = first});
+  scatter_rows(step, made, at.slots, store);
+  // In place of the last feature of the sequence before.
+  scatter_rows(step, first, at.first, shifted);
+  return shifted.slice(0, tokens);
+}
+
+Tensor guess_next(const Model& drafter, const Batch& batch, const Step& step, const Tensor& store) {
+  const auto tokens = std::ssize(batch.tokens);
+  const int64_t width = drafter.spec.hidden;
+  const auto last = static_cast<int>(drafter.spec.layers.size());
+  Taps own = {.after = {&last, 1}, .normed = drafter.spec.draft->kind == DraftSpec::Kind::kMtp};
+  Step pass = step;
+  pass.taps = &own;
+  pass.features = step.arena.take(DType::kF32, {tokens, width});
+  const auto& at = batch.features.on_device;
+  step.kernels.gather_rows(step.stream, {.x = store, .rows = at.before, .out = pass.features});
+  const Tensor logits = forward(drafter, batch, pass);
+  step.kernels.copy(step.stream, {.x = own.rows, .out = pass.features});
+  scatter_rows(step, pass.features, at.slots, store);
+  return logits;
 }
 
 void settle_taps(const ModelSpec& target, DraftSpec& draft) {

@@ -10,9 +10,18 @@ namespace heed {
 // drafter's.
 void keep_context(const Model& drafter, const Batch& batch, const Step& step, const Tensor& taps);
 
-// What a drafter that guesses token by token makes of the same taps: the feature of each of the batch's
-// tokens, [tokens, hidden] f32 in the arena.
-Tensor make_features(const Model& drafter, const Batch& batch, const Step& step, const Tensor& taps);
+// A drafter that guesses token by token begins each row with the feature of the token before it. What later
+// rows begin with lies in a store of features, [rows, hidden] f32; BatchFeatures (model/batch.h) says whose
+// lies where.
+
+// Makes features of the same taps and keeps those that the batch says. The feature before each of its tokens:
+// [tokens, hidden] f32 in the arena.
+Tensor features_before(const Model& drafter, const Batch& batch, const Step& step, const Tensor& taps,
+                       const Tensor& store);
+
+// One guess behind each token of a batch whose sequences have one each. Its own features are kept likewise.
+// Logits, as of forward().
+Tensor guess_next(const Model& drafter, const Batch& batch, const Step& step, const Tensor& store);
 
 // Places a drafter's taps that depend on how many layers its target has.
 void settle_taps(const ModelSpec& target, DraftSpec& draft);

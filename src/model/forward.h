@@ -53,8 +53,8 @@ struct Step {
   Taps* taps = nullptr;  // filled, where there is one
   // Of a drafter that guesses token by token: [tokens, hidden] f32, the feature before each token.
   Tensor features = {};
-  Constants* constants = nullptr;                            // where ops do not read the host's memory
-  const std::vector<const AttentionPlan*>* plans = nullptr;  // per layer; null: no kernel wants any
+  Constants* constants = nullptr;                    // where ops do not read the host's memory
+  std::span<const AttentionPlan* const> plans = {};  // per layer; empty: no kernel wants any
 };
 
 // The logits of batch.logit_rows: [logit_rows, vocab] f32 in the arena; undefined if no logits are wanted.

@@ -81,6 +81,7 @@ int64_t arena_bytes(const ModelSpec& spec, DType compute, int64_t tokens, int64_
   Batch batch;
   batch.tokens.resize(tokens);
   batch.logit_rows.resize(logit_rows);
+  batch.table_rows.resize(logit_rows);  // no step has more sequences
   batch.groups.resize(1);
   Arena arena = Arena::measuring();
   const NullModel target(spec, compute);
@@ -89,12 +90,10 @@ int64_t arena_bytes(const ModelSpec& spec, DType compute, int64_t tokens, int64_
   const auto is_fed = [](const ModelSpec* model) {  // by features
     return model != nullptr && model->draft && !model->draft->is_block();
   };
-  Step step = target.step(arena, taps.after.empty() ? nullptr : &taps);
-  const int last = static_cast<int>(spec.layers.size());
+  const Step step = target.step(arena, taps.after.empty() ? nullptr : &taps);
   if (is_fed(&spec)) {
-    taps.after = {&last, 1};  // its own features
-    step.taps = &taps;
-    step.features = arena.take(DType::kF32, {tokens, spec.hidden});
+    guess_next(target.model, batch, step, {});
+    return arena.peak();
   }
   forward(target.model, batch, step);
   if (drafter == nullptr) return arena.peak();
@@ -104,10 +103,7 @@ int64_t arena_bytes(const ModelSpec& spec, DType compute, int64_t tokens, int64_
     keep_context(guessing.model, batch, guess, taps.rows);
     return arena.peak();
   }
-  if (is_fed(drafter)) {
-    make_features(guessing.model, batch, guess, taps.rows);
-    guess.features = arena.take(DType::kF32, {tokens, drafter->hidden});
-  }
+  if (is_fed(drafter)) guess.features = features_before(guessing.model, batch, guess, taps.rows, {});
   batch.logit_rows.clear();
   forward(guessing.model, batch, guess);
   return arena.peak();

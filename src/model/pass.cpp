@@ -110,7 +110,7 @@ void Pass::attend(int layer, const Attend& args) const {
                                          .softcap = args.softcap,
                                          .sink_logits = args.sink_logits,
                                          .out = args.out,
-                                         .plan = step_.plans != nullptr ? (*step_.plans)[layer] : nullptr});
+                                         .plan = step_.plans.empty() ? nullptr : step_.plans[layer]});
 }
 
 StateArgs Pass::state(int layer, int number) const {
@@ -118,7 +118,7 @@ StateArgs Pass::state(int layer, int number) const {
           .seq_start = batch_.arrays.seq_start,
           .sequences = batch_.sequences(),
           .slot = batch_.arrays.state_slots,
-          .saves = batch_.state_saves};
+          .saves = {batch_.arrays.state_saves, batch_.state_saves.size()}};
 }
 
 }  // namespace heed

@@ -1,6 +1,9 @@
 // Backend cuda under what must not change the answer: how a prefill is cut, block sizes, neighbours,
 // recordings. cuBLASLt sums in an order that depends on the number of rows, so logits agree within rounding;
 // tokens are the same.
+#include <filesystem>
+
+#include "tests/engine/drafters.h"
 #include "tests/engine/pictures.h"
 
 namespace heed {
@@ -93,6 +96,63 @@ INSTANTIATE_TEST_SUITE_P(All, Cuda,
                          testing::Values("llama_rope3", "qwen3", "gemma3_text", "rnj1", "qwen3_moe",
                                          "qwen3_next", "minimax", "deepseek_v3", "gpt_oss"),
                          [](const auto& test) { return std::string(test.param); });
+
+// Whoever guesses, and however often the guesses are right, answers are those without.
+TEST_P(Cuda, drafters_change_no_answer) {
+  const std::string folder = golden_folder(GetParam());
+  const ModelSpec spec = open_checkpoint(folder).value().spec;
+  const std::vector<Ask> asks = draft_asks(GetParam(), 24);
+  const auto want = run_all(*start(folder, {.runner = {.backend = "cpu"}}), asks);
+  const RandomDrafter block(spec, {.block = 6, .taps = {1, 0}, .window = 6});
+  const RandomDrafter eagle(spec, {.kind = DrafterShape::kEagle, .taps = {0, 2, 1}});
+  std::vector<EngineOptions> guessers = {with_drafter(block.folder()), with_drafter(eagle.folder(), 3)};
+  if (spec.layers.size() < 8 && plan_run(open_checkpoint(folder).value(), {.drafter = folder}).ok())
+    guessers.push_back(with_drafter(folder, 4));  // its own twin
+  if (const std::string heads = golden_folder("mtp_" + std::string(GetParam()));
+      std::filesystem::exists(heads))
+    guessers.push_back(with_heads(heads, 3));
+  for (EngineOptions& options : guessers) {
+    SCOPED_TRACE(options.speculative.method + " " + options.speculative.model);
+    options.runner.backend = "cuda";
+    options.max_sequences = 8;
+    for (const bool recordings : {true, false}) {
+      options.runner.recordings = recordings;
+      const auto engine = start(folder, options);
+      EXPECT_EQ(run_all(*engine, asks), want) << recordings;
+      EXPECT_EQ(run_all(*engine, asks, /*reversed=*/true), want) << recordings;
+      EXPECT_GT(engine->stats().draft_tokens, 0U);
+      EXPECT_EQ(run_all(*engine, {asks[0]}).front(), want[0]) << recordings;  // alone: all steps are alike
+      EXPECT_EQ(engine->stats().device.replayed > 0, recordings);
+      expect_clean(*engine);
+    }
+  }
+}
+
+// In bfloat16, where kernels read ahead of each other: recorded steps of several tokens and recorded guesses
+// give what the same kernels give one by one, and guesses are right about as often as on the CPU.
+TEST(CudaDrafts, of_bard_are_as_often_right_recorded_or_not) {
+  if (const std::string reason = missing("cuda"); !reason.empty()) GTEST_SKIP() << reason;
+  for (const char* drafter : {"bard-dflash", "bard-eagle3"}) {
+    for (const float temperature : {0.0F, 0.6F}) {
+      SCOPED_TRACE(drafter + std::to_string(temperature));
+      EngineOptions options = with_drafter(bards(drafter), 4);
+      options.runner.backend = "cuda";
+      const Guessed recorded = guessed_of_bard(options, temperature);
+      options.runner.recordings = false;
+      EXPECT_EQ(guessed_of_bard(options, temperature), recorded);
+      options.runner.backend = "cpu";
+      const Guessed here = guessed_of_bard(options, temperature);
+      std::printf("%s at %.1f: %llu of %llu right, on the CPU %llu of %llu\n", drafter, temperature,
+                  static_cast<unsigned long long>(recorded.right),
+                  static_cast<unsigned long long>(recorded.drafts),
+                  static_cast<unsigned long long>(here.right), static_cast<unsigned long long>(here.drafts));
+      const auto share = [](const Guessed& g) {
+        return static_cast<double>(g.right) / static_cast<double>(g.drafts);
+      };
+      EXPECT_NEAR(share(recorded), share(here), 0.1);
+    }
+  }
+}
 
 TEST(CudaPlan, its_memory_is_the_devices) {
   if (const std::string reason = missing("cuda"); !reason.empty()) GTEST_SKIP() << reason;

@@ -1,5 +1,6 @@
 // Models on a device whose memory the host cannot touch: every pointer that ops get lies there, nothing on
 // the host reads what they wrote, recorded steps find all of it at the same addresses again.
+#include "tests/engine/drafters.h"
 #include "tests/engine/fake_device.h"
 #include "tests/engine/pictures.h"
 
@@ -72,6 +73,101 @@ TEST(EngineOnDevice, answers_do_not_depend_on_where_it_runs) {
       answers.push_back(run_all(*engine, asks));
     }
     for (const auto& answer : answers) EXPECT_EQ(answer, answers[0]) << model;
+  }
+}
+
+// All ways to draw, beside requests whose logits must come to the host, and where the device is not sure.
+TEST(EngineOnDevice, tokens_are_drawn_there_as_on_the_host) {
+  fake::add();
+  const Golden golden = read_golden("qwen3");
+  std::vector<Sampling> ways = {{.temperature = 0.7F},
+                                {.temperature = 1.5F, .top_k = 20},
+                                {.temperature = 1, .top_p = 0.9F},
+                                {.temperature = 2, .min_p = 0.05F},
+                                {.temperature = 0},
+                                {.temperature = 0.9F, .top_k = 40, .top_p = 0.8F, .min_p = 0.01F}};
+  const auto answers = [&](const std::string& backend, bool with_penalty) {
+    const auto engine = start(golden_folder("qwen3"), {.runner = {.backend = backend, .max_len = 300},
+                                                       .max_sequences = 9,
+                                                       .speculative = {.method = "ngram", .tokens = 3}});
+    std::vector<Listener> listeners(ways.size() + 1);
+    for (size_t i = 0; i < ways.size() + (with_penalty ? 1 : 0); ++i) {
+      Sampling sampling = ways[i % ways.size()];
+      if (i == ways.size()) sampling.presence_penalty = 1;
+      sampling.seed = i;
+      const auto from = golden.input.begin() + static_cast<int>(i);
+      EXPECT_TRUE(engine
+                      ->submit({.prompt = {from, from + 30},
+                                .sampling = sampling,
+                                .max_tokens = i == ways.size() ? 9 : 16,
+                                .on_event = listeners[i].callback()})
+                      .ok());
+    }
+    engine->drain();
+    std::vector<std::vector<int>> all;
+    for (const Listener& listener : listeners) all.push_back(listener.ids);
+    return all;
+  };
+  for (const bool with_penalty : {false, true}) {
+    const auto want = answers("cpu", with_penalty);
+    EXPECT_EQ(want[0].size(), 16U);
+    EXPECT_EQ(answers("fake", with_penalty), want);
+    fake::undecided = true;
+    EXPECT_EQ(answers("fake", with_penalty), want);
+    fake::undecided = false;
+  }
+}
+
+// Not only the answers, which no guess may change: every guess is the one that it is on the host.
+TEST(EngineOnDevice, drafters_guess_as_they_do_on_the_host) {
+  fake::add();
+  const auto spec_of = [](const char* model) { return open_checkpoint(golden_folder(model)).value().spec; };
+  const RandomDrafter block(spec_of("rnj1"), {.block = 5, .taps = {1, 0}, .window = 6});
+  const RandomDrafter eagle(spec_of("gemma3_text"), {.kind = DrafterShape::kEagle, .taps = {0, 2, 1}});
+  struct {
+    std::string target;
+    EngineOptions options;
+  } cases[] = {{"rnj1", with_drafter(block.folder(), 4)},
+               {"gemma3_text", with_drafter(eagle.folder(), 3)},
+               {"qwen3_next", with_heads(golden_folder("mtp_qwen3_next"), 3)},
+               {"llama_rope3", with_drafter(golden_folder("llama_rope3"), 4)}};
+  for (auto& [target, options] : cases) {
+    SCOPED_TRACE(target);
+    // Two, so that there is a slot of state for each guess of either.
+    const std::vector<Ask> all = draft_asks(target, 12);
+    const std::vector<Ask> asks = {all[0], all[3]};
+    EngineOptions plain;
+    for (EngineOptions* each : {&plain, &options}) {
+      each->runner.dtype = "float32";
+      each->runner.backend = "cpu";
+    }
+    const Guessed here = guessed_by(golden_folder(target), options, asks);
+    EXPECT_GT(here.drafts, 0U);
+    EXPECT_EQ(here.answers, guessed_by(golden_folder(target), plain, asks).answers);
+    options.runner.backend = "fake";
+    for (const bool recordings : {true, false}) {
+      options.runner.recordings = recordings;
+      const int replays = fake::replays;
+      EXPECT_EQ(guessed_by(golden_folder(target), options, asks), here);
+      EXPECT_EQ(fake::replays > replays, recordings);
+    }
+  }
+}
+
+// Trained drafters, which are often right; one sequence at a time, so that all its steps are recorded. In the
+// dtype of the checkpoints.
+TEST(EngineOnDevice, bards_drafters_are_as_often_right) {
+  fake::add();
+  for (const auto& [drafter, temperature] : {std::pair("bard-dflash", 0.6F), {"bard-eagle3", 0.0F}}) {
+    SCOPED_TRACE(drafter);
+    EngineOptions options = with_drafter(bards(drafter), 4);
+    options.runner.backend = "cpu";
+    const Guessed here = guessed_of_bard(options, temperature);
+    EXPECT_GT(here.right, here.drafts / 10);
+    const int replays = fake::replays;
+    options.runner.backend = "fake";
+    EXPECT_EQ(guessed_of_bard(options, temperature), here);
+    EXPECT_GT(fake::replays - replays, 20);
   }
 }
 

@@ -10,7 +10,7 @@ namespace heed {
 namespace {
 
 TEST(TimeLine, finds_the_line_through_what_was_measured) {
-  TimeLine line;
+  TimeLine line(0.995);
   EXPECT_FALSE(line.known());
   EXPECT_EQ(line.at(5), 0);
   for (int round = 0; round < 20; ++round) {
@@ -21,11 +21,11 @@ TEST(TimeLine, finds_the_line_through_what_was_measured) {
 }
 
 TEST(TimeLine, takes_one_place_for_level_and_never_goes_below_zero) {
-  TimeLine line;
+  TimeLine line(0.995);
   for (int i = 0; i < 10; ++i) line.add(3, 0.02);
   EXPECT_EQ(line.slope(), 0);
   EXPECT_NEAR(line.at(100), 0.02, 1e-9);
-  TimeLine falling;
+  TimeLine falling(0.995);
   falling.add(1, 0.03);
   falling.add(9, 0.01);
   EXPECT_EQ(falling.slope(), 0);
@@ -33,7 +33,7 @@ TEST(TimeLine, takes_one_place_for_level_and_never_goes_below_zero) {
 }
 
 TEST(TimeLine, forgets_what_is_long_past) {
-  TimeLine line;
+  TimeLine line(0.995);
   for (int i = 0; i < 100; ++i) line.add(i % 4, 1);
   for (int i = 0; i < 3000; ++i) line.add(i % 4, 2);
   EXPECT_NEAR(line.at(2), 2, 0.01);
@@ -96,6 +96,17 @@ TEST(DraftPolicy, does_not_guess_where_that_is_slower_but_tries_again) {
   for (int i = 0; i < 500; ++i) tries += planned(policy, record, 1) > 0 ? 1 : 0;
   EXPECT_GT(tries, 2);
   EXPECT_LT(tries, 20);
+}
+
+TEST(DraftPolicy, does_not_hold_slow_first_guesses_against_the_drafter) {
+  const Machine machine = {10e-3, 0.1e-3, 0.5e-3, 0.7};
+  DraftRecord record;
+  DraftPolicy policy = taught(machine, 7, record);
+  const int usual = planned(policy, record, 1);
+  for (int i = 0; i < 3; ++i) policy.took_guesses(1, 1);  // kernels are loaded
+  for (int i = 0; i < 25; ++i) policy.took_guesses(1, machine.guessing);
+  EXPECT_EQ(planned(policy, record, 1), usual);
+  EXPECT_GT(usual, 2);
 }
 
 TEST(DraftPolicy, guesses_less_where_many_sequences_fill_the_step) {

@@ -154,6 +154,47 @@ inline void expect_clean(Engine& engine) {
   EXPECT_EQ(engine.stats().held_states, 0);
 }
 
+// What an engine said, and how often it was guessed right.
+struct Guessed {
+  std::vector<std::vector<int>> answers;
+  uint64_t drafts = 0, right = 0;
+  bool operator==(const Guessed&) const = default;
+};
+
+inline Guessed guessed_by(const std::string& target, EngineOptions options, const std::vector<Ask>& asks) {
+  options.runner.max_len = 420;
+  options.max_sequences = 8;
+  options.prefix_caching = false;  // whose snapshots of states bound guesses, by what happens to be cached
+  const auto engine = Engine::start(open_checkpoint(target).value(), options).value();
+  Guessed said = {.answers = run_all(*engine, asks)};
+  expect_clean(*engine);
+  said.drafts = engine->stats().draft_tokens;
+  said.right = engine->stats().accepted_tokens;
+  return said;
+}
+
+inline std::string bards(const std::string& drafter) {
+  return std::string(HEED_SOURCE_DIR) + "/models/" + drafter;
+}
+
+// Of bard's golden prompts, one after the other.
+inline Guessed guessed_of_bard(const EngineOptions& options, float temperature) {
+  Guessed all;
+  const Json goldens = read_json(kBard + "/golden.json").value();
+  for (const Json& golden : goldens) {
+    if (!golden.contains("greedy") || golden["prompt_ids"].size() > 100) continue;
+    const Ask ask = {.prompt = golden["prompt_ids"].get<std::vector<int>>(),
+                     .max_tokens = 16,
+                     .temperature = temperature,
+                     .seed = 5};
+    const Guessed one = guessed_by(kBard, options, {ask});
+    all.answers.push_back(one.answers.front());
+    all.drafts += one.drafts;
+    all.right += one.right;
+  }
+  return all;
+}
+
 // Little more than one sequence of max_len fits the cache.
 inline void make_tight(const std::string& folder, EngineOptions& options) {
   const EnginePlan plan = plan_engine(open_checkpoint(folder).value(), options).value();

@@ -81,7 +81,9 @@ inline int replays = 0;
 inline void in(const void* at) { CHECK(at == nullptr || Memory::get().has(at), "memory of the host"); }
 inline void in(const Tensor& t) { in(t.defined() && t.elements() > 0 ? t.data : nullptr); }
 inline void in(const PagedKv& kv) { in(kv.k), in(kv.v), in(kv.table), in(kv.table_rows); }
-inline void in(const StateArgs& s) { in(s.slots), in(s.seq_start), in(s.slot); }
+inline void in(const StateArgs& s) {
+  in(s.slots), in(s.seq_start), in(s.slot), in(s.saves.empty() ? nullptr : s.saves.data());
+}
 template <class... T>
 void all_in(const T&... each) {
   (in(each), ...);
@@ -125,6 +127,7 @@ inline void in(const ClampArgs& a) { in(a.x); }
 inline void in(const StandardiseArgs& a) { all_in(a.shift, a.scale, a.x); }
 inline void in(const AveragePatchesArgs& a) { all_in(a.x, a.out); }
 inline void in(const ArgMaxArgs& a) { all_in(a.x, a.ids); }
+inline void in(const DrawArgs& a) { all_in(a.x, a.rows, a.id_offsets, a.ids); }
 inline void in(const AttentionArgs& a) {
   all_in(a.q, a.kv, a.seq_start, a.rows, a.sink_logits, a.out, a.plan->device);
   CHECK(a.plan->device != nullptr);
@@ -146,6 +149,14 @@ inline void call<AttentionArgs>(Stream host, const AttentionArgs& args) {
         "the plan on the device is another one");
   CHECK(plan.recorded_slots == 0 || plan.slots <= plan.recorded_slots, plan.slots);
   cpu_kernels().attention[0].run(host, args);
+}
+
+inline bool undecided = false;  // draw() is sure of no row
+template <>
+inline void call<DrawArgs>(Stream host, const DrawArgs& args) {
+  const Memory::Open open;
+  inner<DrawArgs>(host, args);
+  if (undecided) args.ids[0] = -1;
 }
 
 template <class Args>
@@ -234,11 +245,13 @@ inline const Kernels& kernels() {
     k.attention = attention;
     k.accelerator = &kAccelerator;
     k.arg_max = ref_kernels().arg_max;
+    k.draw = ref_kernels().draw;
     const auto wrap = [](auto&... op) { ((op = wrapped(op)), ...); };
     wrap(k.embed, k.rms_norm, k.linear, k.rope_table, k.rope, k.kv_write, k.gated_act, k.add, k.gather_rows,
          k.softcap, k.copy, k.temper, k.scale, k.scale_rows, k.linears, k.finish_heads, k.head_linear,
          k.moe_route, k.moe_sort, k.expert_linear, k.expert_sum, k.short_conv, k.linear_attention,
-         k.gated_delta, k.delta_gates, k.layer_norm, k.clamp, k.standardise, k.average_patches, k.arg_max);
+         k.gated_delta, k.delta_gates, k.layer_norm, k.clamp, k.standardise, k.average_patches, k.arg_max,
+         k.draw);
     return k;
   }();
   return all;

@@ -4,6 +4,10 @@
 
 #include <cmath>
 #include <map>
+#include <random>
+
+#include "kernels/draw.h"
+#include "kernels/ref/ref.h"
 
 namespace heed {
 namespace {
@@ -110,6 +114,33 @@ TEST(Sampler, values_out_of_range_are_named) {
   EXPECT_NE(check(Sampling{.presence_penalty = 3}).error().message.find("presence_penalty"),
             std::string::npos);
   EXPECT_TRUE(check(Sampling{}).ok());
+}
+
+// What accelerators draw by is the sampler's own definition.
+TEST(Sampler, draws_of_kernels_are_its_own) {
+  std::mt19937 random(3);
+  std::normal_distribution<float> noise(0, 3);
+  int distinct = 0;
+  for (int i = 0; i < 2000; ++i) {
+    std::vector<float> logits(1 + random() % 90);
+    for (float& x : logits) x = i % 4 == 0 ? std::round(noise(random)) : noise(random);
+    if (i % 9 == 0) logits[random() % logits.size()] = -INFINITY;
+    const Sampling sampling = {.temperature = 0.3F * static_cast<float>(i % 6),
+                               .top_k = i % 3 == 0 ? 1 + static_cast<int>(random() % 20) : 0,
+                               .top_p = i % 5 < 2 ? 0.1F + 0.3F * static_cast<float>(i % 3) : 1,
+                               .min_p = i % 7 == 0 ? 0.1F : 0,
+                               .seed = static_cast<uint64_t>(i / 10)};
+    const std::vector<int> tokens(random() % 50);
+    const DrawRow row = draw_row(sampling, tokens.size());
+    int32_t id = -1;
+    Stream stream;
+    ref_kernels().draw(
+        stream, {.x = Tensor(logits.data(), DType::kF32, {1, std::ssize(logits)}), .rows = &row, .ids = &id});
+    const int largest = arg_max(logits);
+    EXPECT_EQ(id, sample({.logits = logits, .sampling = sampling, .tokens = tokens})) << i;
+    distinct += id != largest ? 1 : 0;
+  }
+  EXPECT_GT(distinct, 400);
 }
 
 }  // namespace

@@ -21,6 +21,8 @@ struct RecurrentCase {
 };
 
 inline std::vector<RecurrentCase> recurrent_cases() {
+  std::vector<int32_t> many(300);  // guesses of a full batch
+  for (size_t i = 0; i < many.size(); ++i) many[i] = static_cast<int32_t>(i / 5 * 6 + i % 5);
   std::vector<RecurrentCase> all = {
       {"one token", {1}, 1, 1, 1, 1},
       {"one token of a model's size", {1}, 2, 4, 128, 128},
@@ -31,6 +33,7 @@ inline std::vector<RecurrentCase> recurrent_cases() {
       {"a save after every token", {5}, 1, 2, 8, 20, DType::kF32, {0, 1, 2, 3, 4}},
       {"a prefill with saves", {130}, 1, 2, 64, 80, DType::kF32, {63, 127, 129}},
       {"heads that take turns", {6, 1, 40}, 2, 6, 16, 24, DType::kF32, {3}, 2, false, true},
+      {"guesses", std::vector<int>(60, 6), 1, 2, 16, 20, DType::kF32, many},
       {"few columns", {9, 2}, 4, 4, 70, 3, DType::kF32, {4}, 2},
       {"one row", {9, 2}, 3, 3, 1, 36, DType::kF32, {4}, 2},
       {"no sequences", {}, 2, 2, 8, 8},

@@ -31,7 +31,7 @@ struct AttentionParams {
   void* out;
   int64_t out_token, out_head;
   bool out_bf16;
-  bool one_token;  // of each sequence: keys before a row's last are in the cache from earlier steps
+  bool one_token;  // of each sequence, or more: AttentionPlan::reads_ahead
   float* partial;  // [slots, kv_heads, kShortTile, v_dim]: sums of values, not divided
   float2* stats;   // [slots, kv_heads, kShortTile]: largest score in units of log2, and the sum of weights
 };

@@ -60,6 +60,7 @@ const Kernels& cuda_kernels() {
       .standardise = cuda::standardise,
       .average_patches = cuda::average_patches,
       .arg_max = cuda::arg_max,
+      .draw = cuda::draw,
       .scratch_bytes = cuda::linear_scratch_bytes,
   };
   return kernels;

@@ -1,9 +1,9 @@
 // The cuda backend: kernels for NVIDIA GPUs, from compute capability 8.0 on.
 //
 // Everything that an op's arguments point to is device memory: the tensors' data and ids, positions, rows,
-// seq_start, tables, slots, experts. What stays on the host is what arguments hold by value, and
-// ExpertLinearArgs::weights (the array of tensors) and StateArgs::saves. Ops are put on the stream and
-// return at once; none of them waits, so all may be captured into a graph once the scratch memory is there.
+// seq_start, tables, slots, saves, experts. What stays on the host is what arguments hold by value, and
+// ExpertLinearArgs::weights (the array of tensors). Ops are put on the stream and return at once; none of
+// them waits, so all may be captured into a graph once the scratch memory is there.
 //
 // Numbers: sums are float32. Where keys and values are bfloat16, tensor cores multiply: queries and softmax
 // weights are then rounded to bfloat16 first. With float32 keys or x all arithmetic is float32. A sequence's

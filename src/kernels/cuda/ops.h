@@ -34,6 +34,7 @@ void clamp(Stream& stream, const ClampArgs& args);
 void standardise(Stream& stream, const StandardiseArgs& args);
 void average_patches(Stream& stream, const AveragePatchesArgs& args);
 void arg_max(Stream& stream, const ArgMaxArgs& args);
+void draw(Stream& stream, const DrawArgs& args);
 
 int64_t linear_scratch_bytes(const StepSize& size);
 

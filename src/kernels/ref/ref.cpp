@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/checks.h"
+#include "kernels/draw.h"
 #include "kernels/parts.h"
 #include "kernels/ref/elements.h"
 #include "kernels/ref/ops.h"
@@ -317,6 +318,52 @@ void arg_max(Stream& /*stream*/, const ArgMaxArgs& args) {
   }
 }
 
+struct Weighed {
+  int32_t place;
+  double weight;
+};
+
+// Those in question, heaviest first.
+std::vector<Weighed> in_question(const float* x, int64_t dim, float largest, const DrawRow& how) {
+  std::vector<Weighed> all;
+  for (int32_t i = 0; i < dim; ++i) {
+    const double weight = std::exp((static_cast<double>(x[i]) - largest) / how.temperature);
+    if (weight > 0 && weight >= how.min_p) all.push_back({i, weight});
+  }
+  std::stable_sort(all.begin(), all.end(),
+                   [](const Weighed& a, const Weighed& b) { return a.weight > b.weight; });
+  if (how.top_k > 0 && how.top_k < std::ssize(all)) all.resize(how.top_k);
+  if (how.top_p >= 1) return all;
+  double total = 0;
+  for (const Weighed& each : all) total += each.weight;
+  double sum = 0;
+  size_t count = 0;
+  while (count < all.size() && sum < how.top_p * total) sum += all[count++].weight;
+  all.resize(count);
+  return all;
+}
+
+void draw(Stream& stream, const DrawArgs& args) {
+  const Shapes n = check(args);
+  arg_max(stream, {.x = args.x, .ids = args.ids});
+  for (int64_t row = 0; row < n["rows"]; ++row) {
+    const DrawRow& how = args.rows[row];
+    if (how.temperature == 0) continue;
+    const float* x = args.x.f32() + row * args.x.stride[0];
+    double best = INFINITY;
+    int32_t first = 0;
+    const float largest = x[args.ids[row]];
+    for (const Weighed& each : in_question(x, n["dim"], largest, how)) {
+      const int32_t token = each.place + (args.id_offsets != nullptr ? args.id_offsets[each.place] : 0);
+      const double time = -std::log(draw_number(how.key, token)) / each.weight;
+      if (time > best || (time == best && token > first)) continue;
+      best = time;
+      first = token;
+      args.ids[row] = each.place;
+    }
+  }
+}
+
 void softcap(Stream& /*stream*/, const SoftcapArgs& args) {
   const Shapes n = check(args);
   for (int64_t t = 0; t < n["rows"]; ++t) {
@@ -374,6 +421,7 @@ const Kernels& ref_kernels() {
       .standardise = ref::standardise,
       .average_patches = ref::average_patches,
       .arg_max = arg_max,
+      .draw = draw,
       .scratch_bytes = [](const StepSize& /*size*/) { return int64_t{0}; },
   };
   return kernels;

@@ -15,6 +15,7 @@ class CudaRecurrent : public Gpu {
     args.slots.data = put(p.memory).data;
     args.seq_start = put(p.seq_start);
     args.slot = put(p.slot);
+    if (!p.saves.empty()) args.saves = {put(p.saves), p.saves.size()};
     return args;
   }
 
