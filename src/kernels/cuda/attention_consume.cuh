@@ -156,21 +156,26 @@ struct Consumer {
   static constexpr int kChunk = 8;
   static constexpr int kChunks = C::kDim / kChunk;  // of a row
   static constexpr int kEach = kGroupRows * kChunks / kGroupThreads;
-  static constexpr int kPart = kEach < 8 ? kEach : 8;           // at once
-  static constexpr bool kFit = kEach * kChunk <= C::kKeys / 2;  // into the registers of the scores
+  static constexpr int kPart = kEach < 8 ? kEach : 8;  // at once
+  // Whether they fit into the registers of the scores, and into those that are left.
+  static constexpr bool kFit = C::kDim == 128;
 
   // What lies beyond the unit's rows and columns is read elsewhere, and replaced when stored: no load may be
   // under a condition, or the next waits for it.
   template <int kCount>
   __device__ __forceinline__ void load_queries(const AttentionUnit& unit, int head, int part,
                                                float (&to)[kCount]) const {
+    const float* queries = p.q + (unit.token + unit.row / p.group) * p.q_token + head * p.group * p.q_head;
+    const int first = unit.row % p.group;
+    const float tokens = 1 / static_cast<float>(p.group);  // of a row
 #pragma unroll
     for (int i = 0; i < kPart; ++i) {
       const int c = (part * kPart + i) * kGroupThreads + thread;
-      const int r = min(group * kGroupRows + c / kChunks, unit.rows - 1);
+      const int r = first + min(group * kGroupRows + c / kChunks, unit.rows - 1);
       const int column = min(c % kChunks * kChunk, p.head_dim - kChunk);
-      const auto* from =
-          reinterpret_cast<const float4*>(query_of(p, unit.token, head, unit.row + r) + column);
+      const int token = static_cast<int>((static_cast<float>(r) + 0.5F) * tokens);  // r / group, in less time
+      const auto* from = reinterpret_cast<const float4*>(queries + token * p.q_token +
+                                                         (r - token * p.group) * p.q_head + column);
       const float4 a = __ldg(from);
       const float4 b = __ldg(from + 1);
       float* x = to + i * kChunk;
@@ -217,7 +222,7 @@ struct Consumer {
     queries_done();
     for (int n = 0;; ++n) {
       const Packet& packet = packet_of(n);
-      const AttentionUnit& unit = packet.unit;  // read when needed: registers are short
+      const AttentionUnit unit = packet.unit;
       if (unit.sequence < 0) return;
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
@@ -235,7 +240,7 @@ struct Consumer {
       wgmma::wait<0>();
       wgmma::pin(out);
       free(memory.v_free(stage));
-      write(unit, packet.head);
+      write(packet.unit, packet.head);  // read again: registers are short
       free(memory.unit_free(PlaceIn<kPackets>(n).stage));
       if constexpr (!kFit) load_queries(next.unit, next.head, 0, out);
       ptx::threads_sync(kOwn + group, kGroupThreads);  // the last scores of every warp are done

@@ -139,7 +139,7 @@ using Dim256 = Config<256, 64, 2, 2, 40, 232>;
 
 int prefill_tile(int head_dim, int v_dim) {
   if (head_dim != v_dim || head_dim > Dim256::kDim) return 0;
-  return (head_dim <= Dim64::kDim ? Dim64::kGroups : Dim128::kGroups) * kGroupRows;
+  return head_dim <= Dim64::kDim ? Dim64::kRows : head_dim <= Dim128::kDim ? Dim128::kRows : Dim256::kRows;
 }
 
 void run_prefill(const AttentionLaunch& launch, const AttentionParams& params) {

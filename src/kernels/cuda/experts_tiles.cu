@@ -8,6 +8,7 @@
 #include "kernels/cuda/experts.cuh"
 #include "kernels/cuda/ptx.cuh"
 #include "kernels/cuda/runtime.h"
+#include "kernels/cuda/wgmma.cuh"
 
 namespace heed::cuda {
 namespace {
@@ -24,8 +25,9 @@ struct Tile {
   static constexpr int kThreads = kRows / kWarpRows_ * kAcross * 32;
   static constexpr int kStages = kStages_;
   static constexpr int kM = kWarpRows_ / 16, kN = kWarpOuts_ / 8;  // products of a warp
+  static constexpr int kSums = kM * kN * 4;                        // of a thread
   static constexpr int kStage = (kRows + kOuts) * kRowBytes;
-  static constexpr int kShared = kStages * kStage;
+  static constexpr int kShared = kStages * kStage + 1024;  // 1024 to align
 };
 
 // 16-byte chunk `chunk` of row `row` in a stage's part.
@@ -54,7 +56,7 @@ struct Rows {
 };
 
 template <class C>
-__device__ __forceinline__ void multiply_stage(uint32_t stage, float (&sum)[C::kM][C::kN][4]) {
+__device__ __forceinline__ void multiply_by_warp(uint32_t stage, float (&sum)[C::kSums]) {
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int row = warp / C::kAcross * C::kM * 16;
@@ -76,15 +78,43 @@ __device__ __forceinline__ void multiply_stage(uint32_t stage, float (&sum)[C::k
     for (int m = 0; m < C::kM; ++m) {
 #pragma unroll
       for (int n = 0; n < C::kN; ++n) {
-        ptx::multiply(sum[m][n], a[m], b[n / 2][n % 2 * 2], b[n / 2][n % 2 * 2 + 1]);
+        ptx::multiply(reinterpret_cast<float(&)[4]>(sum[(m * C::kN + n) * 4]), a[m], b[n / 2][n % 2 * 2],
+                      b[n / 2][n % 2 * 2 + 1]);
       }
     }
   }
 }
 
+// The same where a warp's tile is its share of a warpgroup's: 16 rows of 64, by 128 outputs.
 template <class C>
-__global__ void __launch_bounds__(C::kThreads) tile_kernel(const __grid_constant__ Experts p) {
-  extern __shared__ __align__(1024) char memory[];
+__device__ __forceinline__ void multiply_stage(uint32_t stage, float (&sum)[C::kSums]) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  if constexpr (C::kM == 1 && C::kN == 16) {
+    constexpr int kAtom = 8 * kRowBytes;
+    const int group =
+        __shfl_sync(~0U, static_cast<int>(threadIdx.x) / 128, 0);  // so it is known to be uniform
+    const uint32_t rows = stage + group * 64 * kRowBytes;
+    const uint32_t weights = stage + C::kRows * kRowBytes;
+    wgmma::pin(sum);
+    wgmma::fence();
+#pragma unroll
+    for (int k = 0; k < kRowBytes; k += 32) {
+      wgmma::multiply(sum, wgmma::rows_descriptor(rows + k, kAtom),
+                      wgmma::rows_descriptor(weights + k, kAtom), true);
+    }
+    wgmma::commit();
+    wgmma::wait<0>();
+    wgmma::pin(sum);
+    return;
+  }
+#endif
+  multiply_by_warp<C>(stage, sum);
+}
+
+template <class C>
+__global__ void __launch_bounds__(C::kThreads, C::kThreads == 256 ? 2 : 1)
+    tile_kernel(const __grid_constant__ Experts p) {
+  extern __shared__ __align__(16) char memory[];
   const int2 tile = find_tile<C::kRows>(p, static_cast<int>(blockIdx.y));
   const int e = tile.x;
   if (e < 0) return;
@@ -105,7 +135,7 @@ __global__ void __launch_bounds__(C::kThreads) tile_kernel(const __grid_constant
     w.real[i] = at < p.outs;
     w.from[i] = static_cast<const __nv_bfloat16*>(p.weights[e]) + min(at, p.outs - 1) * p.weight_row;
   }
-  const uint32_t ring = ptx::shared(memory);
+  const uint32_t ring = (ptx::shared(memory) + 1023) / 1024 * 1024;
   const int steps = (p.in + kDepth - 1) / kDepth;
   const auto fetch = [&](int step) {
     if (step < steps) {
@@ -116,9 +146,12 @@ __global__ void __launch_bounds__(C::kThreads) tile_kernel(const __grid_constant
     ptx::copies_commit();
   };
   for (int step = 0; step < C::kStages - 1; ++step) fetch(step);
-  float sum[C::kM][C::kN][4] = {};
+  float sum[C::kSums] = {};
   for (int step = 0; step < steps; ++step) {
     ptx::copies_wait<C::kStages - 2>();
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+    ptx::shared_writes_to_engines();
+#endif
     __syncthreads();
     fetch(step + C::kStages - 1);  // where everybody is done with the step before
     multiply_stage<C>(ring + step % C::kStages * C::kStage, sum);
@@ -134,7 +167,8 @@ __global__ void __launch_bounds__(C::kThreads) tile_kernel(const __grid_constant
         const int row = tile.y + (warp / C::kAcross * C::kM + m) * 16 + lane / 4 + i / 2 * 8;
         const int o = column + (warp % C::kAcross * C::kN + n) * 8 + lane % 4 * 2 + i % 2;
         if (row >= end || o >= p.outs) continue;
-        p.out[row * p.out_row + o] = sum[m][n][i] + (p.bias != nullptr ? p.bias[e * p.bias_row + o] : 0);
+        p.out[row * p.out_row + o] =
+            sum[(m * C::kN + n) * 4 + i] + (p.bias != nullptr ? p.bias[e * p.bias_row + o] : 0);
       }
     }
   }
@@ -156,7 +190,7 @@ void run_tiles(const Stream& stream, const Experts& p, int64_t assignments) {
 
 using Few = Tile<16, 64, 16, 16, 4>;
 using Some = Tile<64, 128, 32, 64, 4>;
-using Many = Tile<128, 128, 64, 32, 3>;
+using Many = Tile<128, 128, 16, 128, 3>;
 
 }  // namespace
 

@@ -80,8 +80,7 @@ __device__ inline uint4 load16(uint32_t from) {
   return value;
 }
 
-__device__ inline void prefetch(const void* from) { asm volatile("prefetch.global.L2 [%0];" ::"l"(from)); }
-// All of `bytes`, a multiple of 16 as `from` is; sm_90.
+// Into the second-level cache: `bytes` bytes, a multiple of 16 as `from` is; sm_90.
 __device__ inline void prefetch(const void* from, int bytes) {
   asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
 }

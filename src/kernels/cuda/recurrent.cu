@@ -1,44 +1,13 @@
 // Layers that carry a state, token by token: short_conv, linear_attention, gated_delta, delta_gates.
 // Definitions: kernels/ref/ref_recurrent.cpp. Decoding is bound by reading and writing each state once.
+#include <climits>
+
 #include "kernels/checks.h"
 #include "kernels/cuda/ops.h"
-#include "kernels/cuda/runtime.h"
-#include "kernels/cuda/values.cuh"
+#include "kernels/cuda/recurrent.cuh"
 
 namespace heed::cuda {
 namespace {
-
-constexpr int kMostSaves = 256;
-
-// StateArgs for a kernel. The saves travel with the launch.
-struct State {
-  void* slots;
-  int64_t slot_stride;
-  const int32_t *seq_start, *slot;
-  int sequences, saves;
-  StateSave save[kMostSaves];
-
-  explicit State(const StateArgs& args)
-      : slots(args.slots.data),
-        slot_stride(args.slots.stride[0]),
-        seq_start(args.seq_start),
-        slot(args.slot),
-        sequences(args.sequences),
-        saves(static_cast<int>(args.saves.size())) {
-    CHECK(saves <= kMostSaves, "saves of a call", saves);
-    for (int i = 0; i < saves; ++i) save[i] = args.saves[i];
-  }
-  template <class T>
-  __device__ T* at(int s) const {
-    return static_cast<T*>(slots) + s * slot_stride;
-  }
-  // The first save of token `token` or later.
-  __device__ int first_save(int token) const {
-    int i = 0;
-    while (i < saves && save[i].token < token) ++i;
-    return i;
-  }
-};
 
 template <class T>
 __device__ T rounded(float x) {
@@ -49,22 +18,13 @@ __device__ T rounded(float x) {
 
 constexpr int kThreads = 256;
 
-struct Recurrence {
-  const float *q, *k, *v;
-  int64_t q_token, q_head, k_token, k_head, v_token, v_head;
-  const float* decay;  // [tokens, heads] with delta, [heads] of slopes without
-  const float* beta;
-  int64_t decay_token, beta_token;
-  float* out;
-  int64_t out_token, out_head;
-  int heads, group, k_dim, v_dim;
-  float scale;
-};
-
 // A warp has kColumns columns of one head's state of one sequence in registers: a lane four neighbouring
 // columns, or one, of every kSlices-th part of the rows. No warp waits for another.
-template <int kWide_, int kRows_>
+// kExact: rows and columns fill the slices. Then no load is under a condition, or each would wait for the one
+// before.
+template <int kWide_, int kRows_, bool kExact_>
 struct Slices {
+  static constexpr bool kExact = kExact_;
   static constexpr int kWide = kWide_;  // columns of a lane
   static constexpr int kRows = kRows_;  // rows of a lane
   static constexpr int kSlices = 8;
@@ -84,7 +44,7 @@ __device__ void sum_slices(float (&x)[C::kWide]) {
 
 template <class C, bool kDelta, class T>
 __global__ void __launch_bounds__(C::kWarps * 32)
-    recurrent_kernel(const __grid_constant__ Recurrence p, const __grid_constant__ State state) {
+    recurrent_kernel(const __grid_constant__ Recurrence p, const __grid_constant__ State state, int most) {
   const int lane = static_cast<int>(threadIdx.x % 32);
   const int first_row = lane / (32 / C::kSlices) * C::kRows;
   const int column =
@@ -92,13 +52,15 @@ __global__ void __launch_bounds__(C::kWarps * 32)
       lane % (32 / C::kSlices) * C::kWide;
   const int head = static_cast<int>(blockIdx.y);
   const int sequence = static_cast<int>(blockIdx.z);
-  const bool has_column = column < p.v_dim;
+  const bool has_column = C::kExact || column < p.v_dim;
+  const int own = state.slot[sequence];
+  if (state.seq_start[sequence + 1] - state.seq_start[sequence] > most) return;
   const auto at = [&](int slot) {
     return state.at<T>(slot) + (int64_t{head} * p.k_dim + first_row) * p.v_dim + column;
   };
-  const auto has = [&](int i) { return first_row + i < p.k_dim; };
+  const auto has = [&](int i) { return C::kExact || first_row + i < p.k_dim; };
   float s[C::kRows][C::kWide];
-  const T* from = at(state.slot[sequence]);
+  const T* from = at(own);
 #pragma unroll
   for (int i = 0; i < C::kRows; ++i) {
     Pack<float, C::kWide> x = {};
@@ -170,33 +132,42 @@ __global__ void __launch_bounds__(C::kWarps * 32)
   write(state.slot[sequence]);
 }
 
+// Of sequences of up to `most` tokens.
 template <bool kDelta, class T>
-void run_recurrence(cudaStream_t stream, const Recurrence& p, const State& state) {
+void run_recurrence(cudaStream_t stream, const Recurrence& p, const State& state, int most) {
   const auto run = [&]<class C>(C) {
     CHECK(p.k_dim <= C::kRows * C::kSlices, "k_dim", p.k_dim);
     constexpr int kColumns = C::kColumns * C::kWarps;
     const dim3 grid(static_cast<unsigned>((p.v_dim + kColumns - 1) / kColumns),
                     static_cast<unsigned>(p.heads), static_cast<unsigned>(state.sequences));
-    recurrent_kernel<C, kDelta, T><<<grid, C::kWarps * 32, 0, stream>>>(p, state);
+    recurrent_kernel<C, kDelta, T><<<grid, C::kWarps * 32, 0, stream>>>(p, state, most);
     CUDA_LAUNCHED("recurrent_kernel");
   };
   constexpr int kFour = 4;
-  const bool in_fours = p.v_dim % kFour == 0 && state.slot_stride % kFour == 0 &&
-                        reinterpret_cast<uintptr_t>(state.slots) % (kFour * sizeof(T)) == 0;
-  if (in_fours && p.k_dim <= 128) {
-    run(Slices<kFour, 16>());
+  using Exact = Slices<kFour, 16, true>;
+  const bool exact = p.k_dim == Exact::kRows * Exact::kSlices &&
+                     p.v_dim % (Exact::kColumns * Exact::kWarps) == 0 && state.slot_stride % kFour == 0 &&
+                     reinterpret_cast<uintptr_t>(state.slots) % (kFour * sizeof(T)) == 0;
+  if (exact) {
+    run(Exact());
   } else {
-    run(Slices<1, 64>());
+    run(Slices<1, 64, false>());
   }
 }
 
 template <bool kDelta>
-void run_recurrence(Stream& stream, const Recurrence& p, const StateArgs& args) {
+void run_recurrence(Stream& stream, const Recurrence& p, const StateArgs& args, int64_t tokens) {
   if (args.sequences == 0 || p.heads == 0) return;
   const State state(args);
-  if (args.slots.dtype == DType::kBF16)
-    return run_recurrence<kDelta, __nv_bfloat16>(handle_of(stream), p, state);
-  run_recurrence<kDelta, float>(handle_of(stream), p, state);
+  const bool one_each = tokens == args.sequences;
+  const bool chunks = tokens >= kLeastInChunks && !one_each && chunks_take(device_of(stream), p, args);
+  if (chunks) run_chunks(stream, p, state, tokens, kDelta);
+  if (chunks && args.sequences == 1) return;
+  const int most = chunks ? kLeastInChunks - 1 : INT_MAX;
+  if (args.slots.dtype == DType::kBF16) {
+    return run_recurrence<kDelta, __nv_bfloat16>(handle_of(stream), p, state, most);
+  }
+  run_recurrence<kDelta, float>(handle_of(stream), p, state, most);
 }
 
 // ---- short_conv ----
@@ -318,7 +289,7 @@ void linear_attention(Stream& stream, const LinearAttentionArgs& args) {
                         .k_dim = static_cast<int>(n["k_dim"]),
                         .v_dim = static_cast<int>(n["v_dim"]),
                         .scale = args.scale};
-  run_recurrence<false>(stream, p, args.state);
+  run_recurrence<false>(stream, p, args.state, n["tokens"]);
 }
 
 void gated_delta(Stream& stream, const GatedDeltaArgs& args) {
@@ -344,7 +315,7 @@ void gated_delta(Stream& stream, const GatedDeltaArgs& args) {
                         .k_dim = static_cast<int>(n["k_dim"]),
                         .v_dim = static_cast<int>(n["v_dim"]),
                         .scale = 1};
-  run_recurrence<true>(stream, p, args.state);
+  run_recurrence<true>(stream, p, args.state, n["tokens"]);
 }
 
 void short_conv(Stream& stream, const ShortConvArgs& args) {
