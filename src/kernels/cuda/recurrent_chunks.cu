@@ -133,12 +133,22 @@ __device__ __forceinline__ int chunks_of(const State& state, int sequence) {
 
 // ---- The first kernel: a block a chunk and head ----
 
-// The sequence of a chunk and the chunk's number within it, or {-1, 0}.
+// The sequence of a chunk and the chunk's number within it, or {-1, 0}; a warp asks with all its threads.
 __device__ int2 find_chunk(const State& state, int chunk) {
-  for (int s = 0; s < state.sequences; ++s) {
-    const int own = chunks_of(state, s);
-    if (chunk < own) return {s, chunk};
-    chunk -= own;
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  for (int first = 0; first < state.sequences; first += 32) {
+    const int own = first + lane < state.sequences ? chunks_of(state, first + lane) : 0;
+    int end = own;
+    for (int step = 1; step < 32; step *= 2) {
+      const int left = __shfl_up_sync(~0U, end, step);
+      if (lane >= step) end += left;
+    }
+    const unsigned here = __ballot_sync(~0U, end - own <= chunk && chunk < end);
+    if (here != 0) {
+      const int at = __ffs(static_cast<int>(here)) - 1;
+      return {first + at, chunk - __shfl_sync(~0U, end - own, at)};
+    }
+    chunk -= __shfl_sync(~0U, end, 31);
   }
   return {-1, 0};
 }
@@ -275,8 +285,9 @@ __global__ void __launch_bounds__(kThreads)
 // ---- The second kernel: a block for 32 columns of a head's state of a sequence ----
 
 constexpr int kStateAt = 2 * kImage;  // behind two images: the state, or u and what of it is added
-constexpr int kRightAt = kStateAt + 2 * kStates;  // beta (v - e^g K S)
-constexpr int kShared = kRightAt + 2 * kNarrow;
+constexpr int kRightAt = kStateAt + 2 * kStates;    // beta (v - e^g K S)
+constexpr int kArrivedAt = kRightAt + 2 * kNarrow;  // a barrier for each image
+constexpr int kShared = kArrivedAt + 2 * 8;
 
 template <bool kDelta>
 struct Scan {
@@ -288,13 +299,16 @@ struct Scan {
   const int head, column, sequence, warp, lane;
   float s[4][4];  // rows 16 * warp and on of the state's columns
 
+  __device__ __forceinline__ uint32_t arrived(int slot) const { return base + kArrivedAt + slot * 8; }
+  // The n-th image of the launch, by the copy engine.
   __device__ __forceinline__ void fetch(int n, int slot) const {
+    if (threadIdx.x > 0) return;
     const char* image = params.images + (int64_t{n} * p.heads + head) * kImage;
-    for (int i = static_cast<int>(threadIdx.x); i < kImage / 16; i += kThreads) {
-      if (!kDelta && i >= kT / 16 && i < kP / 16) continue;
-      ptx::copy16(base + slot * kImage + i * 16, image + i * 16);
-    }
-    ptx::copies_commit();
+    const uint32_t to = base + slot * kImage;
+    constexpr int kLeft = kImage - kP;  // T is for the delta rule alone
+    ptx::barrier_arrive_expecting(arrived(slot), kDelta ? kImage : kT + kLeft);
+    ptx::copy_bytes(to, image, kDelta ? kImage : kT, arrived(slot));
+    if (!kDelta) ptx::copy_bytes(to + kP, image + kP, kLeft, arrived(slot));
   }
   __device__ __forceinline__ int64_t state_at(int i, int half) const {
     return (int64_t{head} * kDim + warp * 16 + lane / 4 + half * 8) * p.v_dim + column + i * 8 + lane % 4 * 2;
@@ -471,11 +485,14 @@ __global__ void __launch_bounds__(kThreads, 1)
 #if __CUDA_ARCH__ >= 900
   extern __shared__ __align__(128) char memory[];
   const int sequence = static_cast<int>(blockIdx.z);
+  const int own = chunks_of(state, sequence);
+  if (own == 0) return;
   // The sequence's chunks of this launch: [first, end), of its own.
   int before = 0;
-  for (int s = 0; s < sequence; ++s) before += chunks_of(state, s);
+  for (int s = static_cast<int>(threadIdx.x % 32); s < sequence; s += 32) before += chunks_of(state, s);
+  before = __reduce_add_sync(~0U, before);
   const int first = max(params.first - before, 0);
-  const int end = min(params.first + params.count - before, chunks_of(state, sequence));
+  const int end = min(params.first + params.count - before, own);
   if (first >= end) return;
   Scan<kDelta> scan = {.params = params,
                        .state = state,
@@ -490,12 +507,17 @@ __global__ void __launch_bounds__(kThreads, 1)
   const int start = state.seq_start[sequence];
   const int tokens = state.seq_start[sequence + 1] - start;
   int save = state.first_save(start + first * kTokens);
+  if (threadIdx.x == 0) {
+    for (int slot = 0; slot < 2; ++slot) ptx::barrier_init(scan.arrived(slot), 1);
+    ptx::barrier_inits_done();
+  }
+  __syncthreads();
   scan.fetch(before + first - params.first, first % 2);
   scan.load_state();
   scan.share_state();
   for (int c = first; c < end; ++c) {
-    ptx::copies_wait<0>();
     __syncthreads();
+    ptx::barrier_wait(scan.arrived(c % 2), (c - first) / 2 % 2);
     if (c + 1 < end) scan.fetch(before + c + 1 - params.first, (c + 1) % 2);
     scan.run(c % 2, start + c * kTokens, min(kTokens, tokens - c * kTokens), save);
   }
