@@ -140,6 +140,27 @@ int64_t decode_plan_bytes(int64_t sequences, int64_t slots, const AttentionPlanS
          tiles * int64_t{sizeof(AttentionMerge)};
 }
 
+namespace {
+
+// Sequences of the longest units first, and each sequence from its end: units that run at the same time then
+// read the same keys, and where early rows see less, the last to be dealt out are short.
+void in_order_of_keys(std::vector<AttentionUnit>& units) {
+  std::vector<int> longest;  // unit of a sequence
+  for (const AttentionUnit& unit : units) {
+    longest.resize(std::max(longest.size(), static_cast<size_t>(unit.sequence) + 1));
+    int& most = longest[static_cast<size_t>(unit.sequence)];
+    most = std::max(most, visited(unit));
+  }
+  std::sort(units.begin(), units.end(), [&](const AttentionUnit& a, const AttentionUnit& b) {
+    const int of_a = longest[static_cast<size_t>(a.sequence)];
+    const int of_b = longest[static_cast<size_t>(b.sequence)];
+    if (of_a != of_b) return of_a > of_b;
+    return a.sequence != b.sequence ? a.sequence < b.sequence : a.row > b.row;
+  });
+}
+
+}  // namespace
+
 AttentionPlan plan_attention(std::span<const RowMask> rows, std::span<const int32_t> seq_start,
                              const AttentionPlanShape& shape) {
   CHECK(shape.group > 0 && !seq_start.empty(), shape.group);
@@ -163,7 +184,7 @@ AttentionPlan plan_attention(std::span<const RowMask> rows, std::span<const int3
   }
   const auto longer = [](const AttentionUnit& a, const AttentionUnit& b) { return visited(a) > visited(b); };
   std::stable_sort(plan.short_units.begin(), plan.short_units.end(), longer);
-  std::stable_sort(plan.prefill_units.begin(), plan.prefill_units.end(), longer);
+  in_order_of_keys(plan.prefill_units);
   pack(plan);
   return plan;
 }

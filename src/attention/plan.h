@@ -45,7 +45,7 @@ struct AttentionPlanHeader {
   int32_t short_units, short_offset;
   int32_t prefill_units, prefill_offset;
   int32_t merges, merge_offset;
-  int32_t unused[2];
+  int32_t dealt, blocks_done;  // counted by the kernel for long sequences as it runs; 0 before and after
 };
 
 inline constexpr int kShortTile = 16;  // rows of a unit of short sequences
@@ -58,7 +58,8 @@ struct AttentionPlanShape {
 };
 
 struct AttentionPlan {
-  std::vector<AttentionUnit> short_units, prefill_units;  // most keys first
+  std::vector<AttentionUnit> short_units;    // most keys first
+  std::vector<AttentionUnit> prefill_units;  // to be dealt out in this order
   std::vector<AttentionMerge> merges;
   int slots = 0;
   // Launches do not depend on what the plan holds, so that they may be recorded: then partial results have

@@ -156,6 +156,21 @@ TEST(AttentionPlan, blocks_get_nearly_equal_work_whatever_the_lengths) {
   EXPECT_LT(imbalance(whole.prefill_units, 8, kSms), 1.05);
 }
 
+TEST(AttentionPlan, long_sequences_are_dealt_out_one_after_the_other_from_their_ends) {
+  Batch batch;
+  batch.add(causal() & chunk(256, 1), {0, 500});
+  batch.add(causal() & chunk(256, 1), {0, 2000});  // the longest units
+  batch.add(causal() & chunk(256, 1), {0, 500});
+  const AttentionPlan plan = plan_attention(batch.rows, batch.seq_start, {1, 128});
+  std::vector<std::pair<int, int>> order;
+  for (const AttentionUnit& unit : plan.prefill_units) order.emplace_back(unit.sequence, unit.row / 128);
+  std::vector<std::pair<int, int>> want;
+  for (const auto& [sequence, tiles] : {std::pair{1, 16}, {0, 4}, {2, 4}}) {
+    for (int i = tiles - 1; i >= 0; --i) want.emplace_back(sequence, i);
+  }
+  EXPECT_EQ(order, want);
+}
+
 TEST(AttentionPlan, most_slots_is_an_upper_bound) {
   for (const int length : {1, 17, 255, 257, 4000, 33000, 70000}) {
     for (const int group : {1, 4, 7, 64}) {

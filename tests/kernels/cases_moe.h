@@ -104,6 +104,10 @@ inline std::vector<ExpertCase> expert_cases() {
                            {"a single expert", {5}, 7, 3, x, w, true, false},
                            {"nothing", {0, 0}, 16, 8, x, w}});
   }
+  const DType b = DType::kBF16;  // rows at multiples of 16 bytes
+  all.insert(all.end(), {{"aligned, few", {1, 0, 16, 3, 17, 5}, 200, 70, b, b, true, true, 8},
+                         {"aligned, some", {40, 0, 70, 65, 1}, 136, 130, b, b, true},
+                         {"aligned, many", {150, 3, 260}, 264, 200, b, b, false, false, 8}});
   return all;
 }
 

@@ -1,10 +1,11 @@
 // Linear layers by the dozen: expert_linear and head_linear. Definitions: kernels/ref. Float32 arithmetic,
-// any types and strides: a first version, which is right; tensor cores do not run here yet.
+// any types and strides; experts_tiles.cu has what tensor cores can do.
 //
 // A block computes 32 rows by 64 outputs of one product, a thread 2 by 4 of them.
 #include <algorithm>
 
 #include "kernels/checks.h"
+#include "kernels/cuda/experts.cuh"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/runtime.h"
 #include "kernels/cuda/values.cuh"
@@ -65,49 +66,9 @@ __device__ void for_sums(int row, int end, int column, int outs, const float (&s
 
 // ---- expert_linear ----
 
-constexpr int kMostExperts = 1024;
-
-struct Experts {
-  const void* x;
-  int64_t x_row;
-  const int32_t *rows, *expert_start;
-  int64_t weight_row;
-  const float* bias;
-  int64_t bias_row;
-  float* out;
-  int64_t out_row;
-  int count, in, outs;
-  const void* weights[kMostExperts];
-};
-
-// Which expert the n-th tile of rows is of, and its first row; a block asks with all its threads.
-__device__ int2 find_tile(const Experts& p, int n) {
-  __shared__ int2 found;
-  if (threadIdx.x == 0) found = {-1, 0};
-  __syncthreads();
-  if (threadIdx.x < 32) {
-    int before = 0;  // tiles of the experts so far
-    for (int first = 0; first < p.count && before <= n; first += 32) {
-      const int e = first + static_cast<int>(threadIdx.x);
-      const int start = p.expert_start[min(e, p.count)];
-      const int own = e < p.count ? (p.expert_start[e + 1] - start + kRows - 1) / kRows : 0;
-      int sum = own;
-      for (int step = 1; step < 32; step *= 2) {
-        const int left = __shfl_up_sync(~0U, sum, step);
-        if (static_cast<int>(threadIdx.x) >= step) sum += left;
-      }
-      const int own_first = before + sum - own;
-      if (own_first <= n && n < own_first + own) found = {e, start + (n - own_first) * kRows};
-      before += __shfl_sync(~0U, sum, 31);
-    }
-  }
-  __syncthreads();
-  return found;
-}
-
 template <class X, class W>
 __global__ void __launch_bounds__(kThreads) expert_kernel(const __grid_constant__ Experts p) {
-  const int2 tile = find_tile(p, static_cast<int>(blockIdx.y));
+  const int2 tile = find_tile<kRows>(p, static_cast<int>(blockIdx.y));
   const int e = tile.x;
   if (e < 0) return;
   const int column = static_cast<int>(blockIdx.x) * kColumns;
@@ -175,6 +136,9 @@ void expert_linear(Stream& stream, const ExpertLinearArgs& args) {
     const Tensor& weight = expert_weight(args, e);
     CHECK(weight.stride[0] == p.weight_row, e, describe(weight), weight.stride[0], p.weight_row);
     p.weights[e] = weight.data;
+  }
+  if (args.x.dtype == DType::kBF16 && args.weights[0].dtype == DType::kBF16 && tiles_take(p)) {
+    return run_expert_tiles(stream, p, assignments);
   }
   // As many tiles of rows as there can be; those that there are not return at once.
   const int64_t tiles = std::min<int64_t>(assignments, assignments / kRows + experts);

@@ -3,10 +3,13 @@
 //   few other rows                 gemv_kernel: bound by reading the weights once; float32 arithmetic
 //   float32 or bfloat16 weights    cuBLASLt, where it is on this machine and the rows lie at 16 bytes
 //   anything else                  tile_kernel: float32 arithmetic, any types and strides; correct, not fast
+#include <algorithm>
+
 #include "kernels/checks.h"
 #include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/linear_few.h"
 #include "kernels/cuda/ops.h"
+#include "kernels/cuda/recurrent.cuh"
 #include "kernels/cuda/runtime.h"
 #include "kernels/cuda/values.cuh"
 
@@ -239,7 +242,8 @@ void linear(Stream& stream, const LinearArgs& args) {
 }
 
 int64_t linear_scratch_bytes(const StepSize& size) {
-  return kBlasScratch + kTerms * size.tokens * size.width * 2;
+  const int64_t linear = kBlasScratch + kTerms * size.tokens * size.width * 2;
+  return std::max(linear, size.head_state > 0 ? kChunkScratch : 0);
 }
 
 }  // namespace heed::cuda

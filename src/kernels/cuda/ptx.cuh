@@ -80,7 +80,10 @@ __device__ inline uint4 load16(uint32_t from) {
   return value;
 }
 
-__device__ inline void prefetch(const void* from) { asm volatile("prefetch.global.L2 [%0];" ::"l"(from)); }
+// Into the second-level cache: `bytes` bytes, a multiple of 16 as `from` is; sm_90.
+__device__ inline void prefetch(const void* from, int bytes) {
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
+}
 
 // ---- Fragments and products of one warp ----
 
@@ -168,6 +171,13 @@ __device__ inline void copy_box(uint32_t to, const void* map, int c0, int c1, in
       "%4, %5, "
       "%6}], [%7];" ::"r"(to),
       "l"(map), "r"(c0), "r"(c1), "r"(c2), "r"(c3), "r"(c4), "r"(barrier)
+      : "memory");
+}
+// `bytes` bytes in a row; these and both addresses are multiples of 16.
+__device__ inline void copy_bytes(uint32_t to, const void* from, int bytes, uint32_t barrier) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
+      "l"(from), "r"(bytes), "r"(barrier)
       : "memory");
 }
 __device__ inline void prefetch_map(const void* map) {

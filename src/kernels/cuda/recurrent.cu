@@ -1,48 +1,13 @@
 // Layers that carry a state, token by token: short_conv, linear_attention, gated_delta, delta_gates.
 // Definitions: kernels/ref/ref_recurrent.cpp. Decoding is bound by reading and writing each state once.
+#include <climits>
+
 #include "kernels/checks.h"
 #include "kernels/cuda/ops.h"
-#include "kernels/cuda/runtime.h"
-#include "kernels/cuda/values.cuh"
+#include "kernels/cuda/recurrent.cuh"
 
 namespace heed::cuda {
 namespace {
-
-// StateArgs for a kernel.
-struct State {
-  void* slots;
-  int64_t slot_stride;
-  const int32_t *seq_start, *slot;
-  int sequences, saves;
-  const StateSave* save;
-
-  explicit State(const StateArgs& args)
-      : slots(args.slots.data),
-        slot_stride(args.slots.stride[0]),
-        seq_start(args.seq_start),
-        slot(args.slot),
-        sequences(args.sequences),
-        saves(static_cast<int>(args.saves.size())),
-        save(args.saves.data()) {}
-  template <class T>
-  __device__ T* at(int s) const {
-    return static_cast<T*>(slots) + s * slot_stride;
-  }
-  // The first save of token `token` or later.
-  __device__ int first_save(int token) const {
-    int lo = 0;
-    int hi = saves;
-    while (lo < hi) {
-      const int middle = (lo + hi) / 2;
-      if (save[middle].token < token) {
-        lo = middle + 1;
-      } else {
-        hi = middle;
-      }
-    }
-    return lo;
-  }
-};
 
 template <class T>
 __device__ T rounded(float x) {
@@ -51,122 +16,158 @@ __device__ T rounded(float x) {
 
 // ---- linear_attention and gated_delta ----
 
-constexpr int kColumns = 32;   // of the state, by a block: one a lane
-constexpr int kRowGroups = 8;  // warps; each has every 8th part of the rows
-constexpr int kThreads = kColumns * kRowGroups;
+constexpr int kThreads = 256;
 
-struct Recurrence {
-  const float *q, *k, *v;
-  int64_t q_token, q_head, k_token, k_head, v_token, v_head;
-  const float* decay;  // [tokens, heads] with delta, [heads] of slopes without
-  const float* beta;
-  int64_t decay_token, beta_token;
-  float* out;
-  int64_t out_token, out_head;
-  int heads, k_dim, v_dim;
-  int group, key_heads;  // head h has key head h / group % key_heads
-  float scale;
+// A warp has kColumns columns of one head's state of one sequence in registers: a lane four neighbouring
+// columns, or one, of every kSlices-th part of the rows. No warp waits for another.
+// kExact: rows and columns fill the slices. Then no load is under a condition, or each would wait for the one
+// before.
+template <int kWide_, int kRows_, bool kExact_>
+struct Slices {
+  static constexpr bool kExact = kExact_;
+  static constexpr int kWide = kWide_;  // columns of a lane
+  static constexpr int kRows = kRows_;  // rows of a lane
+  static constexpr int kSlices = 8;
+  static constexpr int kColumns = 32 / kSlices * kWide;
+  static constexpr int kWarps = 2;  // of a block
 };
 
-// Sums over the row groups; every thread gets its column's. The two halves of `memory` take turns.
-__device__ float sum_groups(float (*memory)[kRowGroups][kColumns], int& turn, float x) {
-  const int lane = static_cast<int>(threadIdx.x % 32);
-  memory[turn][threadIdx.x / 32][lane] = x;
-  __syncthreads();
-  float sum = 0;
+// The sum over a column's slices, which every lane gets.
+template <class C>
+__device__ void sum_slices(float (&x)[C::kWide]) {
 #pragma unroll
-  for (int g = 0; g < kRowGroups; ++g) sum += memory[turn][g][lane];
-  turn ^= 1;
-  return sum;
+  for (int step = 16; step >= 32 / C::kSlices; step /= 2) {
+#pragma unroll
+    for (int c = 0; c < C::kWide; ++c) x[c] += __shfl_xor_sync(~0U, x[c], step);
+  }
 }
 
-// A block: 32 columns of one head's state of one sequence, each warp kRows rows of them in registers.
-template <int kRows, bool kDelta, class T>
-__global__ void __launch_bounds__(kThreads)
-    recurrent_kernel(const __grid_constant__ Recurrence p, const __grid_constant__ State state) {
-  __shared__ float memory[2][kRowGroups][kColumns];
-  int turn = 0;
+template <class C, bool kDelta, class T>
+__global__ void __launch_bounds__(C::kWarps * 32)
+    recurrent_kernel(const __grid_constant__ Recurrence p, const __grid_constant__ State state, int most) {
   const int lane = static_cast<int>(threadIdx.x % 32);
-  const int first_row = static_cast<int>(threadIdx.x) / 32 * kRows;
-  const int column = static_cast<int>(blockIdx.x) * kColumns + lane;
+  const int first_row = lane / (32 / C::kSlices) * C::kRows;
+  const int column =
+      (static_cast<int>(blockIdx.x) * C::kWarps + static_cast<int>(threadIdx.x) / 32) * C::kColumns +
+      lane % (32 / C::kSlices) * C::kWide;
   const int head = static_cast<int>(blockIdx.y);
   const int sequence = static_cast<int>(blockIdx.z);
-  const bool has_column = column < p.v_dim;
+  const bool has_column = C::kExact || column < p.v_dim;
+  const int own = state.slot[sequence];
+  if (state.seq_start[sequence + 1] - state.seq_start[sequence] > most) return;
   const auto at = [&](int slot) {
     return state.at<T>(slot) + (int64_t{head} * p.k_dim + first_row) * p.v_dim + column;
   };
-  float s[kRows];
-  const T* from = at(state.slot[sequence]);
+  const auto has = [&](int i) { return C::kExact || first_row + i < p.k_dim; };
+  float s[C::kRows][C::kWide];
+  const T* from = at(own);
 #pragma unroll
-  for (int i = 0; i < kRows; ++i) {
-    s[i] = has_column && first_row + i < p.k_dim ? to_float(from[int64_t{i} * p.v_dim]) : 0;
+  for (int i = 0; i < C::kRows; ++i) {
+    Pack<float, C::kWide> x = {};
+    if (has_column && has(i)) x = load<C::kWide>(from + int64_t{i} * p.v_dim);
+#pragma unroll
+    for (int c = 0; c < C::kWide; ++c) s[i][c] = x.x[c];
   }
   const auto write = [&](int slot) {
     T* to = at(slot);
 #pragma unroll
-    for (int i = 0; i < kRows; ++i) {
-      if (has_column && first_row + i < p.k_dim) to[int64_t{i} * p.v_dim] = rounded<T>(s[i]);
+    for (int i = 0; i < C::kRows; ++i) {
+      Pack<float, C::kWide> x;
+#pragma unroll
+      for (int c = 0; c < C::kWide; ++c) x.x[c] = s[i][c];
+      if (has_column && has(i)) store(to + int64_t{i} * p.v_dim, x);
     }
   };
   const float slope = kDelta ? 0 : expf(-p.decay[head]);
   int save = state.first_save(state.seq_start[sequence]);
-  const int key_head = head / p.group % p.key_heads;
   for (int token = state.seq_start[sequence]; token < state.seq_start[sequence + 1]; ++token) {
-    const float* k = p.k + token * p.k_token + key_head * p.k_head + first_row;
-    const float* q = p.q + token * p.q_token + key_head * p.q_head + first_row;
-    const float v = has_column ? p.v[token * p.v_token + head * p.v_head + column] : 0;
+    const float* k = p.k + token * p.k_token + p.key_head(head) * p.k_head + first_row;
+    const float* q = p.q + token * p.q_token + p.key_head(head) * p.q_head + first_row;
     const float kept = kDelta ? expf(p.decay[token * p.decay_token + head]) : slope;
-    float key[kRows];
+    float key[C::kRows];
+    float query[C::kRows];
+    float change[C::kWide];
 #pragma unroll
-    for (int i = 0; i < kRows; ++i) key[i] = first_row + i < p.k_dim ? k[i] : 0;
-    float change = v;
+    for (int i = 0; i < C::kRows; ++i) {
+      key[i] = has(i) ? k[i] : 0;
+      query[i] = has(i) ? q[i] : 0;
+    }
+#pragma unroll
+    for (int c = 0; c < C::kWide; ++c) {
+      change[c] = has_column ? p.v[token * p.v_token + head * p.v_head + column + c] : 0;
+    }
     if constexpr (kDelta) {
-      float known = 0;
+      const float beta = p.beta[token * p.beta_token + head];
+      float known[C::kWide] = {};
 #pragma unroll
-      for (int i = 0; i < kRows; ++i) {
-        s[i] *= kept;
-        known += s[i] * key[i];
+      for (int i = 0; i < C::kRows; ++i) {
+#pragma unroll
+        for (int c = 0; c < C::kWide; ++c) {
+          s[i][c] *= kept;
+          known[c] += s[i][c] * key[i];
+        }
       }
-      known = sum_groups(memory, turn, known);
-      change = p.beta[token * p.beta_token + head] * (v - known);
-    }
-    float sum = 0;
+      sum_slices<C>(known);
 #pragma unroll
-    for (int i = 0; i < kRows; ++i) {
-      s[i] = (kDelta ? s[i] : kept * s[i]) + key[i] * change;
-      if (first_row + i < p.k_dim) sum += q[i] * s[i];
+      for (int c = 0; c < C::kWide; ++c) change[c] = beta * (change[c] - known[c]);
     }
-    sum = sum_groups(memory, turn, sum);
-    if (threadIdx.x < kColumns && has_column) {
-      p.out[token * p.out_token + head * p.out_head + column] = kDelta ? sum : p.scale * sum;
+    float sum[C::kWide] = {};
+#pragma unroll
+    for (int i = 0; i < C::kRows; ++i) {
+#pragma unroll
+      for (int c = 0; c < C::kWide; ++c) {
+        s[i][c] = (kDelta ? s[i][c] : kept * s[i][c]) + key[i] * change[c];
+        sum[c] += query[i] * s[i][c];
+      }
+    }
+    sum_slices<C>(sum);
+    if (lane < 32 / C::kSlices && has_column) {
+#pragma unroll
+      for (int c = 0; c < C::kWide; ++c) {
+        p.out[token * p.out_token + head * p.out_head + column + c] = kDelta ? sum[c] : p.scale * sum[c];
+      }
     }
     for (; save < state.saves && state.save[save].token == token; ++save) write(state.save[save].slot);
   }
   write(state.slot[sequence]);
 }
 
+// Of sequences of up to `most` tokens.
 template <bool kDelta, class T>
-void run_recurrence(cudaStream_t stream, const Recurrence& p, const State& state) {
-  const dim3 grid(static_cast<unsigned>((p.v_dim + kColumns - 1) / kColumns), static_cast<unsigned>(p.heads),
-                  static_cast<unsigned>(state.sequences));
-  CHECK(p.k_dim <= 64 * kRowGroups, "k_dim", p.k_dim);
-  if (p.k_dim <= 8 * kRowGroups) {
-    recurrent_kernel<8, kDelta, T><<<grid, kThreads, 0, stream>>>(p, state);
-  } else if (p.k_dim <= 16 * kRowGroups) {
-    recurrent_kernel<16, kDelta, T><<<grid, kThreads, 0, stream>>>(p, state);
+void run_recurrence(cudaStream_t stream, const Recurrence& p, const State& state, int most) {
+  const auto run = [&]<class C>(C) {
+    CHECK(p.k_dim <= C::kRows * C::kSlices, "k_dim", p.k_dim);
+    constexpr int kColumns = C::kColumns * C::kWarps;
+    const dim3 grid(static_cast<unsigned>((p.v_dim + kColumns - 1) / kColumns),
+                    static_cast<unsigned>(p.heads), static_cast<unsigned>(state.sequences));
+    recurrent_kernel<C, kDelta, T><<<grid, C::kWarps * 32, 0, stream>>>(p, state, most);
+    CUDA_LAUNCHED("recurrent_kernel");
+  };
+  constexpr int kFour = 4;
+  using Exact = Slices<kFour, 16, true>;
+  const bool exact = p.k_dim == Exact::kRows * Exact::kSlices &&
+                     p.v_dim % (Exact::kColumns * Exact::kWarps) == 0 && state.slot_stride % kFour == 0 &&
+                     reinterpret_cast<uintptr_t>(state.slots) % (kFour * sizeof(T)) == 0;
+  if (exact) {
+    run(Exact());
   } else {
-    recurrent_kernel<64, kDelta, T><<<grid, kThreads, 0, stream>>>(p, state);
+    run(Slices<1, 64, false>());
   }
-  CUDA_LAUNCHED("recurrent_kernel");
 }
 
 template <bool kDelta>
-void run_recurrence(Stream& stream, const Recurrence& p, const StateArgs& args) {
+void run_recurrence(Stream& stream, const Recurrence& p, const StateArgs& args, int64_t tokens) {
   if (args.sequences == 0 || p.heads == 0) return;
   const State state(args);
-  if (args.slots.dtype == DType::kBF16)
-    return run_recurrence<kDelta, __nv_bfloat16>(handle_of(stream), p, state);
-  run_recurrence<kDelta, float>(handle_of(stream), p, state);
+  const bool one_each = tokens == args.sequences;
+  const bool chunks = tokens >= kLeastInChunks && !one_each && chunks_take(device_of(stream), p, args);
+  if (chunks) run_chunks(stream, p, state, tokens, kDelta);
+  if (chunks && args.sequences == 1) return;
+  const int most = chunks ? kLeastInChunks - 1 : INT_MAX;
+  if (args.slots.dtype == DType::kBF16) {
+    return run_recurrence<kDelta, __nv_bfloat16>(handle_of(stream), p, state, most);
+  }
+  run_recurrence<kDelta, float>(handle_of(stream), p, state, most);
 }
 
 // ---- short_conv ----
@@ -289,7 +290,7 @@ void linear_attention(Stream& stream, const LinearAttentionArgs& args) {
                         .group = 1,
                         .key_heads = static_cast<int>(n["heads"]),
                         .scale = args.scale};
-  run_recurrence<false>(stream, p, args.state);
+  run_recurrence<false>(stream, p, args.state, n["tokens"]);
 }
 
 void gated_delta(Stream& stream, const GatedDeltaArgs& args) {
@@ -316,7 +317,7 @@ void gated_delta(Stream& stream, const GatedDeltaArgs& args) {
                         .group = args.tiled ? 1 : static_cast<int>(n["v_heads"] / n["k_heads"]),
                         .key_heads = static_cast<int>(n["k_heads"]),
                         .scale = 1};
-  run_recurrence<true>(stream, p, args.state);
+  run_recurrence<true>(stream, p, args.state, n["tokens"]);
 }
 
 void short_conv(Stream& stream, const ShortConvArgs& args) {
