@@ -1,4 +1,6 @@
 // Recurrent layers and mixtures of experts on the cuda backend.
+#include <cmath>
+
 #include "bench/cuda_bench.h"
 
 namespace heed::bench {
