@@ -45,7 +45,10 @@ void bench_attention(Bench& bench, const AttentionCase& c) {
       .bytes = keys * c.kv_heads *
                (static_cast<double>((c.head_dim + c.v_dim) * size_of(c.kv)) + (c.kv == DType::kI8 ? 8 : 0)),
       .flops = 2 * pairs * c.heads * (c.head_dim + c.v_dim),
-      .bf16_pairs = c.kv == DType::kBF16 && bench.kernels().isa == "avx512-bf16",
+      .peak = c.kv == DType::kBF16 &&
+                      (bench.kernels().isa == "avx512-bf16" || bench.kernels().isa == "avx512-amx")
+                  ? Peak::kBfloat16
+                  : Peak::kFloat32,
   };
   // Caches that take turns, so that decoding reads memory.
   const int64_t k_bytes = problem.k.t.bytes();

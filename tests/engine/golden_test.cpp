@@ -1,6 +1,7 @@
 // Whole models against transformers: logits, greedy tokens, and how far a wrong mask or rope would be off.
 #include <cmath>
 
+#include "kernels/cpu/cpu.h"
 #include "tests/engine/asks.h"
 
 namespace heed {

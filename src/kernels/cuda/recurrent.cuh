@@ -5,15 +5,13 @@
 
 namespace heed::cuda {
 
-inline constexpr int kMostSaves = 256;
-
-// StateArgs for a kernel. The saves travel with the launch.
+// StateArgs for a kernel.
 struct State {
   void* slots;
   int64_t slot_stride;
   const int32_t *seq_start, *slot;
   int sequences, saves;
-  StateSave save[kMostSaves];
+  const StateSave* save;
 
   explicit State(const StateArgs& args)
       : slots(args.slots.data),
@@ -21,19 +19,25 @@ struct State {
         seq_start(args.seq_start),
         slot(args.slot),
         sequences(args.sequences),
-        saves(static_cast<int>(args.saves.size())) {
-    CHECK(saves <= kMostSaves, "saves of a call", saves);
-    for (int i = 0; i < saves; ++i) save[i] = args.saves[i];
-  }
+        saves(static_cast<int>(args.saves.size())),
+        save(args.saves.data()) {}
   template <class T>
   __device__ T* at(int s) const {
     return static_cast<T*>(slots) + s * slot_stride;
   }
   // The first save of token `token` or later.
   __device__ int first_save(int token) const {
-    int i = 0;
-    while (i < saves && save[i].token < token) ++i;
-    return i;
+    int lo = 0;
+    int hi = saves;
+    while (lo < hi) {
+      const int middle = (lo + hi) / 2;
+      if (save[middle].token < token) {
+        lo = middle + 1;
+      } else {
+        hi = middle;
+      }
+    }
+    return lo;
   }
 };
 
@@ -47,7 +51,7 @@ struct Recurrence {
   float* out;
   int64_t out_token, out_head;
   int heads, k_dim, v_dim;
-  int group, key_heads;
+  int group, key_heads;  // head h has key head h / group % key_heads
   float scale;
   __device__ int key_head(int head) const { return head / group % key_heads; }
 };

@@ -87,7 +87,8 @@ class CudaRecurrent : public Gpu {
         args.state.seq_start = put(std::vector<int32_t>{0, end - begin});
         args.state.sequences = 1;
         args.state.slot += s;
-        args.state.saves = saves;
+        args.state.saves = {};
+        if (!saves.empty()) args.state.saves = {put(saves), saves.size()};
         op(args);
         args.out = out;
         run(alone, args, [](const typename Problem::Args&) {});
