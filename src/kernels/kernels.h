@@ -325,10 +325,10 @@ struct StateSave {
 // the state before its first token of the call, and is left with the state after its last. No other slot is
 // written but those of `saves`.
 //
-// Within a call the state is float32: slots of bf16 are widened when it begins and rounded when written. On the
-// cpu, with float32 slots a sequence's results are thus bitwise the same however its tokens are cut into calls;
-// with bf16 slots every cut rounds. The cuda backend runs 64 tokens or more of a sequence in chunks: there cuts
-// change last bits as well.
+// Within a call the state is float32: slots of bf16 are widened when it begins and rounded when written. On
+// the cpu, with float32 slots a sequence's results are thus bitwise the same however its tokens are cut into
+// calls; with bf16 slots every cut rounds. The cuda backend runs 64 tokens or more of a sequence in chunks:
+// there cuts change last bits as well.
 struct StateArgs {
   Tensor slots;                        // [slots, ...] f32 or bf16; contiguous within a slot
   const int32_t* seq_start = nullptr;  // [sequences + 1]
