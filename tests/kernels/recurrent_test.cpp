@@ -390,7 +390,9 @@ TEST_P(CpuRecurrent, a_saved_state_is_the_one_that_the_sequence_would_have_been_
       SCOPED_TRACE(std::string(Problem::kName) + ": " + c.name);
       Problem whole(c, 29);
       whole.run(*kernels, one_stream);
-      for (const StateSave& save : whole.state.saves) {
+      const size_t count = whole.state.saves.size();
+      for (size_t i = 0; i < count; i += 1 + count / 16) {  // of very many, some
+        const StateSave& save = whole.state.saves[i];
         size_t s = 0;
         while (whole.state.seq_start[s + 1] <= save.token) ++s;
         Problem part(c, 29);

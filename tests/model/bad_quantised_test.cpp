@@ -32,7 +32,7 @@ Stored stored(const std::string& dtype, const std::vector<int64_t>& shape,
   int64_t bytes = size_of_dtype(dtype);
   for (const int64_t size : shape) bytes *= size;
   Stored s = {dtype, shape, std::string(static_cast<size_t>(bytes), '\0')};
-  std::memcpy(s.bytes.data(), words.data(), words.size() * sizeof(int32_t));
+  if (!words.empty()) std::memcpy(s.bytes.data(), words.data(), words.size() * sizeof(int32_t));
   return s;
 }
 
