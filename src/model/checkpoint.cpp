@@ -117,6 +117,12 @@ std::string dtype_of(const Config& c) {
 
 }  // namespace
 
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i) text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
 const std::string& Checkpoint::path_of(const std::string& name) const {
   const int at = shard_of.at(name);
   return is_gguf() ? gguf[at].path() : shards[at].path();

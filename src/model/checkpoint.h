@@ -65,6 +65,9 @@ struct Checkpoint {
   bool fits(std::vector<int64_t> stored, std::vector<int64_t> wanted) const;
 };
 
+// "[2, 3]": for messages.
+std::string shape_text(const std::vector<int64_t>& shape);
+
 // Errors name the file and what is wrong with it. kOptional: a folder with a config.json alone will do, to
 // plan with.
 enum class TensorFiles : uint8_t { kRequired, kOptional };

@@ -11,12 +11,6 @@ namespace {
 
 using Shape = std::vector<int64_t>;
 
-std::string shape_text(const Shape& shape) {
-  std::string text = "[";
-  for (size_t i = 0; i < shape.size(); ++i) text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
-  return text + "]";
-}
-
 // What the name of a matrix' codes ends in, and which dtype they have.
 struct Codes {
   std::string_view ending, dtype;

@@ -44,12 +44,6 @@ std::string names_of_blocks() {
   return text;
 }
 
-std::string shape_text(const std::vector<int64_t>& shape) {
-  std::string text = "[";
-  for (size_t i = 0; i < shape.size(); ++i) text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
-  return text + "]";
-}
-
 Status check_need(const Checkpoint& checkpoint, const TensorNeed& need) {
   const auto found = checkpoint.shard_of.find(need.name);
   if (found == checkpoint.shard_of.end()) {
