@@ -12,8 +12,8 @@
 
 namespace heed {
 
-// For this machine: AMX where there is one. AVX-512 with BF16 is preferred to AVX-512 only where VDPBF16PS is faster than widening to
-// float32, which is on AMD's cores; Intel's run it at half the rate of float32 FMAs.
+// For this machine: AMX where there is one. AVX-512 with BF16 is preferred to AVX-512 only where VDPBF16PS is
+// faster than widening to float32, which is on AMD's cores; Intel's run it at half the rate of float32 FMAs.
 const Kernels& cpu_kernels();
 
 // For one instruction set: nullptr for an unknown name or one that this machine lacks.

@@ -18,8 +18,8 @@
 //
 // Bound: memory for few rows: with two rows a kv head 0.88 (float32) to 0.94 (pairs) of what two Sapphire
 // Rapids cores read, at head_dim 128; int8 0.55, where widening is in the way; eight rows 0.45. Else
-// products, causal, head_dim 128: pairs at 0.68, float32 at 0.50 of their peaks there. AMX: 0.75 of memory, or
-// 0.07 of its peak, which is 2.5 times float32; a third of that time is the softmax. Definition:
+// products, causal, head_dim 128: pairs at 0.68, float32 at 0.50 of their peaks there. AMX: 0.75 of memory,
+// or 0.07 of its peak, which is 2.5 times float32; a third of that time is the softmax. Definition:
 // kernels/ref/ref.cpp: attend.
 #include "kernels/cpu/isa/attention_pairs.h"
 #include "kernels/cpu/isa/attention_tiles.h"

@@ -10,9 +10,9 @@
 // A sum is one chain over `in`, in steps of 32, whatever shares the tiles: a row has the same bits in every
 // batch. What sticks out of a step or of 16 columns is copied to scratch and padded with zeros.
 //
-// Bound: memory for a few rows (0.9 of what plain loads read of a Granite Rapids); for many TDPBF16PS, of whose
-// 3.6 TFLOP/s a core it reaches 0.2, and 0.5 with columns and rows in the caches: weights and output pass
-// through memory. Definition: kernels/ref/ref.cpp: linear.
+// Bound: memory for a few rows (0.9 of what plain loads read of a Granite Rapids); for many TDPBF16PS, of
+// whose 3.6 TFLOP/s a core it reaches 0.2, and 0.5 with columns and rows in the caches: weights and output
+// pass through memory. Definition: kernels/ref/ref.cpp: linear.
 #include "kernels/cpu/isa/simd.h"
 #include "kernels/cpu/isa/tables.h"
 
