@@ -24,6 +24,6 @@ format:
 bench:
 	@./setup.sh --test
 	@cmake --preset release -DHEED_BENCH=ON >/dev/null
-	@cmake --build --preset release --target heed_bench_ops heed_bench_engine
-	@build/release/bench/heed_bench_ops
+	@cmake --build --preset release --target heed heed_bench_engine
+	@build/release/heed bench ops
 	@build/release/bench/heed_bench_engine

@@ -143,5 +143,7 @@ class BenchDevice {
 
 // Recurrent layers, and mixtures of experts: those whose name has `filter` in it.
 void run_layers(BenchDevice& device, const std::string& filter);
+// Linear layers over weights in blocks, likewise.
+void run_blocks(BenchDevice& device, const std::string& filter);
 
 }  // namespace heed::bench

@@ -174,6 +174,7 @@ int main(int argc, char** argv) {
     if (c.name.find(filter) != std::string::npos) run(device, c);
   }
   run_layers(device, filter);
+  run_blocks(device, filter);
   if (std::string("linear").find(filter) == std::string::npos) return 0;
   for (const int64_t tokens : {1, 2, 4, 8, 16, 64, 8192}) run_linear(device, tokens, 4096, 14336);
   return 0;

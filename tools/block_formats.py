@@ -13,8 +13,12 @@ F32 = np.float32
 FORMATS = {"F32": (0, 1, 4), "F16": (1, 1, 2), "Q4_0": (2, 32, 18), "Q4_1": (3, 32, 20), "Q5_0": (6, 32, 22),
            "Q5_1": (7, 32, 24), "Q8_0": (8, 32, 34), "Q2_K": (10, 256, 84), "Q3_K": (11, 256, 110),
            "Q4_K": (12, 256, 144), "Q5_K": (13, 256, 176), "Q6_K": (14, 256, 210), "IQ4_NL": (20, 32, 18),
-           "BF16": (30, 1, 2), "MXFP4": (39, 32, 17), "Q4_Z": (None, 32, 19), "Q8_F": (None, 32, 36)}
+           "BF16": (30, 1, 2), "MXFP4": (39, 32, 17), "Q4_Z": (None, 32, 19), "Q8_F": (None, 32, 36),
+           "Q8_Z": (None, 32, 35), "FP8": (None, 128, 132)}
 IQ4_TABLE = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], F32)
+# E4M3 times 512, whole numbers; what stands for no number elsewhere is 480 times 512 here.
+FP8_WHOLE = np.array([(-1 if b & 128 else 1) * ((b & 7) if not b >> 3 & 15 else (8 + (b & 7)) << ((b >> 3 & 15) - 1))
+                      for b in range(256)], F32)
 FP4_TABLE = np.array([0, .5, 1, 1.5, 2, 3, 4, 6, -0., -.5, -1, -1.5, -2, -3, -4, -6], F32)
 
 
@@ -89,6 +93,15 @@ def q8_f(b):
     return b[:, 4:36].copy().view(np.int8).astype(F32) * b[:, :4].copy().view(F32)
 
 
+def q8_z(b):
+    zero = b[:, 2:3].astype(F32) - F32(128)
+    return b[:, 3:35].copy().view(np.int8).astype(F32) * half(b, 0) - half(b, 0) * zero
+
+
+def fp8(b):
+    return FP8_WHOLE[b[:, 4:132]] * (b[:, :4].copy().view(F32) / F32(512))
+
+
 def pairs_of_bits(part):
     """[blocks, 32 n] bytes as [blocks, n, 4, 32]: four runs of 32 elements lie in 32 bytes."""
     runs = part.reshape(len(part), -1, 1, 32)
@@ -148,7 +161,8 @@ def q6_k(b):
 
 
 READERS = {"Q4_0": q4_0, "Q4_1": q4_1, "Q5_0": q5_0, "Q5_1": q5_1, "Q8_0": q8_0, "Q2_K": q2_k, "Q3_K": q3_k,
-           "Q4_K": q4_k, "Q5_K": q5_k, "Q6_K": q6_k, "IQ4_NL": iq4_nl, "MXFP4": mxfp4, "Q4_Z": q4_z, "Q8_F": q8_f}
+           "Q4_K": q4_k, "Q5_K": q5_k, "Q6_K": q6_k, "IQ4_NL": iq4_nl, "MXFP4": mxfp4, "Q4_Z": q4_z, "Q8_F": q8_f,
+           "Q8_Z": q8_z, "FP8": fp8}
 
 
 def to_float(name, rows):
@@ -248,10 +262,28 @@ def to_q4_z(x, b):
     put_nibbles(b, 3, np.clip(codes_of(x, scale, -15, 15) + zero, 0, 15))
 
 
+def to_q8_z(x, b):
+    least = np.minimum(x.min(axis=-1, keepdims=True), 0)
+    scale = rounded_half((np.maximum(x.max(axis=-1, keepdims=True), 0) - least) / F32(255))
+    put_half(b, 0, scale)
+    zero = codes_of(-least, scale, 0, 255)
+    b[:, 2:3] = zero
+    b[:, 3:] = (np.clip(codes_of(x, scale, -255, 255) + zero, 0, 255) - 128).astype(np.int8).view(np.uint8)
+
+
 def to_q8_f(x, b):
     scale = np.abs(x).max(axis=-1, keepdims=True) / F32(127)
     b[:, :4] = scale.astype(F32).view(np.uint8)
     b[:, 4:] = codes_of(x, scale, -127, 127).astype(np.int8).view(np.uint8)
+
+
+def to_fp8(x, b):
+    scale = np.maximum(np.abs(x).max(axis=-1, keepdims=True) / F32(448), F32(1e-30))
+    b[:, :4] = scale.astype(F32).view(np.uint8)
+    positive = FP8_WHOLE[:127]  # ascending
+    wanted = np.abs(x) / scale * F32(512)
+    codes = np.searchsorted((positive[1:] + positive[:-1]) / 2, wanted)
+    b[:, 4:] = codes.astype(np.uint8) | (x < 0).astype(np.uint8) << 7
 
 
 def scales_and_leasts(x, group, steps, largest):
@@ -337,7 +369,7 @@ def to_q6_k(x, b):
 
 WRITERS = {"Q4_0": to_q4_0, "Q4_1": to_q4_1, "Q5_0": to_q5_0, "Q5_1": to_q5_1, "Q8_0": to_q8_0, "Q2_K": to_q2_k,
            "Q3_K": to_q3_k, "Q4_K": to_q4_k, "Q5_K": to_q5_k, "Q6_K": to_q6_k, "IQ4_NL": to_iq4_nl,
-           "MXFP4": to_mxfp4, "Q4_Z": to_q4_z, "Q8_F": to_q8_f}
+           "MXFP4": to_mxfp4, "Q4_Z": to_q4_z, "Q8_F": to_q8_f, "Q8_Z": to_q8_z, "FP8": to_fp8}
 
 
 def from_float(name, values):

@@ -2,7 +2,8 @@
 
 Texts are dialogues cut before or within an answer, which the target goes on with, greedily in half of the texts and at
 temperature 0.8 in the others. A drafter starts at random places of such an answer; each guess is to be what the target
-says there: that token where it was greedy, else the target's distribution (cross entropy).
+says there: that token where it was greedy, else the target's distribution at that temperature (cross entropy, and the
+logarithm of what both distributions share, which is how often a guess can be right).
 """
 import argparse
 import json
@@ -26,6 +27,8 @@ HIDDEN, HEADS, KV_HEADS, HEAD = 256, 4, 2, 64
 PROMPT, ANSWER = 384, 36  # most tokens of a dialogue before the cut, and of what is said behind it
 LENGTH = PROMPT + ANSWER
 DECAY, ROTATION = 4.0, 10000.0
+TEMPERATURE = 0.8  # of the texts that are not greedy
+OVERLAP = 1.0  # weight of the loss of what is shared
 ASSISTANT, END = 4, 5  # tokens that begin and end an answer
 
 
@@ -100,7 +103,7 @@ def answer(target, rows):
                                         position_ids=queries.clamp(min=0), past_key_values=cache,
                                         use_cache=True).last_hidden_state[:, -1]
             logits = target.model.lm_head(hidden).float()
-        drawn = torch.multinomial((logits / 0.8).softmax(-1), 1)[:, 0]
+        drawn = torch.multinomial((logits / TEMPERATURE).softmax(-1), 1)[:, 0]
         token = torch.where(greedy, logits.argmax(-1), drawn)
         said.append(token)
         alive.append(going)
@@ -164,26 +167,32 @@ class Mlp(nn.Module):
 
 
 def guesses_loss(guess, logits, texts, answered, starts, count):
-    """Of logits `guess` [batch, starts * count, vocab] for the tokens behind each start: the loss, and how often the
-    likeliest is what was said, by distance, in greedy and in sampled texts."""
+    """Of logits `guess` [batch, starts * count, vocab] for the tokens behind each start: the loss; and by distance, how
+    often the likeliest is what was said in greedy texts, and what guess and target share in sampled ones."""
     place = starts[:, :, None] + torch.arange(count + 1, device=texts.device)
     flat = (place[:, :, 1:] - 1).flatten(1)  # the target's logits there are of the token at `place`
-    teacher = logits.gather(1, flat[:, :, None].expand(-1, -1, logits.shape[-1])).softmax(-1)
     said = texts.gather(1, place[:, :, 1:].flatten(1)).long()
     counts = answered.gather(1, place.flatten(1)).long().view(*place.shape).cumprod(2)[:, :, 1:].flatten(1)
     weight = counts * torch.exp(-torch.arange(count, device=texts.device) / DECAY).repeat(starts.shape[1])
-    soft = cross_entropy(guess.transpose(1, 2), teacher.transpose(1, 2), reduction="none")
-    hard = cross_entropy(guess.transpose(1, 2), said, reduction="none")
-    greedy = (torch.arange(len(texts), device=texts.device) % 2 == 0)[:, None]
-    loss = torch.where(greedy, hard, soft)
-    shape = (len(texts), -1, count)
-    hits, counts = ((guess.argmax(-1) == said) * counts).view(shape), counts.view(shape)
-    greedy, sampled = (hits[n::2].sum((0, 1)) / counts[n::2].sum((0, 1)) for n in (0, 1))
-    return (loss * weight).sum() / weight.sum(), greedy, sampled
+
+    greedy, drawn = guess[::2], guess[1::2]  # rows alternate
+    hard = cross_entropy(greedy.transpose(1, 2), said[::2], reduction="none")
+    teacher = logits[1::2].gather(1, flat[1::2, :, None].expand(-1, -1, logits.shape[-1]))
+    teacher, own = (teacher / TEMPERATURE).softmax(-1), (drawn / TEMPERATURE).log_softmax(-1)
+    shared = torch.minimum(teacher, own.exp()).sum(-1)
+    soft = -(teacher * own).sum(-1) - OVERLAP * shared.clamp(min=1e-6).log()
+
+    def by_distance(values, counts):
+        shape = (len(values), -1, count)
+        return (values * counts).view(shape).sum((0, 1)) / counts.view(shape).sum((0, 1))
+
+    loss = ((hard * weight[::2]).sum() + (soft * weight[1::2]).sum()) / weight.sum()
+    right = by_distance((greedy.argmax(-1) == said[::2]).float(), counts[::2])
+    return loss, right, by_distance(shared.detach(), counts[1::2])
 
 
 def train(drafter, step_loss, texts, answered, minutes, batch, decay):
-    """step_loss(texts, answered) -> loss and hits of greedy and sampled texts by distance."""
+    """step_loss(texts, answered) -> loss and, by distance, how often guesses are right in greedy and sampled texts."""
     optimizer = torch.optim.AdamW(drafter.parameters(), lr=2e-3, betas=(0.9, 0.95), weight_decay=decay)
     held_out, texts, answered = (texts[:512], answered[:512]), texts[512:], answered[512:]
     begin, step, done = time.time(), 0, 0.0
@@ -205,7 +214,7 @@ def train(drafter, step_loss, texts, answered, minutes, batch, decay):
             with torch.no_grad():
                 held, greedy, sampled = step_loss(*held_out)
             length = [1 + float(hits.cumprod(0).sum()) for hits in (greedy, sampled)]
-            print(f"step {step} loss {loss.item():.3f}, held-out {held.item():.3f}; hits by distance, greedy text "
+            print(f"step {step} loss {loss.item():.3f}, held-out {held.item():.3f}; right by distance, greedy text "
                   f"{[round(float(h), 2) for h in greedy]}, sampled {[round(float(h), 2) for h in sampled]}; "
                   f"about {length[0]:.2f} and {length[1]:.2f} tokens a step; {time.time() - begin:.0f} s", flush=True)
 
@@ -224,6 +233,7 @@ def run(description, taps, make, step_loss, save_drafter):
     parser.add_argument("plays", type=pathlib.Path)
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--prompts", type=int, default=64000, help="of those that the plays give")
+    parser.add_argument("--answers", type=pathlib.Path, help="a file that keeps them for another run")
     parser.add_argument("--minutes", type=float, default=5.0, help="of training, after the answers")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--weight-decay", type=float, default=0.1)
@@ -235,9 +245,14 @@ def run(description, taps, make, step_loss, save_drafter):
     torch.set_float32_matmul_precision("high")
     target = Target(load_target(args.target, args.device), taps, args.device)
     begin = time.time()
-    rows = prompts(args.target, args.plays)
-    print(f"{len(rows)} prompts in {time.time() - begin:.0f} s", flush=True)
-    texts, answered = answers(target, random.sample(rows, min(args.prompts, len(rows))), 1024)
+    if args.answers and args.answers.exists():
+        texts, answered = torch.load(args.answers, map_location=args.device)
+    else:
+        rows = prompts(args.target, args.plays)
+        print(f"{len(rows)} prompts in {time.time() - begin:.0f} s", flush=True)
+        texts, answered = answers(target, random.sample(rows, min(args.prompts, len(rows))), 1024)
+        if args.answers:
+            torch.save((texts, answered), args.answers)
     print(f"{len(texts)} answers after {time.time() - begin:.0f} s", flush=True)
     drafter = make().to(args.device)
     print(f"{sum(p.numel() for p in drafter.parameters())} parameters", flush=True)

@@ -16,7 +16,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from drafting import HEAD, HEADS, HIDDEN, KV_HEADS, ROTATION, Mlp, Norm, guesses_loss, heads, places, rotate, run, save
 
-TAPS, INNER, STEPS, VOCAB = [1, 3, 5], 1024, 7, 4096
+TAPS, INNER, STEPS, VOCAB = [1, 3, 5], 2048, 7, 4096
 
 
 class Attention(nn.Module):

@@ -11,6 +11,8 @@
 #include <optional>
 #include <sstream>
 
+#include "base/cgroup.h"
+
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23  // Linux 5.14
 #endif
@@ -40,45 +42,17 @@ void take_less(MemoryLimit& limit, int64_t bytes, const std::string& source) {
   if (bytes < limit.bytes) limit = {std::max<int64_t>(bytes, 0), source};
 }
 
-struct CgroupFiles {
-  const char *limit, *usage, *file_pages;
-};
-
-// A limit on a cgroup holds for all below it, so every one up to the root of the hierarchy is asked.
-void ask_cgroups(MemoryLimit& limit, const std::string& mount, std::string path, const CgroupFiles& files) {
-  for (;;) {
-    const std::string folder = mount + path + "/";
-    const auto most = number_in(folder + files.limit);
-    const auto used = number_in(folder + files.usage);
-    if (most && used) {
-      const std::string stat = folder + "memory.stat";
-      const std::string prefix = files.file_pages;
-      const int64_t droppable = number_after(stat, prefix + "inactive_file").value_or(0) +
-                                number_after(stat, prefix + "active_file").value_or(0);
-      take_less(limit, *most - std::max<int64_t>(*used - droppable, 0),
-                std::string(files.limit) + " of the cgroup " + (path.empty() ? "/" : path));
-    }
-    if (path.empty()) return;
-    path.resize(path.find_last_of('/') == std::string::npos ? 0 : path.find_last_of('/'));
-  }
-}
-
-void ask_own_cgroups(MemoryLimit& limit, const std::string& root) {
-  std::ifstream file(root + "/proc/self/cgroup");
-  for (std::string line; std::getline(file, line);) {  // hierarchy:controllers:path
-    const size_t first = line.find(':');
-    const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
-    std::string path = line.substr(second + 1);
-    if (path == "/") path.clear();
-    if (controllers == ",,") {
-      ask_cgroups(limit, root + "/sys/fs/cgroup", path, {"memory.max", "memory.current", ""});
-    } else if (controllers.find(",memory,") != std::string::npos) {
-      ask_cgroups(limit, root + "/sys/fs/cgroup/memory", path,
-                  {"memory.limit_in_bytes", "memory.usage_in_bytes", "total_"});
-    }
-  }
+void ask_cgroup(MemoryLimit& limit, const Cgroup& cgroup) {
+  const char* const limit_file = cgroup.unified ? "memory.max" : "memory.limit_in_bytes";
+  const auto most = number_in(cgroup.folder + limit_file);
+  const auto used = number_in(cgroup.folder + (cgroup.unified ? "memory.current" : "memory.usage_in_bytes"));
+  if (!most || !used) return;
+  const std::string stat = cgroup.folder + "memory.stat";
+  const std::string prefix = cgroup.unified ? "" : "total_";
+  const int64_t droppable = number_after(stat, prefix + "inactive_file").value_or(0) +
+                            number_after(stat, prefix + "active_file").value_or(0);
+  take_less(limit, *most - std::max<int64_t>(*used - droppable, 0),
+            std::string(limit_file) + " of the cgroup " + cgroup.name);
 }
 
 }  // namespace
@@ -91,7 +65,7 @@ MemoryLimit memory_limit(const std::string& root) {
   } else {
     take_less(limit, int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE), "the machine's memory");
   }
-  ask_own_cgroups(limit, root);
+  for (const Cgroup& cgroup : own_cgroups(root, "memory")) ask_cgroup(limit, cgroup);
   rlimit address_space{};
   if (getrlimit(RLIMIT_AS, &address_space) == 0 && address_space.rlim_cur != RLIM_INFINITY) {
     const int64_t used = number_in(root + "/proc/self/statm").value_or(0) * sysconf(_SC_PAGESIZE);

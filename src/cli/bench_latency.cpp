@@ -29,11 +29,14 @@ OrderedJson guesses_between(const EngineStats& before, const EngineStats& after,
 }
 
 // Where the host's time went in the steps of an accelerator between two readings, each, in microseconds.
-OrderedJson steps_between(const DeviceTimes& before, const DeviceTimes& after) {
+OrderedJson steps_between(const EngineStats& stats_before, const EngineStats& stats_after) {
+  const DeviceTimes& before = stats_before.device;
+  const DeviceTimes& after = stats_after.device;
   const auto steps = static_cast<double>(std::max<int64_t>(after.steps - before.steps, 1));
   const auto each = [&](double DeviceTimes::*field) { return 1e6 * (after.*field - before.*field) / steps; };
   return {{"steps", after.steps - before.steps},
           {"replayed", after.replayed - before.replayed},
+          {"ahead", stats_after.steps_ahead - stats_before.steps_ahead},
           {"send_us", each(&DeviceTimes::send_seconds)},
           {"launch_us", each(&DeviceTimes::launch_seconds)},
           {"wait_us", each(&DeviceTimes::wait_seconds)}};
@@ -70,7 +73,7 @@ Result<OrderedJson> measure(Engine& engine, const LatencyOptions& o, const Promp
     TRY(run_batch(engine, o, prompts, size, 0));
   }
   engine.drain();
-  const Ceilings before = measure_ceilings(engine, o.model.runner.threads);
+  const Ceilings before = measure_ceilings(engine);
   const EngineStats stats = engine.stats();
   for (int repeat = 0; repeat < o.repeats; ++repeat) {
     engine.forget_prefixes();
@@ -82,8 +85,8 @@ Result<OrderedJson> measure(Engine& engine, const LatencyOptions& o, const Promp
   OrderedJson line = {
       {"batch", size}, {"first_token_seconds", median(first)}, {"decode_tokens_per_second", median(rate)}};
   line["device"] = engine.plan().run.place.description();
-  add_work(engine, o, prompts, mean(before, measure_ceilings(engine, o.model.runner.threads)), line);
-  if (!on_host) line["each_step"] = steps_between(stats.device, engine.stats().device);
+  add_work(engine, o, prompts, mean(before, measure_ceilings(engine)), line);
+  if (!on_host) line["each_step"] = steps_between(stats, engine.stats());
   const int most = engine.plan().drafts;
   if (most > 0) line["speculation"] = guesses_between(stats, engine.stats(), most);
   return line;

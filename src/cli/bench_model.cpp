@@ -6,7 +6,6 @@
 #include <future>
 #include <random>
 
-#include "kernels/cpu/peak.h"
 #include "model/synthetic.h"
 
 namespace heed {
@@ -129,14 +128,19 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-Ceilings measure_ceilings(const Engine& engine, int threads) {
+Ceilings measure_ceilings(const Engine& engine) {
   const RunPlan& plan = engine.plan().run;
   if (!plan.place.on_host()) return {};
-  ThreadPool pool(threads);
+  ThreadPool pool(plan.workers);
+  pool.place_caller();
   const Peak peak = plan.block_weights             ? Peak::kInt8
                     : plan.compute == DType::kBF16 ? Peak::kBfloat16
                                                    : Peak::kFloat32;
-  return {read_bandwidth(pool), peak_rate(pool, plan.choice.kernels->isa, peak)};
+  return measure_ceilings(pool, plan.choice.kernels->isa, peak);
+}
+
+Ceilings measure_ceilings(ThreadPool& pool, std::string_view isa, Peak peak) {
+  return {read_bandwidth(pool), peak_rate(pool, isa, peak)};
 }
 
 Ceilings mean(const Ceilings& a, const Ceilings& b) {

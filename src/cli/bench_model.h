@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "engine/work.h"
+#include "kernels/cpu/peak.h"
 
 namespace heed {
 
@@ -44,12 +45,13 @@ Result<BatchRun> run_batch(Engine& engine, const BenchModelOptions& options, con
 
 double median(std::vector<double> values);
 
-// The host's reading speed and rate of computing with so many threads (0: one for each processor), measured;
-// nothing where the model runs elsewhere.
+// The host's reading speed and rate of computing with the engine's threads, measured; nothing where the model
+// runs elsewhere.
 struct Ceilings {
   double bytes = 0, flops = 0;  // a second
 };
-Ceilings measure_ceilings(const Engine& engine, int threads);
+Ceilings measure_ceilings(const Engine& engine);
+Ceilings measure_ceilings(ThreadPool& pool, std::string_view isa, Peak peak);
 Ceilings mean(const Ceilings& a, const Ceilings& b);
 
 // {"gigabytes", "gigaflops", "seconds", ..., "share_of_limit"}: work that took so long, beside the ceilings.

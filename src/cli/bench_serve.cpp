@@ -432,9 +432,10 @@ Command add_bench_serve(CLI::App& bench) {
 }
 
 std::vector<Command> add_bench(CLI::App& app) {
-  CLI::App* bench = app.add_subcommand("bench", "Measure a server, or a model in this process");
+  CLI::App* bench = app.add_subcommand("bench", "Measure a server, or a model or its ops in this process");
   bench->require_subcommand(1);
-  return {add_bench_serve(*bench), add_bench_latency(*bench), add_bench_throughput(*bench)};
+  return {add_bench_serve(*bench), add_bench_latency(*bench), add_bench_throughput(*bench),
+          add_bench_ops(*bench)};
 }
 
 }  // namespace heed

@@ -26,6 +26,7 @@ std::vector<Command> add_bench(CLI::App& app);
 Command add_bench_serve(CLI::App& bench);
 Command add_bench_latency(CLI::App& bench);
 Command add_bench_throughput(CLI::App& bench);
+Command add_bench_ops(CLI::App& bench);
 Command add_serve(CLI::App& app);
 Command add_run_batch(CLI::App& app);
 
@@ -37,6 +38,9 @@ struct ModelOptions {
 void add_model_options(CLI::App& app, ModelOptions& options);
 // The same without MODEL.
 void add_runner_options(CLI::App& app, RunnerOptions& options);
+
+// --threads and --cpu-affinity.
+void add_thread_options(CLI::App& app, int& threads, std::vector<int>& cpus);
 
 // --speculative-config.
 void add_speculation(CLI::App& app, SpeculativeOptions& options);

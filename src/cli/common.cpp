@@ -41,6 +41,19 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
   add_runner_options(app, options.runner);
 }
 
+void add_thread_options(CLI::App& app, int& threads, std::vector<int>& cpus) {
+  app.add_option("--threads", threads, "Threads (default: as many as processors that this process may use)")
+      ->check(CLI::Range(1, 1024));
+  const auto read = [&cpus](const std::string& text) {
+    auto list = parse_cpu_list(text);
+    if (!list.ok()) throw CLI::ValidationError("--cpu-affinity", list.error().message);
+    cpus = *std::move(list);
+  };
+  app.add_option_function<std::string>(
+         "--cpu-affinity", read, "Processors to run on, a thread on each, such as 0-3,8 (default: anywhere)")
+      ->type_name("LIST");
+}
+
 void add_runner_options(CLI::App& app, RunnerOptions& r) {
   app.add_option_function<std::vector<std::string>>(
          "--plugin",
@@ -75,8 +88,7 @@ void add_runner_options(CLI::App& app, RunnerOptions& r) {
                  "Keys and values in the cache: auto (as --dtype), float32, bfloat16 or int8")
       ->check(CLI::IsMember({"auto", "float32", "bfloat16", "int8"}))
       ->capture_default_str();
-  app.add_option("--threads", r.threads, "Threads (default: as many as processors)")
-      ->check(CLI::Range(1, 1024));
+  add_thread_options(app, r.threads, r.cpus);
   app.add_option("--block-size", r.block_size, "Tokens in a cache block (default: 16)")
       ->check(CLI::Range(1, 65536));
   app.add_option("--state-dtype", r.state_dtype,
@@ -98,7 +110,7 @@ void add_runner_options(CLI::App& app, RunnerOptions& r) {
                  "Longest sequence in tokens, or auto: what fits (default: what the checkpoint is meant for)")
       ->transform(CLI::Validator(length, "INT or auto"));
   app.add_option("--max-num-batched-tokens", r.step_tokens,
-                 "Most tokens of a prompt that run in one step (default: 512, on a GPU 8192)")
+                 "Most tokens of a prompt that run in one step (default: 256, on a GPU 8192)")
       ->check(CLI::Range(1, 1 << 20));
 }
 
@@ -116,6 +128,10 @@ void add_speculation(CLI::App& app, SpeculativeOptions& options) {
 
 void add_engine_options(CLI::App& app, EngineOptions& options) {
   add_speculation(app, options.speculative);
+  app.add_option("--async-scheduling", options.async_scheduling,
+                 "On a GPU, prepare each step while the one before it runs: on or off")
+      ->type_name("on|off")
+      ->default_str("off");
   app.add_option("--max-num-seqs", options.max_sequences, "Most sequences that run at a time")
       ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();

@@ -103,10 +103,10 @@ void print_cache(const RunPlan& plan) {
 }
 
 // How many matrices are stored in which form, and what they are in memory.
-void print_quantised(const Checkpoint& checkpoint) {
+void print_quantised(const Checkpoint& checkpoint, const Kernels& kernels) {
   std::map<std::string, int> kinds;
   for (const auto& [name, matrix] : checkpoint.quantised) {
-    const bool widened = !is_blocks(matrix.blocks);
+    const bool widened = !is_blocks(matrix.blocks) || (matrix.blocks == DType::kFp8 && !kernels.reads_fp8);
     kinds[form_of(matrix) + (widened ? ", widened" : ", in memory " + std::string(name_of(matrix.blocks)))] +=
         1;
   }
@@ -214,7 +214,7 @@ Status inspect(const InspectOptions& o) {
               spec.tied_embeddings ? " (tied)" : "", spec.max_positions);
   print_layers(spec);
   if (spec.vision) print_vision(*spec.vision);
-  print_quantised(checkpoint);
+  print_quantised(checkpoint, *plan.choice.kernels);
   print_plan(plan);
   return {};
 }

@@ -26,6 +26,10 @@ void StartUpReport::print(const Service& service, const std::string& url) const 
   line("arithmetic", std::string(name_of(run.compute)) + " on " + std::string(run.choice.kernels->name) +
                          " (" + run.choice.kernels->isa + "), attention " + attention_name(run));
   if (!run.place.on_host()) line("device", run.place.description());
+  if (!run.place.on_host()) {
+    const std::string& reason = engine.why_in_step();
+    line("scheduling", reason.empty() ? "each step while the one before it runs" : "step by step: " + reason);
+  }
   line("context",
        std::to_string(run.max_len) + " tokens, up to " + std::to_string(run.step_tokens) + " in a step" +
            (run.image_tokens > run.step_tokens ? "; a picture runs whole, and a step then has up to " +

@@ -47,6 +47,8 @@ void place_images(const Sequence& sequence, int count, int row, int pad, Batch& 
 void build_batch(const Cache& cache, std::span<const Scheduled> scheduled, Batch& batch, int pad) {
   resize(batch, cache, scheduled);
   batch.images.clear();
+  batch.feed.places.clear();
+  batch.feed.rows.clear();
   int32_t row = 0;
   auto logit_row = batch.logit_rows.begin();
   batch.seq_start[0] = 0;
@@ -54,6 +56,11 @@ void build_batch(const Cache& cache, std::span<const Scheduled> scheduled, Batch
     const Scheduled& item = scheduled[i];
     const Sequence& sequence = *item.sequence;
     std::copy_n(sequence.tokens.begin() + sequence.computed, item.count, batch.tokens.begin() + row);
+    if (sequence.computed + item.count > sequence.known()) {
+      CHECK(sequence.computed + item.count == sequence.known() + 1, sequence.unknown);
+      batch.feed.places.push_back(row + item.count - 1);
+      batch.feed.rows.push_back(sequence.drawn_row);
+    }
     if (!sequence.media.empty()) place_images(sequence, item.count, row, pad, batch);
     std::iota(batch.positions.begin() + row, batch.positions.begin() + row + item.count, sequence.computed);
     cache.place(sequence, item.count, row, batch.groups);

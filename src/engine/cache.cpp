@@ -127,7 +127,7 @@ bool Cache::prefix_is_there(const Sequence& sequence, int length,
 }
 
 int Cache::take_prefix(Sequence& sequence) {
-  CHECK(sequence.computed == 0 && sequence.held.empty());
+  CHECK(sequence.computed == 0 && sequence.held.empty() && sequence.unknown == 0);
   const bool stateful = !states_.layout().empty();
   const int step = stateful ? snapshot_grid_ : prefix_step_;
   const int most = (static_cast<int>(sequence.tokens.size()) - 1) / step * step;
@@ -284,11 +284,12 @@ bool Cache::extend(Sequence& sequence, int upto) {
 }
 
 void Cache::commit(Sequence& sequence) {
-  if (sequence.computed < sequence.next_key || !prefix_caching_) return;
+  const int length = std::min(sequence.computed, sequence.known());
+  if (length < sequence.next_key || !prefix_caching_) return;
   for (int g = 0; g < static_cast<int>(layout_.groups.size()); ++g) {
     const int block_tokens = layout_.groups[g].block_tokens;
     HeldPages& held = sequence.held[g];
-    const int complete = sequence.computed / block_tokens;
+    const int complete = length / block_tokens;
     if (held.keyed < complete) hash_up_to(sequence, complete * block_tokens / hash_block_);
     for (; held.keyed < complete; ++held.keyed) {
       const int page = held.pages[held.keyed];

@@ -49,7 +49,7 @@ class Cache {
   void reserve(Sequence& sequence, int tokens) const;
   // Pages that extend() would take.
   int64_t lacking(const Sequence& sequence, int upto) const;
-  // Makes pages findable whose tokens have all been computed. Call after a step.
+  // Makes pages findable whose tokens have all been computed and are known. Call after a step.
   void commit(Sequence& sequence);
   // Forgets all but the first `length` tokens. False, with nothing done, if what would be read again has been
   // freed.
@@ -64,6 +64,8 @@ class Cache {
   // slots for them, in `saves`. finish_snapshots() when they have.
   void begin_snapshots(Sequence& sequence, int count, int row, std::vector<StateSave>& saves);
   void finish_snapshots(Sequence& sequence);
+  // Whether such a step may make a snapshot, so that all its tokens have to be known.
+  bool may_snapshot(const Sequence& sequence, int count) const;
 
   // Guesses at the end of a sequence. hold_drafts: takes what is needed to undo `count` of them (a slot each
   // for recurrent state); how many can be undone. begin_drafts: has the state before each of those that run

@@ -17,11 +17,16 @@ bool Cache::wants_snapshot(const Sequence& sequence, int length, int last) const
   return length > sequence.answer_from && length == last;
 }
 
+bool Cache::may_snapshot(const Sequence& sequence, int count) const {
+  if (states_.layout().empty() || !prefix_caching_) return false;
+  return (sequence.computed + count) / snapshot_grid_ > sequence.computed / snapshot_grid_;
+}
+
 void Cache::begin_snapshots(Sequence& sequence, int count, int row, std::vector<StateSave>& saves) {
-  if (states_.layout().empty() || !prefix_caching_) return;
+  if (!may_snapshot(sequence, count)) return;
   const int end = sequence.computed + count;
   const int last = end / snapshot_grid_ * snapshot_grid_;
-  if (last <= sequence.computed) return;
+  CHECK(last <= sequence.known(), last, sequence.known());
   hash_up_to(sequence, last / hash_block_);
   for (int length = sequence.computed / snapshot_grid_ * snapshot_grid_ + snapshot_grid_; length <= last;
        length += snapshot_grid_) {

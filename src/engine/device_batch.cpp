@@ -93,6 +93,7 @@ int64_t DeviceBatch::bytes_of(const Batch& batch, bool recorded) const {
   bytes +=
       std::ssize(batch.groups) * (tokens * int64_t{sizeof(int64_t) + sizeof(RowMask)} + 2 * Upload::kAlign);
   for (const Kind& kind : kinds_) bytes += Upload::rounded(plan_bytes(kind, batch, recorded));
+  bytes += 2 * Upload::rounded(std::ssize(batch.feed.places) * int64_t{sizeof(int32_t)});
   return bytes + tables_.upload_bytes();
 }
 
@@ -119,7 +120,9 @@ bool DeviceBatch::send(Batch& batch, bool recorded) {
   for (size_t layer = 0; layer < of_layer_.size(); ++layer) {
     if (kind_of_layer_[layer] >= 0) of_layer_[layer] = &kinds_[kind_of_layer_[layer]].plan;
   }
-  tables_.add(upload_);  // the last part: how much it is does not move the others
+  // The last parts: how much they are does not move the others.
+  batch.feed.on_device = {.places = upload_.add(batch.feed.places), .rows = upload_.add(batch.feed.rows)};
+  tables_.add(upload_);
   upload_.send();
   tables_.apply();
   for (BatchGroup& group : batch.groups) group.table = tables_.there(group.table);

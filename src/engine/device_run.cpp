@@ -68,8 +68,10 @@ DeviceRun::DeviceRun(Device& device, DeviceTables& tables, const RunPlan& plan, 
       draw_(plan.place.kernels->draw),
       stream_(stream),
       draws_(device),
-      ids_there_(device.take(kMostDrawn * int64_t{sizeof(int32_t)})),
-      ids_here_(device.take_pinned(kMostDrawn * int64_t{sizeof(int32_t)})) {}
+      ids_there_(device.take(kMostDrawn * int64_t{sizeof(int32_t)})) {
+  for (Drawn& each : drawn_here_)
+    each = {device.take_pinned(kMostDrawn * int64_t{sizeof(int32_t)}), device.make_fence()};
+}
 
 // Of steps of one token, padded to few sizes; and of those that end with guesses, as they come, of few
 // sequences: launches are no great part of what takes longer. Nothing else repeats often enough.
@@ -89,13 +91,19 @@ std::optional<BatchShape> DeviceRun::shape_to_record(Batch& batch) const {
   return is_small && shape->tokens - shape->logits <= 1 ? shape : std::nullopt;
 }
 
-Tensor DeviceRun::step(Batch& batch, const std::function<Tensor()>& forward, std::span<const DrawRow> draws) {
+SentStep DeviceRun::send(Batch& batch, const std::function<Tensor()>& forward,
+                         std::span<const DrawRow> draws) {
   const auto rows = std::ssize(batch.logit_rows);
   CHECK(draws.empty() || std::ssize(draws) == rows, draws.size(), rows);
   Stopwatch watch;
   std::optional<BatchShape> shape = shape_to_record(batch);
   if (shape && !batch_.send(batch, /*recorded=*/true)) shape.reset();
   if (!shape) batch_.send(batch, /*recorded=*/false);
+  const BatchFeed& feed = batch.feed;
+  if (const auto count = std::ssize(feed.places); count > 0) {
+    device_.feed(const_cast<int32_t*>(batch.arrays.tokens), feed.on_device.places, ids_there(),
+                 feed.on_device.rows, count);
+  }
   const DrawRow* how = nullptr;
   const bool is_greedy =
       std::all_of(draws.begin(), draws.end(), [](const DrawRow& d) { return d.temperature == 0; });
@@ -105,28 +113,41 @@ Tensor DeviceRun::step(Batch& batch, const std::function<Tensor()>& forward, std
     draws_.send();
   }
   times_.send_seconds += watch.lap();
-  const Tensor logits = shape ? replay(recorded_[*shape], forward) : run(forward);
-  times_.launch_seconds += watch.lap();
-  Tensor here;
+  SentStep sent = {.rows = rows, .number = ++times_.steps};
+  sent.logits = shape ? replay(recorded_[*shape], forward) : run(forward);
   const bool can_say = how != nullptr || (is_greedy && arg_max_ != nullptr);
-  if (draws.empty() || !can_say || rows > kMostDrawn || !draw(logits, how, rows)) {
-    drawn_ = {};
-    here = to_host(logits, rows);
+  sent.draws = !draws.empty() && can_say && rows <= kMostDrawn;
+  if (sent.draws) {
+    if (how != nullptr) {  // else run() has found the likeliest
+      draw_(stream_,
+            {.x = sent.logits.slice(0, rows), .rows = how, .id_offsets = id_offsets_, .ids = ids_there()});
+    }
+    Drawn& here = drawn_here_[sent.number % 2];
+    device_.download_later(here.ids.data(), ids_there(), rows * int64_t{sizeof(int32_t)});
+    here.there->set();
   }
-  times_.wait_seconds += watch.lap();
-  ++times_.steps;
-  return here;
+  times_.launch_seconds += watch.lap();
+  return sent;
 }
 
-// drawn(), or false if there is a row of whose token the device is not sure. rows null: the likeliest, which
-// run() has found.
-bool DeviceRun::draw(const Tensor& logits, const DrawRow* rows, int64_t count) {
-  auto* ids = static_cast<int32_t*>(ids_there_.data());
-  if (rows != nullptr)
-    draw_(stream_, {.x = logits.slice(0, count), .rows = rows, .id_offsets = id_offsets_, .ids = ids});
-  device_.download(ids_here_.data(), ids, count * int64_t{sizeof(int32_t)});
-  drawn_ = {static_cast<const int32_t*>(ids_here_.data()), static_cast<size_t>(count)};
-  return std::find(drawn_.begin(), drawn_.end(), -1) == drawn_.end();
+Tensor DeviceRun::read(const SentStep& sent) {
+  CHECK(sent.number >= times_.steps - 1, sent.number, times_.steps);
+  const bool is_newest = sent.number == times_.steps;
+  Stopwatch watch;
+  Tensor here;
+  drawn_ = {};
+  if (sent.draws) {
+    const Drawn& drawn = drawn_here_[sent.number % 2];
+    drawn.there->wait();
+    drawn_ = {static_cast<const int32_t*>(drawn.ids.data()), static_cast<size_t>(sent.rows)};
+  }
+  const bool is_sure = std::find(drawn_.begin(), drawn_.end(), -1) == drawn_.end();
+  if (is_newest && !(sent.draws && is_sure)) {
+    drawn_ = {};
+    here = to_host(sent.logits, sent.rows);
+  }
+  times_.wait_seconds += watch.lap();
+  return here;
 }
 
 // The ops, and then what is likeliest: it costs little, and whether it is wanted may change from step to
@@ -134,7 +155,7 @@ bool DeviceRun::draw(const Tensor& logits, const DrawRow* rows, int64_t count) {
 Tensor DeviceRun::run(const std::function<Tensor()>& forward) {
   const Tensor logits = forward();
   if (arg_max_ != nullptr && logits.defined() && logits.size[0] <= kMostDrawn)
-    arg_max_(stream_, {.x = logits, .ids = static_cast<int32_t*>(ids_there_.data())});
+    arg_max_(stream_, {.x = logits, .ids = ids_there()});
   return logits;
 }
 

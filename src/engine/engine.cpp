@@ -1,41 +1,14 @@
 #include "engine/engine.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
-#include <cstdio>
 
+#include "engine/live_request.h"
 #include "engine/logprobs.h"
 
 namespace heed {
 
-using Clock = std::chrono::steady_clock;
-
-struct LiveRequest {
-  Job job;
-  uint64_t id = 0;
-  Request request;
-  int64_t bytes = 0;  // that it may come to hold, as counted at submit()
-  TokenCounts counts;
-  std::vector<uint32_t> allowed;
-  std::vector<std::vector<Logprob>> prompt_logprobs;
-  bool reported = false;  // an event has been sent
-  // Of this step: guesses that ran, and what was sampled in their places and behind them; an id of -1 where
-  // nothing may come.
-  int guesses_run = 0;
-  std::vector<int> guesses;
-  std::vector<Event> picked;
-  int made = 0;  // tokens of the answer told so far
-  DraftRecord record;
-  int draft_tokens = 0, accepted_tokens = 0;
-  Clock::time_point submitted, scheduled, first_token;  // the epoch: not yet
-};
-
 namespace {
-
-double seconds_between(Clock::time_point from, Clock::time_point to) {
-  return std::chrono::duration<double>(to - from).count();
-}
 
 // What every event of the request says. `now` stands for what has not happened yet.
 void describe(const LiveRequest& live, Clock::time_point now, Event& event) {
@@ -46,15 +19,6 @@ void describe(const LiveRequest& live, Clock::time_point now, Event& event) {
   event.accepted_tokens = live.accepted_tokens;
   event.queue_seconds = seconds_between(live.submitted, or_now(live.scheduled));
   event.prefill_seconds = seconds_between(or_now(live.scheduled), or_now(live.first_token));
-}
-
-TextSoFar text_so_far(const LiveRequest& live) {
-  const Sequence& sequence = live.job.sequence;
-  const std::span<const int> tokens(sequence.tokens);
-  return {.tokens = tokens.first(tokens.size() - static_cast<size_t>(sequence.drafted)),
-          .prompt = live.job.prompt,
-          .request = live.id,
-          .is_private = !live.request.cache_salt.empty()};
 }
 
 // Whether each token of the answer is drawn from logits as they are, and nothing else is asked of them.
@@ -79,8 +43,17 @@ Engine::Engine(EnginePlan plan, std::unique_ptr<Runner> runner, std::unique_ptr<
       max_queue_(options.max_queue),
       max_logprobs_(options.max_logprobs),
       on_step_(options.on_step),
+      why_in_step_(why_in_step(options)),
       thread_([this] { run(); }) {
   if (options.touch_memory) toucher_ = std::thread([this] { runner_->populate(untouched_); });
+}
+
+// Why no step may be begun before the one before it is finished; "": some may.
+std::string Engine::why_in_step(const EngineOptions& options) const {
+  if (!options.async_scheduling) return "--async-scheduling is off";
+  if (plan_.run.place.on_host()) return "steps run on the host";
+  if (proposer_ || plan_.drafts > 0) return "guesses follow the tokens of each step";
+  return "";
 }
 
 void Engine::wait_for_memory() {
@@ -109,8 +82,7 @@ Result<std::unique_ptr<Engine>> Engine::start(Checkpoint checkpoint, const Engin
   EnginePlan plan = TRY(plan_engine(checkpoint, options, proposer.get()));
   const int64_t arena_bytes = step_arena_bytes(checkpoint.spec, plan.run, plan.needs);
   auto runner = TRY(Runner::load(std::move(checkpoint), plan.run,
-                                 {.threads = options.runner.threads,
-                                  .sequences = plan.sequences,
+                                 {.sequences = plan.sequences,
                                   .prefix_caching = options.prefix_caching,
                                   .snapshots = plan.snapshots,
                                   .drafts = plan.drafts,
@@ -236,7 +208,8 @@ bool Engine::take_in() {
   {
     std::unique_lock lock(mutex_);
     wake_.wait(lock, [&] {
-      return stopping_ || forget_ || !submitted_.empty() || !cancelled_.empty() || !scheduler_.idle();
+      return stopping_ || forget_ || !submitted_.empty() || !cancelled_.empty() || !scheduler_.idle() ||
+             newest_.under_way;
     });
     submitted.swap(submitted_);
     cancelled.swap(cancelled_);
@@ -254,15 +227,16 @@ bool Engine::take_in() {
 }
 
 void Engine::run() {
+  runner_->place_caller();
   while (take_in()) {
-    const std::vector<Scheduler::Item>& items = scheduler_.next();
-    if (!items.empty()) step(items);
+    step();
     if (images_) encode_images();
 #ifndef NDEBUG
     scheduler_.check();
 #endif
     publish_stats();
   }
+  if (newest_.under_way) finish_step(newest_);
   publish_stats();
 }
 
@@ -299,19 +273,37 @@ void Engine::publish_stats() {
 // The request is gone when this returns.
 void Engine::finish(LiveRequest& live, Finish reason, Event event) {
   if (proposer_) proposer_->finished(text_so_far(live));
+  drop_rows(live);
   scheduler_.remove(&live.job);
   describe(live, Clock::now(), event);
   event.finish = reason;
   if (!live.reported) event.prompt_logprobs = std::move(live.prompt_logprobs);
+  publish_stats();  // who has the answer finds it counted
   if (live.request.on_event) live.request.on_event(event);
   ended_bytes_ += live.bytes;
   live_.erase(live.id);
   ++ended_;
 }
 
-void Engine::step(const std::vector<Scheduler::Item>& items) {
-  const Clock::time_point now = Clock::now();
+// Begins a step, and finishes the one before it if that is still under way: so a device has the next to do
+// when it is done with one. Tokens of the one before are then drawn but not known here.
+void Engine::step() {
+  const std::vector<Scheduler::Item>& items = scheduler_.next();
+  const bool needs_tokens = std::any_of(items.begin(), items.end(), [&](const Scheduler::Item& item) {
+    const Sequence& sequence = item.job->sequence;
+    return sequence.unknown > 0 && runner_->cache().may_snapshot(sequence, item.count);
+  });
+  if (newest_.under_way && needs_tokens) finish_step(newest_);  // those that end leave the plan
+  std::swap(newest_, before_);
+  if (!items.empty()) begin_step(items);
+  if (before_.under_way) finish_step(before_);
+  if (newest_.under_way && !newest_.is_ahead) finish_step(newest_);
+}
+
+void Engine::begin_step(const std::vector<Scheduler::Item>& items) {
+  StepUnderWay& step = newest_;
   const uint64_t prompt_tokens_before = counters_.prompt_tokens;
+  step.begun = Clock::now();
   scheduled_.clear();
   for (const Scheduler::Item& item : items) {
     Job& job = *item.job;
@@ -320,41 +312,72 @@ void Engine::step(const std::vector<Scheduler::Item>& items) {
                           .count = item.count,
                           .logit_count = item.logit_count,
                           .guesses = item.guesses});
-    if (job.request->scheduled == Clock::time_point()) job.request->scheduled = now;
+    if (job.request->scheduled == Clock::time_point()) job.request->scheduled = step.begun;
     if (computed < job.prompt) {
       counters_.prompt_tokens += static_cast<uint64_t>(std::min(item.count, job.prompt - computed));
     }
   }
   plan_draws(items);
-  const Clock::time_point begin = Clock::now();
-  const Tensor logits = runner_->step(scheduled_, draws_);
+  step.sent = runner_->begin(scheduled_, draws_);
+  step.under_way = true;
+  step.is_ahead = why_in_step_.empty() && (step.sent.draws || step.sent.rows == 0);
   // Prompts take other kernels than guesses do, which are not recorded either.
-  const bool is_decode = std::all_of(
-      items.begin(), items.end(), [](const Scheduler::Item& item) { return item.count == 1 + item.guesses; });
-  if (is_decode) policy_.took_step(scheduler_.planned(), seconds_between(begin, Clock::now()));
+  step.is_decode = std::all_of(items.begin(), items.end(),
+                               [](const Scheduler::Item& item) { return item.count == 1 + item.guesses; });
+  step.tokens = scheduler_.planned();
+  step.prompt_tokens = counters_.prompt_tokens - prompt_tokens_before;
   ++counters_.steps;
+  if (step.is_ahead) ++counters_.steps_ahead;
+  note_rows(items, step);
+}
 
-  sampling_.clear();
-  sampling_rows_.clear();
-  int64_t row = 0;
+// What is to be made of the step's logits or tokens. Those that are not waited for have their places already.
+void Engine::note_rows(const std::vector<Scheduler::Item>& items, StepUnderWay& step) {
+  step.rows.clear();
+  int row = 0;
   for (const Scheduler::Item& item : items) {
     Sequence& sequence = item.job->sequence;
     if (item.guesses == 0) runner_->cache().commit(sequence);
     if (item.logit_count == 0) continue;
-    LiveRequest& live = *item.job->request;
-    if (live.request.prompt_logprobs >= 0) take_prompt_logits(live, logits, row, item.logit_count);
+    const bool samples = sequence.computed >= static_cast<int>(sequence.tokens.size()) - sequence.drafted;
+    step.rows.push_back({.live = item.job->request,
+                         .first = row,
+                         .count = item.logit_count,
+                         .guesses = item.guesses,
+                         .samples = samples});
     row += item.logit_count;
-    if (sequence.computed < static_cast<int>(sequence.tokens.size()) - sequence.drafted) continue;
-    live.guesses_run = item.guesses;
-    sampling_.push_back(&live);
-    sampling_rows_.push_back(row - 1 - item.guesses);
+    if (!step.is_ahead || !samples) continue;
+    sequence.tokens.push_back(0);
+    ++sequence.unknown;
+    sequence.drawn_row = row - 1;
+  }
+}
+
+void Engine::finish_step(StepUnderWay& step) {
+  step.under_way = false;
+  const Tensor logits = runner_->finish(step.sent);
+  if (step.is_decode) policy_.took_step(step.tokens, seconds_between(step.begun, Clock::now()));
+  sampling_.clear();
+  for (const StepUnderWay::Row& row : step.rows) {
+    if (row.live->request.prompt_logprobs >= 0) take_prompt_logits(*row.live, logits, row.first, row.count);
+    if (row.samples) sampling_.push_back(row);
   }
   const uint64_t generated_before = counters_.generated_tokens;
-  sample_rows(logits);
-  if (on_step_) {
-    on_step_(static_cast<int64_t>(counters_.prompt_tokens - prompt_tokens_before +
-                                  counters_.generated_tokens - generated_before));
+  step.rows.clear();
+  if (step.is_ahead && !runner_->drawn().empty()) {
+    take_drawn();
+  } else {
+    sample_rows(logits);
   }
+  if (on_step_) {
+    on_step_(static_cast<int64_t>(step.prompt_tokens + counters_.generated_tokens - generated_before));
+  }
+}
+
+// Nothing more is made of it in the steps under way.
+void Engine::drop_rows(const LiveRequest& live) {
+  for (StepUnderWay* step : {&newest_, &before_})
+    std::erase_if(step->rows, [&](const StepUnderWay::Row& row) { return row.live == &live; });
 }
 
 // Of the step's rows of logits; none if the logits of some must come to the host.
@@ -362,7 +385,8 @@ void Engine::plan_draws(const std::vector<Scheduler::Item>& items) {
   draws_.clear();
   for (const Scheduler::Item& item : items) {
     const Request& request = item.job->request->request;
-    if (item.logit_count > 0 && !wants_only_tokens(request)) return draws_.clear();
+    const bool draws_here = item.job->request->draws_here;
+    if (item.logit_count > 0 && (draws_here || !wants_only_tokens(request))) return draws_.clear();
     const int end = item.job->sequence.computed + item.count;
     for (int place = end - item.logit_count; place < end; ++place)
       draws_.push_back(draw_row(request.sampling, static_cast<uint64_t>(place) + 1));  // of the token behind
@@ -382,24 +406,63 @@ void Engine::take_prompt_logits(LiveRequest& live, const Tensor& logits, int64_t
 }
 
 void Engine::sample_rows(const Tensor& logits) {
-  const auto pick_rows_of = [&](int64_t i) { pick_rows(*sampling_[i], logits, sampling_rows_[i]); };
+  const auto pick_rows_of = [&](int64_t i) { pick_rows(sampling_[i], logits); };
   if (runner_->drawn().empty()) {
     runner_->pool().parallel_tasks(std::ssize(sampling_), pick_rows_of);
   } else {  // waking threads would take longer
     for (int64_t i = 0; i < std::ssize(sampling_); ++i) pick_rows_of(i);
   }
   guessing_.clear();
-  for (LiveRequest* live : sampling_) {
-    if (take_picked(*live) && room_for_guesses(*live) > 0) guessing_.push_back(live);
+  for (const StepUnderWay::Row& row : sampling_) {
+    if (take_picked(*row.live) && room_for_guesses(*row.live) > 0) guessing_.push_back(row.live);
   }
   if (plan_.drafts > 0) guess();
 }
 
+// Of sampling_, whose tokens a device has drawn while the host went on.
+void Engine::take_drawn() {
+  const std::span<const int32_t> drawn = runner_->drawn();
+  for (const StepUnderWay::Row& row : sampling_) {
+    LiveRequest& live = *row.live;
+    Sequence& sequence = live.job.sequence;
+    const int id = drawn[row.first + row.count - 1];
+    if (id < 0) {
+      draw_again(live);
+      continue;
+    }
+    sequence.tokens[sequence.known()] = id;
+    --sequence.unknown;
+    if (live.job.running) runner_->cache().commit(sequence);  // not one that has been preempted meanwhile
+    const std::vector<int>& stops = live.request.stop_ids;
+    Event event;
+    event.id = id;
+    event.is_stop = std::find(stops.begin(), stops.end(), id) != stops.end();
+    take_sampled(live, std::move(event));
+  }
+}
+
+// The device was not sure, and logits are not kept while the next step is under way: the sequence is computed
+// again, which finds most of itself in the cache, and the host draws.
+void Engine::draw_again(LiveRequest& live) {
+  Sequence& sequence = live.job.sequence;
+  drop_rows(live);
+  sequence.tokens.resize(sequence.known());
+  sequence.unknown = 0;
+  live.draws_here = true;
+  if (live.job.running) scheduler_.preempt(&live.job);
+}
+
 // Samples row by row for as long as what comes is what was guessed: each row's token is the one that would
 // have come without guesses.
-void Engine::pick_rows(LiveRequest& live, const Tensor& logits, int64_t first_row) {
+void Engine::pick_rows(const StepUnderWay::Row& logit_rows, const Tensor& logits) {
+  LiveRequest& live = *logit_rows.live;
+  const int64_t first_row = logit_rows.first + logit_rows.count - 1 - logit_rows.guesses;
   std::vector<int>& tokens = live.job.sequence.tokens;
   const Request& r = live.request;
+  live.guesses_run = logit_rows.guesses;
+  live.draws_here = false;
+  if (live.job.sequence.unknown > 0) tokens.pop_back();  // nothing was begun behind it: its logits are here
+  live.job.sequence.unknown = 0;
   live.guesses.assign(tokens.end() - live.job.sequence.drafted, tokens.end());
   tokens.resize(tokens.size() - live.guesses.size());
   live.picked.clear();
@@ -467,88 +530,6 @@ void Engine::take_sampled(LiveRequest& live, Event event) {
   if (!live.reported) event.prompt_logprobs = std::move(live.prompt_logprobs);
   live.reported = true;
   if (r.on_event) r.on_event(event);
-}
-
-int Engine::room_for_guesses(const LiveRequest& live) const {
-  if (!live.request.speculate) return 0;
-  return live.job.most_tokens - static_cast<int>(live.job.sequence.tokens.size()) - 1;
-}
-
-// For each of guessing_, what the next step may confirm besides the token that it makes anyway.
-void Engine::guess() {
-  wants_.clear();
-  for (const LiveRequest* live : guessing_)
-    wants_.push_back({.record = &live->record, .room = room_for_guesses(*live)});
-  policy_.plan(wants_, scheduler_.running());
-  size_t count = 0;
-  for (size_t i = 0; i < wants_.size(); ++i) {
-    if (wants_[i].guesses == 0) continue;
-    wants_[count] = wants_[i];
-    guessing_[count++] = guessing_[i];
-  }
-  guessing_.resize(count);
-  if (count == 0) return;
-  const Clock::time_point start = Clock::now();
-  if (proposer_) {
-    guess_by_proposer();
-  } else {
-    guess_by_drafter();
-  }
-  policy_.took_guesses(static_cast<int>(count), seconds_between(start, Clock::now()));
-}
-
-void Engine::guess_by_proposer() {
-  for (size_t i = 0; i < guessing_.size(); ++i) {
-    guesses_.clear();
-    proposer_->propose(text_so_far(*guessing_[i]), wants_[i].guesses, guesses_);
-    drop_unsound_guesses(wants_[i].guesses);
-    take_guesses(*guessing_[i], guesses_);
-  }
-}
-
-// Somebody else's proposer may answer anything: what is no token, and what follows it, goes.
-void Engine::drop_unsound_guesses(int most) {
-  const auto is_token = [this](int id) { return id >= 0 && id < spec().vocab; };
-  const auto end = std::find_if_not(guesses_.begin(), guesses_.end(), is_token);
-  const auto sound = std::min<int64_t>(end - guesses_.begin(), most);
-  if (sound == std::ssize(guesses_)) return;
-  if (counters_.dropped_guesses == 0) {
-    std::fprintf(stderr, "heed: proposer %s guesses %s; such guesses are dropped, this is said once\n",
-                 std::string(proposer_->name()).c_str(),
-                 end != guesses_.end() ? ("token " + std::to_string(*end) + " of a vocabulary of " +
-                                          std::to_string(spec().vocab))
-                                             .c_str()
-                                       : "more tokens than it is asked for");
-  }
-  counters_.dropped_guesses += static_cast<uint64_t>(std::ssize(guesses_) - sound);
-  guesses_.resize(static_cast<size_t>(sound));
-}
-
-// As the target will draw, from the same random numbers: alike distributions then give equal tokens.
-void Engine::guess_by_drafter() {
-  draft_asks_.clear();
-  for (size_t i = 0; i < guessing_.size(); ++i) {
-    const Sampling& sampling = guessing_[i]->request.sampling;
-    draft_asks_.push_back({.sequence = &guessing_[i]->job.sequence,
-                           .guesses = wants_[i].guesses,
-                           .sampling = sampling.takes_logits() ? &sampling : nullptr});
-  }
-  runner_->propose(draft_asks_, [&](int i, std::span<float> logits) {
-    const LiveRequest& live = *guessing_[i];
-    return sample({.logits = logits,
-                   .sampling = live.request.sampling,
-                   .tokens = live.job.sequence.tokens,
-                   .counts = &live.counts,
-                   .ahead = draft_asks_[i].drafts.size()});
-  });
-  for (size_t i = 0; i < guessing_.size(); ++i) take_guesses(*guessing_[i], draft_asks_[i].drafts);
-}
-
-void Engine::take_guesses(LiveRequest& live, std::span<const int> guesses) {
-  Sequence& sequence = live.job.sequence;
-  const int count = runner_->cache().hold_drafts(sequence, static_cast<int>(guesses.size()));
-  sequence.tokens.insert(sequence.tokens.end(), guesses.begin(), guesses.begin() + count);
-  sequence.drafted = count;
 }
 
 }  // namespace heed

@@ -2,12 +2,15 @@
 //
 //   take in what was submitted and cancelled; plan a step; run it; sample; tell the callers
 //
-// and nothing above the kernels needs a lock. Greedy and seeded results do not depend on what runs beside a
+// and nothing above the kernels needs a lock. Where an accelerator draws the tokens, it runs a step while the
+// host takes in, plans and sends the next one, which goes on from tokens that the host does not know yet.
+// Greedy and seeded results do not depend on what runs beside a
 // request, on how its prompt is cut, or on whether it was preempted: kernels sum in a fixed order, and a draw
 // depends on (seed, position) only.
 #pragma once
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <memory>
@@ -40,8 +43,9 @@ struct EngineOptions {
   SpeculativeOptions speculative;  // --speculative-config
   // A proposer of somebody else's in place of the method's own; speculative.tokens still holds.
   std::function<std::unique_ptr<Proposer>()> make_proposer = nullptr;
-  int64_t image_bytes = -1;  // --image-cache-memory, of encoded pictures; -1: see plan_engine
-  int max_logprobs = 20;     // most that a request may ask for
+  int64_t image_bytes = -1;       // --image-cache-memory, of encoded pictures; -1: see plan_engine
+  int max_logprobs = 20;          // most that a request may ask for
+  bool async_scheduling = false;  // an accelerator may run a step while the host prepares the next
   // Takes the planned memory from the start on, in a thread of its own, as a server should: see
   // wait_for_memory(). Else it is taken when it is first used.
   bool touch_memory = false;
@@ -85,6 +89,7 @@ struct EngineStats {
   int pages = 0, held_pages = 0, cached_pages = 0;
   int held_states = 0, snapshots = 0;  // of recurrent layers
   uint64_t steps = 0, preemptions = 0;
+  uint64_t steps_ahead = 0;  // after which the next could be begun before they were finished
   uint64_t prompt_tokens = 0, generated_tokens = 0;  // computed; sampled
   uint64_t images_encoded = 0, images_found = 0;     // by the vision tower; encoded before
   uint64_t drafts = 0, draft_tokens = 0,
@@ -118,6 +123,8 @@ class Engine {
   const EnginePlan& plan() const { return plan_; }
   const Narrowed& narrowed() const { return runner_->narrowed(); }
   const Runner& runner() const { return *runner_; }  // what never changes of it
+  // Why the host never prepares a step while the one before it runs; "": it does where it can.
+  const std::string& why_in_step() const { return why_in_step_; }
   const ModelSpec& spec() const { return runner_->spec(); }
   const Checkpoint& checkpoint() const { return runner_->checkpoint(); }
   // Waits until nothing is running or waiting.
@@ -131,15 +138,40 @@ class Engine {
   Engine(EnginePlan plan, std::unique_ptr<Runner> runner, std::unique_ptr<Proposer> proposer,
          const EngineOptions& options);
 
+  // A step that was begun, and who is to hear of it.
+  struct StepUnderWay {
+    struct Row {
+      LiveRequest* live;
+      int first, count;  // rows of logits
+      int guesses;       // the last so many of them are behind guesses
+      bool samples;      // a token comes of the last
+    };
+    SentStep sent;
+    std::vector<Row> rows;
+    bool under_way = false;
+    bool is_ahead = false;  // the next may be begun before it is finished
+    bool is_decode = false;
+    int tokens = 0;
+    uint64_t prompt_tokens = 0;
+    std::chrono::steady_clock::time_point begun;
+  };
+
+  std::string why_in_step(const EngineOptions& options) const;
   void run();
   bool take_in();
   void admit(std::unique_ptr<LiveRequest> live);
-  void step(const std::vector<Scheduler::Item>& items);
+  void step();
+  void begin_step(const std::vector<Scheduler::Item>& items);
+  void note_rows(const std::vector<Scheduler::Item>& items, StepUnderWay& step);
+  void finish_step(StepUnderWay& step);
+  void drop_rows(const LiveRequest& live);
   void plan_draws(const std::vector<Scheduler::Item>& items);
   void encode_images();
   void take_prompt_logits(LiveRequest& live, const Tensor& logits, int64_t row, int count) const;
   void sample_rows(const Tensor& logits);
-  void pick_rows(LiveRequest& live, const Tensor& logits, int64_t first_row);
+  void take_drawn();
+  void draw_again(LiveRequest& live);
+  void pick_rows(const StepUnderWay::Row& logit_rows, const Tensor& logits);
   void settle(LiveRequest& live);
   bool take_picked(LiveRequest& live);
   void take_sampled(LiveRequest& live, Event event);
@@ -170,14 +202,15 @@ class Engine {
   int max_queue_;
   int max_logprobs_;
   std::function<void(int64_t tokens)> on_step_;
+  std::string why_in_step_;
 
   std::unordered_map<uint64_t, std::unique_ptr<LiveRequest>> live_;  // the engine thread's
   uint64_t next_arrival_ = 0;
-  // Of the step under way; kept for their memory.
+  StepUnderWay newest_, before_;  // before_: only while the newest is begun and it is finished
+  // Of a step that is begun or finished; kept for their memory.
   std::vector<Scheduled> scheduled_;
   std::vector<DrawRow> draws_;
-  std::vector<LiveRequest*> sampling_;
-  std::vector<int64_t> sampling_rows_;  // of the logits, for each of sampling_: the first
+  std::vector<StepUnderWay::Row> sampling_;
 
   mutable std::mutex mutex_;
   std::condition_variable wake_, idle_;

@@ -101,7 +101,7 @@ class Planner {
                   .snapshots = plan.snapshots,
                   .drafts = drafts_,
                   .prompt_logit_rows = prompt_logit_tokens(run) + plan.sequences * drafts_,
-                  .threads = options_.runner.threads > 0 ? options_.runner.threads : available_processors(),
+                  .threads = run.workers.count,
                   .request_bytes = options_.request_bytes > 0 ? options_.request_bytes
                                                               : std::max(kLeastRequestBytes, 2 * most),
                   .image_bytes = spec_.vision ? image_bytes() : 0,

@@ -95,7 +95,26 @@ Result<DType> narrow_dtype(const std::string& name) {
 }
 
 WeightOptions weight_options(const RunPlan& plan) {
-  return {.compute = plan.compute, .blocks = plan.choice.kernels->reads_blocks, .narrow = plan.narrow};
+  const Kernels& kernels = *plan.choice.kernels;
+  return {.compute = plan.compute,
+          .blocks = kernels.reads_blocks,
+          .fp8 = kernels.reads_fp8,
+          .narrow = plan.narrow,
+          .workers = plan.workers};
+}
+
+// Where memory has several nodes, what a worker reads comes to lie on its own. Any worker may read experts.
+void place_weights(const Weights& weights, const Workers& workers) {
+  const auto matrices = [&](const Tensors& list, auto place) {
+    for (const Tensor& t : list) {
+      if (t.rank > 1) place(t.data, t.bytes(), workers);
+    }
+  };
+  matrices(weights.own, place_parts);
+  for (const LayerWeights& layer : weights.layers) {
+    for (const Tensors* list : {&layer.own, &layer.mixer, &layer.mlp}) matrices(*list, place_parts);
+    matrices(layer.moe, interleave);
+  }
 }
 
 // Of one checkpoint, added to the plan's.
@@ -237,6 +256,7 @@ Result<RunPlan> plan_run(const Checkpoint& checkpoint, const RunnerOptions& opti
   if (!options.drafter.empty()) TRY(plan_drafter(checkpoint, options, plan, layers));
   const DType kept = TRY(cache_dtype(options.kv_cache_dtype, plan.compute));
   plan.attention = attention_needs(layers, kept, kernel_block);
+  plan.workers = TRY(plan_workers(options.threads, options.cpus));
   plan.recordings = options.recordings;
   plan.choice = TRY(choose(plan.attention, *plan.place.kernels, options.attention));
   TRY(check_kernels(spec, *plan.choice.kernels));
@@ -248,7 +268,8 @@ Result<RunPlan> plan_run(const Checkpoint& checkpoint, const RunnerOptions& opti
   plan.snapshot_stride = options.snapshot_stride;
 
   if (spec.vision) TRY(plan_vision(spec, options, kernel_block, plan));
-  const int usual = plan.place.on_host() ? 512 : 8192;
+  // On the host more makes prompts no faster, and streams that run beside them stall for longer.
+  const int usual = plan.place.on_host() ? 256 : 8192;
   plan.wanted_step_tokens = options.step_tokens > 0 ? options.step_tokens : usual;
   const int length = options.max_len > 0 ? options.max_len : spec.max_positions;
   if (!set_length(plan, length))
@@ -289,9 +310,10 @@ Runner::Runner(std::unique_ptr<Device> accelerator, Checkpoint checkpoint, RunPl
                             .device = &device_}),
       layer_cache_(cache_.layers()),
       states_(cache_.states().layers()),
-      pool_(resources.threads),
+      pool_(plan_.workers),
       arena_(resources.arena_bytes, device_),
       token_flops_(token_flops(model_)) {
+  if (device_.is_host()) interleave(cache_.pool().memory(), cache_.pool().bytes(), plan_.workers);
   if (!device_.is_host()) use_accelerator(resources.scratch_bytes);
 }
 
@@ -333,7 +355,7 @@ void Runner::populate(const std::atomic<bool>& stop) const {
 Result<std::unique_ptr<Runner>> Runner::load(Checkpoint checkpoint, const RunnerOptions& options,
                                              const Progress& progress) {
   RunPlan plan = TRY(plan_run(checkpoint, options));
-  return load(std::move(checkpoint), std::move(plan), {.threads = options.threads}, progress);
+  return load(std::move(checkpoint), std::move(plan), {}, progress);
 }
 
 Result<std::unique_ptr<Runner>> Runner::load(Checkpoint checkpoint, RunPlan plan, const Resources& resources,
@@ -342,6 +364,7 @@ Result<std::unique_ptr<Runner>> Runner::load(Checkpoint checkpoint, RunPlan plan
   if (!plan.place.on_host()) accelerator = plan.place.kernels->accelerator->open(plan.place.index);
   Device& device = accelerator ? *accelerator : host_device();
   Weights weights = TRY(load_weights(checkpoint, weight_options(plan), progress, device));
+  if (device.is_host()) place_weights(weights, plan.workers);
   std::unique_ptr<Runner> runner(new Runner(std::move(accelerator), std::move(checkpoint), std::move(plan),
                                             std::move(weights), resources));
   if (runner->plan_.draft) TRY(runner->load_drafter(resources.drafts));
@@ -351,6 +374,7 @@ Result<std::unique_ptr<Runner>> Runner::load(Checkpoint checkpoint, RunPlan plan
 Status Runner::load_drafter(int most_guesses) {
   const DraftPlan& plan = *plan_.draft;
   Weights weights = TRY(load_weights(*plan.checkpoint, weight_options(plan_), nullptr, device_));
+  if (device_.is_host()) place_weights(weights, plan_.workers);
   const auto& attention = plan_.choice.attention;
   drafter_ = std::make_unique<Drafter>(
       make_model(plan.checkpoint->spec, std::move(weights), plan_.compute, device_), model_,
@@ -375,7 +399,7 @@ void Runner::propose(std::span<DraftAsk> asks, const Drafter::Draw& draw) {
   drafter_->propose(asks, draw);
 }
 
-Tensor Runner::step(std::span<const Scheduled> scheduled, std::span<const DrawRow> draws) {
+SentStep Runner::begin(std::span<const Scheduled> scheduled, std::span<const DrawRow> draws) {
   device_.enter();
   batch_.state_saves.clear();
   int row = 0;
@@ -389,13 +413,18 @@ Tensor Runner::step(std::span<const Scheduled> scheduled, std::span<const DrawRo
   if (drafter_) drafter_->prepare(scheduled, batch_);
   Stream here = stream();
   const auto run = [&] { return run_forward(here); };
-  const Tensor logits = device_run_ ? device_run_->step(batch_, run, draws) : run();
+  SentStep sent;
+  if (device_run_) {
+    sent = device_run_->send(batch_, run, draws);
+  } else {
+    sent.logits = run();
+  }
   for (const Scheduled& item : scheduled) {
     item.sequence->computed += item.count;
     cache_.finish_snapshots(*item.sequence);
     item.sequence->drop_encoded();
   }
-  return logits;
+  return sent;
 }
 
 // Of the model, and what its drafter makes of it.

@@ -31,12 +31,13 @@ struct RunnerOptions {
   std::string attention;          // "": the backend's first that can; else a kernel's name
   std::string quantize = "none";  // plain matrices are rounded when loaded: "int8" (Q8_0), "int4" (Q4_0)
   std::string kv_cache_dtype = "auto";  // "auto": as dtype; "float32", "bfloat16" or "int8"
-  int threads = 0;                      // 0: all processors
+  int threads = 0;                      // 0: one for each of `cpus`, or all processors
+  std::vector<int> cpus;                // that they run on, one each; empty: anywhere (base/processors.h)
   std::string state_dtype = "float32";  // of recurrent states: or "bfloat16"
   int snapshot_stride = 512;            // tokens between snapshots of recurrent states
   int block_size = 0;                   // tokens in a cache block; 0: the backend's kernel block
   int max_len = 0;                      // longest sequence; 0: the model's max_positions; or kLongestThatFits
-  int step_tokens = 0;                  // most tokens of a prefill step; 0: 512, on an accelerator 8192
+  int step_tokens = 0;                  // most tokens of a prefill step; 0: 256, on an accelerator 8192
   bool recordings = true;               // steps of an accelerator may be recorded and replayed
   std::string drafter;                  // folder of a model that guesses for this one; "": none
   bool draft_heads = false;             // it is the heads (ModelSpec::heads) that lie in that folder
@@ -53,6 +54,7 @@ struct DraftPlan {
 struct RunPlan {
   DType compute = DType::kF32;
   DeviceChoice place;
+  Workers workers;
   bool recordings = true;
   bool block_weights = false;  // some weights are in blocks
   DType narrow = DType::kF32;  // WeightOptions::narrow
@@ -93,7 +95,6 @@ class Runner {
                                               const Progress& progress = nullptr);
   // With the pages that the plan says.
   struct Resources {
-    int threads = 0;
     int sequences = 1;  // at a time; more are possible at the price of memory taken later
     bool prefix_caching = false;
     int snapshots = 0;          // of recurrent states, at most
@@ -108,7 +109,14 @@ class Runner {
   // the next step. The cache must have been extended for them.
   // `draws`: one for each row, where only the tokens are wanted; where they are known without the logits
   // coming to the host, drawn() has them and the tensor is undefined.
-  Tensor step(std::span<const Scheduled> scheduled, std::span<const DrawRow> draws = {});
+  Tensor step(std::span<const Scheduled> scheduled, std::span<const DrawRow> draws = {}) {
+    return finish(begin(scheduled, draws));
+  }
+  // The same in halves: begin() counts the tokens as computed, finish() waits for what they came to. Between
+  // the two the next step may be begun where the device draws (SentStep::draws) or no logits are wanted;
+  // see DeviceRun::read().
+  SentStep begin(std::span<const Scheduled> scheduled, std::span<const DrawRow> draws);
+  Tensor finish(const SentStep& sent) { return device_run_ ? device_run_->read(sent) : sent.logits; }
   std::span<const int32_t> drawn() const {
     return device_run_ ? device_run_->drawn() : std::span<const int32_t>();
   }
@@ -125,6 +133,8 @@ class Runner {
   // Takes the cache's and the arena's memory now, so that no step waits for it or finds it gone. Steps may
   // run meanwhile. Ends early when `stop` is set.
   void populate(const std::atomic<bool>& stop) const;
+  // The calling thread, which is going to call step(), runs where the plan's first worker does.
+  void place_caller() const { pool_.place_caller(); }
 
   // Pictures on their way through the tower; encode() goes on by so many layers.
   ImageEncoding begin_encoding(std::vector<std::shared_ptr<const ImagePatches>> pictures) const;

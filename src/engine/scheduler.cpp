@@ -9,7 +9,12 @@ bool before(const Job* a, const Job* b) {
   return a->priority != b->priority ? a->priority < b->priority : a->arrival < b->arrival;
 }
 
-int left(const Job& job) { return static_cast<int>(job.sequence.tokens.size()) - job.sequence.computed; }
+// Tokens to run. A last token that is not known yet ends the sequence: nothing comes behind it.
+int left(const Job& job) {
+  const Sequence& sequence = job.sequence;
+  const auto tokens = static_cast<int>(sequence.tokens.size());
+  return tokens - sequence.computed - (sequence.unknown > 0 && tokens == job.most_tokens ? 1 : 0);
+}
 
 }  // namespace
 
@@ -107,6 +112,7 @@ const std::vector<Scheduler::Item>& Scheduler::next() {
   int budget = limits_.step_tokens;
   for (size_t i = 0; i < running_.size(); ++i) {
     Job* job = running_[i];
+    if (left(*job) == 0) continue;
     const int later = static_cast<int>(running_.size() - i) - 1;
     if (!place(job, std::min(left(*job), std::max(budget - later, 1)))) break;
     if (!plan_.empty() && plan_.back().job == job) budget -= plan_.back().count;

@@ -44,6 +44,8 @@ class Scheduler {
   void add(Job* job);
   // Gives back all its pages. The job is not the scheduler's any more.
   void remove(Job* job);
+  // A running job gives all its pages up and waits to be computed again.
+  void preempt(Job* job);
 
   struct Item {
     Job* job;
@@ -70,7 +72,6 @@ class Scheduler {
     return job.prompt_logits_done >= 0 && job.prompt_logits_done < job.prompt - 1;
   }
   bool place(Job* job, int budget);
-  void preempt(Job* job);
   void drop_from_plan(const Job* job);
   void admit(int budget);
   void schedule(Job* job, int upto);

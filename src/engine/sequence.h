@@ -36,7 +36,10 @@ struct Sequence {
   std::vector<int> tokens;
   std::vector<Span> media;            // the tokens of each picture, ascending
   std::vector<SequenceImage> images;  // as many
-  int drafted = 0;   // the last so many tokens are guesses, which the next step confirms or drops
+  int drafted = 0;  // the last so many tokens are guesses, which the next step confirms or drops
+  // The last so many tokens have been drawn on a device and are not known here yet. The newest of them is in
+  // row `drawn_row` of what the last step drew.
+  int unknown = 0, drawn_row = 0;
   int computed = 0;  // tokens whose keys and values are in the cache, and that its state has seen
 
   // ---- Kept by Cache. ----
@@ -56,6 +59,7 @@ struct Sequence {
   // Keeps prefixes of different tenants apart; the empty salt is the common one.
   Hash128 salt;
 
+  int known() const { return static_cast<int>(tokens.size()) - unknown; }
   SeqFacts facts() const {
     return {.length = static_cast<int>(tokens.size()),
             .media = media.data(),

@@ -37,7 +37,7 @@ class Closure {
         if (follow) visit(edge.target, result);
       }
     }
-    std::sort(result.begin(), result.end());
+    sort(result);
     return result;
   }
 
@@ -52,6 +52,22 @@ class Closure {
     if (seen == search_) return;
     seen = search_;
     result.push_back(state);
+  }
+
+  // Those of the search that has just ended. Where they lie close together their marks are read in order,
+  // which is quicker: a schema of thousands of optional properties has as many of them in each of as many
+  // sets.
+  void sort(StateSet& result) const {
+    constexpr size_t kClose = 32;  // states for each that is in the set
+    if (result.empty()) return;
+    const auto [least, largest] = std::minmax_element(result.begin(), result.end());
+    const auto begin = static_cast<size_t>(*least);
+    const auto end = static_cast<size_t>(*largest) + 1;
+    if ((end - begin) / kClose > result.size()) return std::sort(result.begin(), result.end());
+    result.clear();
+    for (size_t state = begin; state < end; ++state) {
+      if (seen_[state] == search_) result.push_back(static_cast<int32_t>(state));
+    }
   }
 
   const Automaton& automaton_;

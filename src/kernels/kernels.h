@@ -10,8 +10,9 @@
 // tensor may be bfloat16 or float16, it is widened when read and rounded to nearest even when written.
 //
 // Weights of linear and expert_linear and the table of embed may also be in blocks (tensor/blocks.h), where
-// the backend says so. What is multiplied with blocks is rounded first, every 32 elements of a row of x by
-// themselves (round_group); products and sums are float32 from there on.
+// the backend says so. What is multiplied with blocks, but for FP8, is rounded first, every 32 elements of a
+// row of x by themselves (round_group); products and sums are float32 from there on. The cuda backend leaves
+// x as it is: there blocks are what they stand for and nothing else.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -459,6 +460,7 @@ struct Kernels {
   int kernel_block = 16;                       // rows of a cache block that its attention kernels prefer
   const Accelerator* accelerator = nullptr;    // null: it runs on the host
   bool reads_blocks = false;                   // weights in blocks; else they must be widened when loaded
+  bool reads_fp8 = false;                      // those of FP8 as well
 
   void (*embed)(Stream&, const EmbedArgs&);
   void (*rms_norm)(Stream&, const RmsNormArgs&);

@@ -47,6 +47,15 @@ struct BatchFeatures {
   }
 };
 
+// Tokens that the step before drew on the device and that the host does not know: the token at each of
+// `places` is the one drawn in the step's row of logits `rows`.
+struct BatchFeed {
+  std::vector<int32_t> places, rows;
+  struct {
+    const int32_t *places = nullptr, *rows = nullptr;
+  } on_device;
+};
+
 struct BatchArrays {
   const int32_t *tokens = nullptr, *positions = nullptr, *seq_start = nullptr, *table_rows = nullptr,
                 *logit_rows = nullptr, *state_slots = nullptr;
@@ -65,6 +74,7 @@ struct Batch {
       state_slots;  // [sequences]: each one's slot of recurrent state, where the model has any
   std::vector<StateSave> state_saves;  // copies of states to keep, ascending in token
   BatchFeatures features;              // or empty
+  BatchFeed feed;                      // or empty; only where ops do not run on the host
 
   BatchArrays arrays;
 

@@ -5,6 +5,7 @@
 #include "base/checked.h"
 #include "model/checkpoint.h"
 #include "model/quantised.h"
+#include "tensor/blocks.h"
 
 namespace heed {
 namespace {
@@ -224,7 +225,10 @@ Result<QuantMatrix> read_matrix(const Checkpoint& checkpoint, const std::string&
 // Blocks that hold what either holds; kF32: none do.
 DType common_blocks(DType a, DType b) {
   if (a == b) return a;
-  if (a == DType::kF32 || b == DType::kF32) return DType::kF32;
+  if (!has_byte_codes(a) || !has_byte_codes(b)) return DType::kF32;
+  const auto plain_or_zeros = [](DType d) { return d == DType::kQ80 || d == DType::kQ8Z; };
+  if (plain_or_zeros(a) && plain_or_zeros(b)) return DType::kQ8Z;
+  if (a == DType::kQ8Z || b == DType::kQ8Z) return DType::kF32;
   const auto four_bits = [](DType d) { return d == DType::kQ40 || d == DType::kQ4Z; };
   return four_bits(a) && four_bits(b) ? DType::kQ4Z : DType::kQ8F;
 }

@@ -137,9 +137,10 @@ void put_block(DType blocks, float scale, int zero, const uint8_t* codes, uint8_
     std::memcpy(out, &half, sizeof half);
     out += sizeof half;
   }
-  if (blocks == DType::kQ4Z) *out++ = static_cast<uint8_t>(zero);
+  if (blocks == DType::kQ4Z || blocks == DType::kQ8Z) *out++ = static_cast<uint8_t>(zero);
   if (blocks == DType::kQ4Z || blocks == DType::kQ40) return put_nibbles(codes, out);
-  for (int i = 0; i < kRun; ++i) out[i] = static_cast<uint8_t>(codes[i] - zero);
+  const int taken = blocks == DType::kQ8Z ? 128 : zero;
+  for (int i = 0; i < kRun; ++i) out[i] = static_cast<uint8_t>(codes[i] - taken);
 }
 
 // E4M3 without infinities (OCP 8-bit Floating Point Specification 1.0): sign, 4 bits of exponent, 3 of
@@ -158,6 +159,22 @@ std::array<float, 256> values_of(QuantScheme::Kind kind) {
   std::array<float, 256> values;
   for (int i = 0; i < 256; ++i) values[i] = kind == QuantScheme::kFp8 ? fp8_value(i) : static_cast<float>(i);
   return values;
+}
+
+// FP8 codes as they are; a block with one that is no number has no number as its scale.
+void fp8_rows(const Reader& read, const QuantMatrix& m, int64_t begin, int64_t end, uint8_t* out) {
+  constexpr int64_t kSize = block_of(DType::kFp8).elements;
+  for (int64_t row = begin; row < end; ++row) {
+    uint8_t* block = out + row * bytes_of(DType::kFp8, m.in);
+    for (int64_t column = 0; column < m.in; column += kSize, block += block_of(DType::kFp8).bytes) {
+      float scale = read.scale(row, read.group_of(column));
+      uint8_t* codes = block + sizeof scale;
+      for (int64_t i = 0; i < kSize; i += kRun) read.codes(row, column + i, kRun, codes + i);
+      if (std::any_of(codes, codes + kSize, [](uint8_t code) { return (code & 0x7fU) == 0x7fU; }))
+        scale = NAN;
+      std::memcpy(block, &scale, sizeof scale);
+    }
+  }
 }
 
 void block_rows(const Reader& read, const QuantMatrix& m, int64_t begin, int64_t end, uint8_t* out) {
@@ -205,21 +222,28 @@ void wide_rows(const Reader& read, const QuantMatrix& m, int64_t begin, int64_t 
 }  // namespace
 
 DType exact_blocks(const Checkpoint& checkpoint, const QuantMatrix& m) {
-  const bool runs_share = m.in % kRun == 0 && (m.scheme.columns == m.in || m.scheme.columns % kRun == 0);
-  if (m.scheme.kind == QuantScheme::kFp8 || !runs_share || !m.order.empty()) return DType::kF32;
+  const bool is_fp8 = m.scheme.kind == QuantScheme::kFp8;
+  const int64_t run = is_fp8 ? block_of(DType::kFp8).elements : kRun;
+  const bool runs_share = m.in % run == 0 && (m.scheme.columns == m.in || m.scheme.columns % run == 0);
+  if (!runs_share || !m.order.empty()) return DType::kF32;
+  if (is_fp8) return DType::kFp8;
   const Reader read(checkpoint, m);
   bool half_scales = true;
   bool centred = true;
+  bool byte_zeros = true;  // a zero point may be stored less 1, and be 256
   const auto look = [&](int64_t row, int64_t group) {
     const float scale = read.scale(row, group);
     half_scales = half_scales && to_float(from_float<f16>(scale)) == scale;
-    centred = centred && read.zero(row, group) == read.middle();
+    const int zero = read.zero(row, group);
+    centred = centred && zero == read.middle();
+    byte_zeros = byte_zeros && zero <= UINT8_MAX;
   };
   const bool by_group = read.by_group();  // as they lie
   for (int64_t i = 0; i < (by_group ? read.groups() : m.out); ++i) {
     for (int64_t j = 0; j < (by_group ? m.out : read.groups()); ++j) by_group ? look(j, i) : look(i, j);
   }
-  if (m.scheme.bits == 8 && !centred) return DType::kF32;  // codes less zero points need a ninth bit
+  if (m.scheme.bits == 8 && !centred)  // codes less zero points need a ninth bit
+    return half_scales && byte_zeros ? DType::kQ8Z : DType::kF32;
   if (!half_scales) return DType::kQ8F;
   if (m.scheme.bits == 8) return DType::kQ80;
   return centred ? DType::kQ40 : DType::kQ4Z;
@@ -232,7 +256,9 @@ Buffer make_matrix(const Checkpoint& checkpoint, const QuantMatrix& m, DType dty
   pool.parallel_tasks(div_up(m.out, kTileRows), [&](int64_t tile) {
     const int64_t begin = tile * kTileRows;
     const int64_t end = std::min(begin + kTileRows, m.out);
-    if (is_blocks(dtype)) {
+    if (dtype == DType::kFp8) {
+      fp8_rows(read, m, begin, end, static_cast<uint8_t*>(memory.data()));
+    } else if (is_blocks(dtype)) {
       block_rows(read, m, begin, end, static_cast<uint8_t*>(memory.data()));
     } else {
       wide_rows(read, m, begin, end, wide);

@@ -45,9 +45,10 @@ struct QuantMatrix {
   QuantScheme scheme;  // its rows and columns are above 0
   int64_t out = 0, in = 0;
   std::string codes, scales, zeros,
-      order;                   // the tensors; zeros and order (the group of each input) may be ""
-  int64_t bytes = 0;           // of all of them
-  DType blocks = DType::kF32;  // those that hold it exactly; kF32: none do
+      order;          // the tensors; zeros and order (the group of each input) may be ""
+  int64_t bytes = 0;  // of all of them
+  DType blocks =
+      DType::kF32;  // those that hold it exactly; kF32: none do. kFp8 only where the backend reads it
 };
 std::string form_of(const QuantMatrix& matrix);   // "GPTQ int4"
 std::string describe(const QuantMatrix& matrix);  // the same, with its shape and groups

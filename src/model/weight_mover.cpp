@@ -14,7 +14,7 @@ constexpr int64_t kAlign = 256;
 std::vector<char> packed(const Tensor& t) {
   std::vector<char> all;
   all.reserve(static_cast<size_t>(t.bytes()));
-  const int64_t row_bytes = t.size[t.rank - 1] * size_of(t.dtype);
+  const int64_t row_bytes = bytes_of(t.dtype, t.size[t.rank - 1]);
   const int64_t rows = row_bytes > 0 ? t.bytes() / row_bytes : 0;
   for (int64_t row = 0; row < rows; ++row) {
     int64_t at = 0;
@@ -23,7 +23,7 @@ std::vector<char> packed(const Tensor& t) {
       at += rest % t.size[i] * t.stride[i];
       rest /= t.size[i];
     }
-    const char* from = t.as<char>() + at * size_of(t.dtype);
+    const char* from = t.at(at);
     all.insert(all.end(), from, from + row_bytes);
   }
   return all;

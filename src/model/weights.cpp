@@ -333,9 +333,10 @@ Result<StoredView> stored_view(const Checkpoint& checkpoint, const TensorNeed& n
   const QuantMatrix* matrix = checkpoint.quantised_matrix(need.name);
   if (matrix == nullptr) return StoredView{TRY(checkpoint.tensor(need.name, need.shape))};
   DType dtype = matrix->blocks;
+  const bool narrows = options.narrow != DType::kF32 && options.blocks;
   // Widened for what computes, or to be rounded to other blocks.
-  if (!is_blocks(dtype))
-    dtype = options.narrow != DType::kF32 && options.blocks ? DType::kF32 : options.compute;
+  if (!is_blocks(dtype) || (dtype == DType::kFp8 && (narrows || !options.fp8)))
+    dtype = narrows ? DType::kF32 : options.compute;
   static std::byte nowhere[1];  // views of parts are taken of it, and nothing is read
   return StoredView{Tensor(nowhere, dtype, {matrix->out, matrix->in}), true};
 }
@@ -402,7 +403,7 @@ Result<Weights> load_weights(const Checkpoint& checkpoint, const WeightOptions& 
   if (!device.is_host()) mover.emplace(device);
   const std::vector<TensorNeed> needs = needed_tensors(checkpoint.spec, weights, names_of(checkpoint));
   const bool converts = options.narrow != DType::kF32 || !checkpoint.quantised.empty();
-  ThreadPool pool(converts ? 0 : 1);
+  ThreadPool pool(converts ? options.workers : Workers{.count = 1});
   int64_t total = 0;
   int64_t done = 0;
   for (const TensorNeed& need : needs) {

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/processors.h"
 #include "base/result.h"
 #include "model/checkpoint.h"
 #include "tensor/device.h"
@@ -191,7 +192,9 @@ void add_vision_needs(const ModelSpec& spec, VisionWeights& weights, std::vector
 struct WeightOptions {
   DType compute = DType::kF32;  // kF32 or kBF16: what activations are multiplied in
   bool blocks = true;           // matrices in blocks may stay so; else they are widened to `compute`
+  bool fp8 = false;             // those of FP8 as well
   DType narrow = DType::kF32;   // kQ80 or kQ40: other matrices are rounded to these; kF32: they are not
+  Workers workers;              // that convert them
 };
 
 // Whether a part is rounded to options.narrow: matrices alone, what lookups and linear layers read.

@@ -82,6 +82,29 @@ struct Q8F : Format<DType::kQ8F, 32, 32> {
   static int code(const uint8_t* b, int i) { return static_cast<int8_t>(b[4 + i]); }
 };
 
+struct Q8Z : Format<DType::kQ8Z, 32, 32> {
+  static Group group(const uint8_t* b, int /*g*/) {
+    const float scale = half_at(b);
+    return {scale, -(scale * static_cast<float>(b[2] - 128))};
+  }
+  static int code(const uint8_t* b, int i) { return static_cast<int8_t>(b[3 + i]); }
+};
+
+// Sign, 4 bits of exponent, 3 of mantissa; the smallest number but 0 is 2^-9.
+struct Fp8 : Format<DType::kFp8, 128, 128> {
+  static Group group(const uint8_t* b, int /*g*/) {
+    float scale = 0;
+    std::memcpy(&scale, b, sizeof scale);
+    return {scale / 512, kNone};
+  }
+  static int code(const uint8_t* b, int i) {
+    const int byte = b[4 + i];
+    const int exponent = (byte >> 3) & 15;
+    const int whole = exponent == 0 ? byte & 7 : (8 + (byte & 7)) << (exponent - 1);
+    return byte >= 128 ? -whole : whole;
+  }
+};
+
 // Q2_K: 16 bytes of [4-bit scale | 4-bit offset] | 64 bytes of 2-bit codes | f16 scale | f16 offset. A run of
 // 128 elements lies in 32 bytes: four times 32 elements, by pairs of bits.
 struct Q2K : Format<DType::kQ2K, 256, 16> {
@@ -186,6 +209,10 @@ auto with_format(DType dtype, Body body) {
       return body(Q4Z());
     case DType::kQ8F:
       return body(Q8F());
+    case DType::kQ8Z:
+      return body(Q8Z());
+    case DType::kFp8:
+      return body(Fp8());
     default:
       break;
   }
@@ -228,6 +255,7 @@ int group_of(DType dtype) {
 }
 
 void read_blocks(DType dtype, const void* blocks, int64_t elements, const BlockCodes& out) {
+  CHECK(has_byte_codes(dtype), name_of(dtype));
   with_format(dtype, [&](auto format) {
     using F = decltype(format);
     const auto* b = static_cast<const uint8_t*>(blocks);

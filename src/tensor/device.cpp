@@ -1,5 +1,6 @@
 #include "tensor/device.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace heed {
@@ -19,6 +20,7 @@ class Host final : public Device {
   Buffer take_pinned(int64_t bytes) override { return Buffer(bytes); }
   void upload(void* to, const void* from, int64_t bytes) override { copy(to, from, bytes); }
   void download(void* to, const void* from, int64_t bytes) override { copy(to, from, bytes); }
+  void download_later(void* to, const void* from, int64_t bytes) override { copy(to, from, bytes); }
   void copy(void* to, const void* from, int64_t bytes) override {
     if (bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));
   }
@@ -29,6 +31,10 @@ class Host final : public Device {
   std::unique_ptr<Fence> make_fence() override { return std::make_unique<NoFence>(); }
   void scatter(int32_t* words, const int32_t* places, const int32_t* values, int64_t count) override {
     for (int64_t i = 0; i < count; ++i) words[places[i]] = values[i];
+  }
+  void feed(int32_t* tokens, const int32_t* places, const int32_t* ids, const int32_t* rows,
+            int64_t count) override {
+    for (int64_t i = 0; i < count; ++i) tokens[places[i]] = std::max(ids[rows[i]], 0);
   }
 };
 

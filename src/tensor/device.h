@@ -47,12 +47,17 @@ class Device {
   // `from` may change as soon as it returns, unless it is pinned: then when the copy is done.
   virtual void upload(void* to, const void* from, int64_t bytes) = 0;
   virtual void download(void* to, const void* from, int64_t bytes) = 0;
+  // The same without waiting: `to` is pinned, and has it once a fence is reached that was set behind.
+  virtual void download_later(void* to, const void* from, int64_t bytes) = 0;
   virtual void copy(void* to, const void* from, int64_t bytes) = 0;  // within its memory
   virtual void zero(void* at, int64_t bytes) = 0;
   virtual void wait() = 0;
   virtual std::unique_ptr<Fence> make_fence() = 0;  // which the device must outlive
   // words[places[i]] = values[i]; all of it in the device's memory, and no place twice.
   virtual void scatter(int32_t* words, const int32_t* places, const int32_t* values, int64_t count) = 0;
+  // tokens[places[i]] = ids[rows[i]], or 0 where that is below 0: tokens that were drawn in its memory.
+  virtual void feed(int32_t* tokens, const int32_t* places, const int32_t* ids, const int32_t* rows,
+                    int64_t count) = 0;
 
   // Takes the scratch memory of ops now, so that none has to take more.
   virtual void reserve_scratch(int64_t /*bytes*/) {}

@@ -1,7 +1,7 @@
 // Element types, and the exact conversions between float32 and its 16-bit relatives (IEEE round to nearest
 // even).
 //
-// Besides plain elements there are blocks: 32 or 256 consecutive numbers of a row that share scales
+// Besides plain elements there are blocks: 32, 128 or 256 consecutive numbers of a row that share scales
 // (tensor/blocks.h says what each format holds). Sizes and strides of such a tensor count elements all the
 // same; rows are whole blocks.
 #pragma once
@@ -35,6 +35,8 @@ enum class DType : uint8_t {
   // Blocks of our own, for quantised safetensors.
   kQ4Z,
   kQ8F,
+  kQ8Z,
+  kFp8,
 };
 
 struct BlockShape {
@@ -82,11 +84,15 @@ constexpr BlockShape block_of(DType dtype) {
       return {32, 19};
     case DType::kQ8F:
       return {32, 36};
+    case DType::kQ8Z:
+      return {32, 35};
+    case DType::kFp8:
+      return {128, 132};
   }
   return {1, 0};
 }
 
-inline constexpr DType kLastDType = DType::kQ8F;
+inline constexpr DType kLastDType = DType::kFp8;
 
 constexpr bool is_blocks(DType dtype) { return block_of(dtype).elements > 1; }
 
@@ -143,6 +149,10 @@ constexpr std::string_view name_of(DType dtype) {
       return "Q4_Z";
     case DType::kQ8F:
       return "Q8_F";
+    case DType::kQ8Z:
+      return "Q8_Z";
+    case DType::kFp8:
+      return "FP8";
   }
   return "?";
 }

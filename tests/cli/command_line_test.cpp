@@ -44,9 +44,9 @@ TEST(CommandLine, options_come_from_a_file_and_from_the_environment_too) {
 }
 
 TEST(CommandLine, wrong_usage_exits_with_2_and_one_line) {
-  for (const char* wrong :
-       {"", "fly", "complete", "complete m --dtype int7", "complete m --threads 0", "score m --last 0",
-        "complete m p --token-ids f", "complete m --no-such-option", "tokenize"}) {
+  for (const char* wrong : {"", "fly", "complete", "complete m --dtype int7", "complete m --threads 0",
+                            "complete m --cpu-affinity 0-x", "score m --last 0", "complete m p --token-ids f",
+                            "complete m --no-such-option", "tokenize"}) {
     const Ran ran = heed(wrong);
     EXPECT_EQ(ran.status, 2) << wrong << ": " << ran.err;
     EXPECT_EQ(ran.out, "") << wrong;

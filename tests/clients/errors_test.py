@@ -131,7 +131,8 @@ class Keys(ServerCase):
         self.assertEqual(self.server.call("GET", "/health", headers={"Authorization": ""})[0], 200)
 
     def test_the_anthropic_client_may_send_the_key_its_own_way(self):
-        answer = self.server.anthropic().messages.create(model=self.model, max_tokens=4, messages=MESSAGES)
+        answer = self.server.anthropic().messages.create(model=self.model, max_tokens=4, messages=MESSAGES,
+                                                        extra_body={"temperature": 0})
         self.assertEqual(answer.usage.output_tokens, 4)
 
 

@@ -36,6 +36,22 @@ TEST_P(OnDevice, logits_and_greedy_tokens_are_those_of_the_host) {
 INSTANTIATE_TEST_SUITE_P(All, OnDevice, testing::ValuesIn(kDeviceModels),
                          [](const auto& test) { return std::string(test.param); });
 
+// Matrices in blocks go there as they are, parts of fused ones and experts among them.
+TEST(BlocksOnDevice, logits_are_those_of_the_host) {
+  fake::add();
+  for (const char* model : {"qwen3", "qwen3_next"}) {
+    for (const char* quantize : {"int8", "int4"}) {
+      const Golden golden = read_golden(model);
+      const auto of = [&](const char* backend) {
+        const auto runner =
+            load(golden_folder(model), {.dtype = "float32", .backend = backend, .quantize = quantize});
+        return logits_of(*runner, golden.input, 8, 33);
+      };
+      EXPECT_EQ(largest_difference(of("fake"), of("cpu")), 0) << model << " " << quantize;
+    }
+  }
+}
+
 class SeenOnDevice : public OnDevice {};
 
 TEST_P(SeenOnDevice, pictures_give_the_logits_of_the_host) {

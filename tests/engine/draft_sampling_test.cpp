@@ -1,7 +1,8 @@
-// What is sampled with guesses has the target's distribution; and everything at once leaves nothing behind.
+// What is sampled with guesses has the target's distribution.
 #include <cmath>
 #include <map>
 
+#include "grammar/matcher.h"
 #include "tests/engine/drafters.h"
 
 namespace heed {
@@ -10,17 +11,28 @@ namespace {
 constexpr int kTokens = 3;                              // of each answer
 const std::vector<int> kAlphabet = {17, 40, 101, 256};  // all that may be said
 
-// Only the second half of the alphabet after its first token, else all of it.
+// A grammar by which only the second half of the alphabet comes after its first token, else all of it.
 class HalfAfterFirst : public TokenConstraint {
  public:
   void narrow(std::span<uint32_t> allowed) override {
-    if (last_ != kAlphabet[0]) return;
-    for (const int id : {kAlphabet[0], kAlphabet[1]}) allowed[id / 32] &= ~(1U << (id % 32));
+    std::vector<uint32_t> mask(masks().trie().mask_words());
+    EXPECT_TRUE(matcher_.fill_mask(mask));
+    for (size_t i = 0; i < allowed.size(); ++i) allowed[i] &= i < mask.size() ? mask[i] : 0;
   }
-  void accept(int token) override { last_ = token; }
+  void accept(int token) override { EXPECT_TRUE(matcher_.accept(token)); }
 
  private:
-  int last_ = -1;
+  static MaskCache& masks() {
+    static const Grammar grammar = Grammar::from_regex("([bcd]|a[cd])*").value();
+    static const TokenTrie trie = [] {
+      std::vector<std::string> texts(static_cast<size_t>(kAlphabet.back()) + 1);
+      for (size_t i = 0; i < kAlphabet.size(); ++i) texts[kAlphabet[i]] = std::string(1, "abcd"[i]);
+      return TokenTrie(std::move(texts), {});
+    }();
+    static MaskCache cache(grammar, trie);
+    return cache;
+  }
+  Matcher matcher_{masks()};
 };
 
 struct Way {
@@ -159,60 +171,6 @@ TEST(DraftSampling, another_distribution_would_show) {
   const auto engine = start(golden_folder("mixtral"), options);
   const auto seen = drawn(*engine, prompt, {"", {.temperature = 2.1F}}, 10'000);
   EXPECT_GT(std::abs(chi_square_deviation(seen, want, 10'000)), 5);
-}
-
-// Prompts that share beginnings, answers of all lengths, greedy and sampled, constrained and not, some cut
-// off.
-TEST(DraftSampling, five_hundred_requests_of_every_kind_are_as_without_guesses) {
-  constexpr int kRequests = 500;
-  const std::string model = "rnj1";
-  const Golden golden = read_golden(model);
-  const auto run = [&](const EngineOptions& options, bool cancels) {
-    const auto engine = start(golden_folder(model), options);
-    std::mt19937 random(4);
-    std::vector<Listener> listeners(kRequests);
-    for (int i = 0; i < kRequests; ++i) {
-      const auto length = static_cast<int>(1 + random() % 120);
-      Request r{.prompt = {golden.input.begin(), golden.input.begin() + length},
-                .max_tokens = static_cast<int>(1 + random() % 24),
-                .on_event = listeners[i].callback()};
-      r.sampling = {.temperature = i % 2 == 0 ? 0.0F : 1.1F, .seed = static_cast<uint64_t>(i)};
-      if (i % 3 == 0) r.sampling.repetition_penalty = 1.3F;
-      if (i % 5 == 0) r.constraint = std::make_unique<HalfAfterFirst>();
-      if (i % 7 == 0) r.sampling.top_p = 0.9F;
-      if (i % 11 == 0) r.priority = 1;
-      const uint64_t id = engine->submit(std::move(r)).value();
-      if (cancels && i % 13 == 0) engine->cancel(id);
-    }
-    std::vector<std::vector<int>> answers;
-    for (int i = 0; i < kRequests; ++i) {
-      listeners[i].promise.get_future().get();
-      answers.push_back(cancels && i % 13 == 0 ? std::vector<int>() : listeners[i].ids);
-    }
-    engine->drain();
-    const EngineStats stats = engine->stats();
-    EXPECT_EQ(stats.held_pages, 0);
-    return std::pair(answers, stats);
-  };
-  EngineOptions plain;
-  plain.runner.max_len = 160;
-  const auto want = run(plain, true).first;
-  const RandomDrafter drafter(open_checkpoint(golden_folder(model)).value().spec,
-                              {.block = 6, .taps = {1, 2}, .window = 20});
-  EngineOptions options = with_drafter(drafter.folder());
-  options.runner.max_len = 160;
-  options.runner.step_tokens = 48;
-  options.max_sequences = 24;
-  const auto probe = start(golden_folder(model), options);
-  options.cache_bytes = probe->plan().sequence_pages * probe->plan().run.layout.page_bytes * 3 / 2;
-  for (const bool adaptive : {false, true}) {
-    options.speculative.adaptive = adaptive;
-    const auto [answers, stats] = run(options, true);
-    EXPECT_EQ(answers, want);
-    EXPECT_GT(stats.preemptions, 0U);
-    EXPECT_GT(stats.prefix_hits, 0U);
-    EXPECT_GT(stats.draft_tokens, 0U);
-  }
 }
 
 }  // namespace

@@ -111,6 +111,7 @@ TEST(Engine, a_shared_prefix_is_found_and_another_salt_never_finds_it) {
   const auto words = read_json(kBard + "/val_tokens.json").value()["val_tokens"].get<std::vector<int>>();
   const std::vector<int> prompt(words.begin(), words.begin() + 600);
   const auto engine = start(kBard, {});
+  uint64_t counted = 0;
   const auto cached_tokens = [&](std::vector<int> tokens, const std::string& salt) {
     Listener listener;
     EXPECT_TRUE(engine
@@ -121,6 +122,8 @@ TEST(Engine, a_shared_prefix_is_found_and_another_salt_never_finds_it) {
                               .on_event = listener.callback()})
                     .ok());
     listener.promise.get_future().wait();
+    counted += static_cast<uint64_t>(listener.events.back().cached_tokens);
+    EXPECT_EQ(engine->stats().prefix_hits, counted) << "by the time of the answer";
     return listener.events.back().cached_tokens;
   };
   EXPECT_EQ(cached_tokens(prompt, ""), 0);

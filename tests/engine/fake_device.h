@@ -9,9 +9,11 @@
 #include <cstring>
 #include <functional>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "backends/select.h"
+#include "base/checked.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/ref/ref.h"
 
@@ -25,9 +27,12 @@ class Memory {
     return memory;
   }
   Memory() {
-    base_ = static_cast<char*>(
-        ::mmap(nullptr, kRange, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-    CHECK(base_ != MAP_FAILED);
+    void* range =
+        ::mmap(nullptr, kRange + kHugePage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    CHECK(range != MAP_FAILED);
+    base_ =
+        static_cast<char*>(range) + (kHugePage - reinterpret_cast<uintptr_t>(range) % kHugePage) % kHugePage;
+    ::madvise(base_, kRange, MADV_HUGEPAGE);  // protect() takes as long as there are pages
   }
   void* take(int64_t bytes) {
     const int64_t size = (bytes + kPage) / kPage * kPage;
@@ -42,7 +47,9 @@ class Memory {
   void release(void* memory) {
     for (auto& [at, size] : sizes_) {
       if (at != memory) continue;
-      ::madvise(at, static_cast<size_t>(size), MADV_DONTNEED);
+      const int64_t begin = round_up(at - base_, kHugePage),
+                    end = (at - base_ + size) / kHugePage * kHugePage;
+      if (begin < end) ::madvise(base_ + begin, static_cast<size_t>(end - begin), MADV_DONTNEED);
       at = nullptr;
       if (++released_ < std::ssize(sizes_)) return;
       sizes_.clear();
@@ -53,7 +60,8 @@ class Memory {
   }
   bool has(const void* at) const { return at >= base_ && at < base_ + used_; }
   void protect(int flags) const {
-    if (used_ > 0) CHECK(::mprotect(base_, static_cast<size_t>(used_), flags) == 0);
+    const int64_t pages = round_up(used_, kHugePage);
+    if (used_ > 0) CHECK(::mprotect(base_, static_cast<size_t>(pages), flags) == 0);
   }
 
   // While one lives the memory can be touched.
@@ -66,7 +74,7 @@ class Memory {
 
  private:
   static constexpr int64_t kRange = int64_t{64} << 30;
-  static constexpr int64_t kPage = 4096;
+  static constexpr int64_t kPage = 4096, kHugePage = int64_t{2} << 20;
   char* base_ = nullptr;
   int64_t used_ = 0, released_ = 0;
   std::vector<std::pair<char*, int64_t>> sizes_;
@@ -189,6 +197,13 @@ class FakeDevice final : public Device {
     CHECK(Memory::get().has(from) && !Memory::get().has(to));
     move(to, from, bytes);
   }
+  // `to` is not to be read before a fence has been waited for.
+  void download_later(void* to, const void* from, int64_t bytes) override {
+    std::vector<char> now(static_cast<size_t>(bytes));
+    download(now.data(), from, bytes);
+    std::memset(to, 0x7f, now.size());
+    under_way_.push_back([to, now] { std::memcpy(to, now.data(), now.size()); });
+  }
   void copy(void* to, const void* from, int64_t bytes) override {
     CHECK(Memory::get().has(from) && Memory::get().has(to));
     move(to, from, bytes);
@@ -198,12 +213,20 @@ class FakeDevice final : public Device {
     const Memory::Open open;
     std::memset(at, 0, static_cast<size_t>(bytes));
   }
-  void wait() override {}
-  std::unique_ptr<Fence> make_fence() override { return host_device().make_fence(); }
+  void wait() override {
+    for (const auto& each : std::exchange(under_way_, {})) each();
+  }
+  std::unique_ptr<Fence> make_fence() override { return std::make_unique<End>(*this); }
   void scatter(int32_t* words, const int32_t* places, const int32_t* values, int64_t count) override {
     all_in(words, places, values);
     const Memory::Open open;
     host_device().scatter(words, places, values, count);
+  }
+  void feed(int32_t* tokens, const int32_t* places, const int32_t* ids, const int32_t* rows,
+            int64_t count) override {
+    all_in(tokens, places, ids, rows);
+    const Memory::Open open;
+    host_device().feed(tokens, places, ids, rows, count);
   }
   bool begin_recording() override {
     recording = std::make_unique<Calls>();
@@ -217,6 +240,17 @@ class FakeDevice final : public Device {
   bool is_valid(const Recording& /*recording*/) const override { return true; }
 
  private:
+  struct End final : Fence {
+    explicit End(FakeDevice& of) : device(of) {}
+    void set() override { is_set = true; }
+    void wait() override {
+      if (is_set) device.wait();
+    }
+    FakeDevice& device;
+    bool is_set = false;
+  };
+  std::vector<std::function<void()>> under_way_;
+
   static void move(void* to, const void* from, int64_t bytes) {
     CHECK(recording == nullptr, "a copy cannot be recorded");
     const Memory::Open open;

@@ -1,39 +1,12 @@
 // GGUF models against the safetensors that they are made of (tools/export_gguf.py, with the Python of
 // ./setup.sh --test; without it these tests are skipped).
 #include <cmath>
-#include <filesystem>
 
 #include "tests/engine/drafters.h"
-#include "tests/model/python.h"
+#include "tests/model/exported_gguf.h"
 
 namespace heed {
 namespace {
-
-namespace fs = std::filesystem;
-
-// A file that goes with the test.
-class Exported {
- public:
-  Exported(const std::string& folder, const std::string& type, const std::string& more = "")
-      : folder_(fs::temp_directory_path() / ("heed_gguf_" + std::to_string(::getpid()) + "_" + type)) {
-    fs::create_directories(folder_);
-    const std::string command = kPython + " " + HEED_SOURCE_DIR + "/tools/export_gguf.py " + folder + " " +
-                                path() + " --type " + type + " " + more;
-    EXPECT_EQ(std::system(command.c_str()), 0) << command;  // NOLINT(cert-env33-c)
-  }
-  ~Exported() { fs::remove_all(folder_); }
-  Exported(const Exported&) = delete;
-  Exported& operator=(const Exported&) = delete;
-  std::string path() const { return folder_ / "model.gguf"; }
-  std::string first_of(int count) const {
-    char name[40];
-    std::snprintf(name, sizeof name, "model-00001-of-%05d.gguf", count);
-    return folder_ / name;
-  }
-
- private:
-  fs::path folder_;
-};
 
 class GgufGolden : public testing::TestWithParam<const char*> {};
 

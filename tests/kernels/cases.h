@@ -1,5 +1,4 @@
-// The cases of every op, and the memory they need: one table for tests of every backend and for the
-// benchmarks.
+// The cases of every op, and the memory they need: one table for tests of every backend.
 //
 // A problem owns its tensors and builds the op's arguments from a case and a seed. What an op must not read
 // is NaN: the padding of rows, cache slots that no row sees; table entries of blocks that no row sees are -1.

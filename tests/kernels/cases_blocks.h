@@ -7,7 +7,13 @@ namespace heed::cases {
 
 inline constexpr DType kBlockTypes[] = {DType::kQ80,   DType::kQ40,   DType::kQ41, DType::kQ50, DType::kQ51,
                                         DType::kQ2K,   DType::kQ3K,   DType::kQ4K, DType::kQ5K, DType::kQ6K,
-                                        DType::kIq4Nl, DType::kMxfp4, DType::kQ4Z, DType::kQ8F};
+                                        DType::kIq4Nl, DType::kMxfp4, DType::kQ4Z, DType::kQ8F, DType::kQ8Z};
+
+// And those that not every backend reads.
+inline constexpr DType kAllBlockTypes[] = {DType::kQ80, DType::kQ40, DType::kQ41,   DType::kQ50,
+                                           DType::kQ51, DType::kQ2K, DType::kQ3K,   DType::kQ4K,
+                                           DType::kQ5K, DType::kQ6K, DType::kIq4Nl, DType::kMxfp4,
+                                           DType::kQ4Z, DType::kQ8F, DType::kQ8Z,   DType::kFp8};
 
 // Where the f16 factors of a block lie, and their size for values up to about 1.
 struct BlockFactors {
@@ -17,6 +23,7 @@ struct BlockFactors {
 inline BlockFactors factors_of(DType dtype) {
   switch (dtype) {
     case DType::kQ80:
+    case DType::kQ8Z:  // zero points may be any byte
     case DType::kIq4Nl:
       return {{0}, 1 / 127.0F};
     case DType::kQ40:
@@ -54,8 +61,8 @@ inline void fill_blocks(DType dtype, char* blocks, int64_t bytes, Random& random
       std::memcpy(blocks + b + at, &half, sizeof half);
     }
     if (dtype == DType::kMxfp4) blocks[b] = static_cast<char>(120 + random.below(7));
-    if (dtype == DType::kQ8F) {
-      const float scale = random.uniform(-1, 1) / 127;
+    if (dtype == DType::kQ8F || dtype == DType::kFp8) {
+      const float scale = random.uniform(-1, 1) / (dtype == DType::kFp8 ? 480 : 127);
       std::memcpy(blocks + b, &scale, sizeof scale);
     }
   }

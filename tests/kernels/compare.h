@@ -75,6 +75,8 @@ inline constexpr Tolerance kTolerances[] = {
     {"linears rounded", 0, 2e-2F, "some of up to 2080 normalised values a step of bfloat16 off, times 0.3"},
     {"linears rounded gated", 2e-6F, 0.1F, "the same, times a factor below 8"},
     {"linears rounded gated bfloat16", 0.008F, 0.1F, "the same, and one step of bfloat16"},
+    {"linears blocks", 0, 4e-4F, "as linear blocks, of up to 2048 products"},
+    {"linears blocks gated", 2e-6F, 4e-3F, "the same, times a factor below 10"},
     {"finish_heads", 4e-6F, 2e-6F, "a norm, two products and a sum of values below 4, and a norm"},
     {"finish_heads bfloat16", 0.008F, 2e-6F, "the same, and one step of bfloat16"},
     {"rope_table cuda", 0, 4e-7F, "sine and cosine within 2 ulp of 1, times 1.25"},

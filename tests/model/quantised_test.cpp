@@ -23,7 +23,7 @@ constexpr Form kForms[] = {{"gptq4", DType::kQ40},
                            {"gptq4-g32-asym", DType::kQ4Z},
                            {"gptq4-g32-act", DType::kBF16},
                            {"gptq8-g32", DType::kQ80},
-                           {"gptq8-asym", DType::kBF16},
+                           {"gptq8-asym", DType::kQ8Z},
                            {"awq-g32", DType::kQ4Z},
                            {"packed4", DType::kQ40},
                            {"packed4-g32-asym", DType::kQ4Z},
@@ -32,7 +32,7 @@ constexpr Form kForms[] = {{"gptq4", DType::kQ40},
                            {"packed4-g32-act", DType::kBF16},
                            {"packed8", DType::kQ80},
                            {"packed8-g32", DType::kQ8F},
-                           {"packed8-g32-asym", DType::kBF16},
+                           {"packed8-g32-asym", DType::kQ8Z},
                            {"int8", DType::kQ8F},
                            {"int8-bf16", DType::kQ80},
                            {"int8-tensor", DType::kQ8F},
@@ -61,10 +61,10 @@ struct Compared {
 };
 
 // Every matrix as it is bound against the plain checkpoint's numbers.
-Compared compare(const std::string& folder, DType compute) {
+Compared compare(const std::string& folder, DType compute, bool fp8 = false) {
   const Checkpoint checkpoint = open_checkpoint(folder).value();
   const Safetensors plain = Safetensors::open(folder + "-plain/model.safetensors").value();
-  Weights weights = load_weights(checkpoint, {.compute = compute}).value();
+  Weights weights = load_weights(checkpoint, {.compute = compute, .fp8 = fp8}).value();
   Compared result;
   for (const TensorNeed& need : needed_tensors(checkpoint.spec, weights,
                                                [&](std::string_view name) { return checkpoint.has(name); })) {
@@ -114,6 +114,17 @@ TEST(Quantised, groups_of_64_and_128_too) {
     const Compared compared = compare(written.path(form), DType::kF32);
     EXPECT_EQ(compared.wrong + compared.rounded, 0) << form;
     EXPECT_EQ(compared.exact, 43) << form;
+  }
+}
+
+TEST(Quantised, fp8_is_kept_for_who_reads_it) {
+  NEEDS_PYTHON();
+  const std::string bard = std::string(HEED_SOURCE_DIR) + "/models/bard";
+  const Written written(bard, "fp8 fp8-channel fp8-block");
+  for (const char* form : {"fp8", "fp8-channel", "fp8-block"}) {
+    const Compared compared = compare(written.path(form), DType::kBF16, /*fp8=*/true);
+    EXPECT_EQ(compared.wrong + compared.rounded, 0) << form;
+    EXPECT_EQ(compared.quantised.at(DType::kFp8), 42) << form;
   }
 }
 

@@ -10,10 +10,9 @@
 #include <vector>
 
 #include "serving/service.h"
+#include "tests/engine/goldens.h"
 
 namespace heed {
-
-inline const std::string kBard = std::string(HEED_SOURCE_DIR) + "/models/bard";
 
 struct HeardChoice {
   std::string text, content, reasoning;

@@ -2,10 +2,12 @@
 #include "kernels/cpu/block_linear.h"
 
 #include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "base/checked.h"
 #include "kernels/checks.h"
+#include "kernels/cpu/few_rows.h"
 #include "tensor/blocks.h"
 
 namespace heed::cpu {
@@ -19,6 +21,7 @@ class Rounded {
  public:
   Rounded(int64_t rows, int64_t in, DType weight)
       : in_(in), groups_(in / group_of(weight)), memory_(bytes(rows, in)) {
+    CHECK(has_byte_codes(weight), name_of(weight));
     auto* floats = static_cast<float*>(memory_.data());
     view_.scales = floats;
     view_.sums = view_.scales + rows * (in / kRoundedGroup);
@@ -78,6 +81,21 @@ Rounded rounded_assignments(const BlockTable& isa, ThreadPool& pool, const Exper
   return all;
 }
 
+BlockPanel panel_of(const LinearArgs& args, const RoundedRows& x) {
+  return {.x = x,
+          .w = args.weight.data,
+          .dtype = args.weight.dtype,
+          .bias = args.bias.defined() ? args.bias.f32() : nullptr,
+          .out = args.out.mutable_f32(),
+          .w_stride = args.weight.stride[0],
+          .out_stride = args.out.stride[0],
+          .rows = args.x.size[0],
+          .cols = args.weight.size[0],
+          .in = args.x.size[1],
+          .accumulate = args.accumulate,
+          .scratch = nullptr};
+}
+
 // Columns [tile, tile_end) of a product, in tiles of the instruction set's.
 void run_tiles(const BlockTable& isa, BlockPanel panel, int64_t tile, int64_t tile_end) {
   const int64_t col = tile * isa.tile_cols;
@@ -90,7 +108,7 @@ void run_tiles(const BlockTable& isa, BlockPanel panel, int64_t tile, int64_t ti
   isa.panel(panel);
 }
 
-// All products have the same width and columns. Few rows: every thread takes a contiguous part of the
+// All products have the same width and columns. Few rows: every thread takes contiguous pieces of the
 // weights. Many: threads take the next columns as they get free.
 void run(const BlockTable& isa, ThreadPool& pool, const std::vector<BlockPanel>& products) {
   if (products.empty() || products[0].cols == 0) return;
@@ -109,7 +127,7 @@ void run(const BlockTable& isa, ThreadPool& pool, const std::vector<BlockPanel>&
   }
   const int64_t of_tile =
       std::max<int64_t>(div_up(rows * isa.tile_cols * products[0].in, std::ssize(products)), 1);
-  pool.parallel_for(all, div_up(kProductsPerThread, of_tile), [&](int64_t begin, int64_t end) {
+  pool.parallel_pieces(all, div_up(kProductsPerThread, of_tile), [&](int64_t begin, int64_t end) {
     for (int64_t product = begin / tiles; product * tiles < end; ++product) {
       run_tiles(isa, products[product], std::max(begin - product * tiles, int64_t{0}),
                 std::min(end - product * tiles, tiles));
@@ -124,19 +142,20 @@ void block_linear(const BlockTable& isa, Stream& stream, const LinearArgs& args)
   if (n["tokens"] == 0) return;
   const Rounded x(n["tokens"], n["in"], args.weight.dtype);
   round_all(isa, *stream.pool, args.x, args.weight.dtype, x);
-  run(isa, *stream.pool,
-      {{.x = x.at(0),
-        .w = args.weight.data,
-        .dtype = args.weight.dtype,
-        .bias = args.bias.defined() ? args.bias.f32() : nullptr,
-        .out = args.out.mutable_f32(),
-        .w_stride = args.weight.stride[0],
-        .out_stride = args.out.stride[0],
-        .rows = n["tokens"],
-        .cols = n["out"],
-        .in = n["in"],
-        .accumulate = args.accumulate,
-        .scratch = nullptr}});
+  run(isa, *stream.pool, {panel_of(args, x.at(0))});
+}
+
+bool are_few_for_blocks(const BlockTable& isa, int64_t rows) { return rows <= isa.tile_rows; }
+
+FewRows few_rows_for_blocks(const BlockTable& isa, const Tensor& x, DType weight) {
+  auto rounded = std::make_shared<Rounded>(x.size[0], x.size[1], weight);
+  for (int64_t row = 0; row < x.size[0]; ++row)
+    isa.round(x.at(row * x.stride[0]), x.dtype, x.size[1], weight, row, rounded->at(0));
+  return {.tile_cols = isa.tile_cols,
+          .least_cols = div_up(kProductsPerThread, x.size[0] * x.size[1]),
+          .columns = [&isa, rounded](const LinearArgs& args, int64_t begin, int64_t end) {
+            run_tiles(isa, panel_of(args, rounded->at(0)), begin / isa.tile_cols, div_up(end, isa.tile_cols));
+          }};
 }
 
 void block_expert_linear(const BlockTable& isa, Stream& stream, const ExpertLinearArgs& args) {

@@ -2,6 +2,9 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if !defined(HEED_SANITIZED)  // cmake/cpu_kernels.cmake says why
+#define HEED_AVX512
+#endif
 #if defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -40,6 +43,8 @@ bool has_avx2() {
   __builtin_cpu_init();
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
 }
+#endif
+#if defined(HEED_AVX512)
 bool has_avx512() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
@@ -108,7 +113,11 @@ const Kernels& kernels_of() {
       .temper = [](Stream& s, const TemperArgs& a) { cpu::temper(*kIsa->rows, s, a); },
       .scale = [](Stream& s, const ScaleArgs& a) { cpu::scale(*kIsa->rows, s, a); },
       .scale_rows = [](Stream& s, const ScaleRowsArgs& a) { cpu::scale_rows(*kIsa->rows, s, a); },
-      .linears = [](Stream& s, const LinearsArgs& a) { linears_by_parts(kernels_of<kIsa>(), s, a); },
+      .linears =
+          [](Stream& s, const LinearsArgs& a) {
+            if (!cpu::few_linears(linear_of(*kIsa), *kIsa->rows, s, a))
+              linears_by_parts(kernels_of<kIsa>(), s, a);
+          },
       .finish_heads = [](Stream& s,
                          const FinishHeadsArgs& a) { finish_heads_by_parts(kernels_of<kIsa>(), s, a); },
       .head_linear = [](Stream& s, const HeadLinearArgs& a) { cpu::head_linear(*kIsa->linear, s, a); },
@@ -144,6 +153,8 @@ constexpr Isa kBaseline = ISA(
     "baseline", [] { return true; }, baseline, baseline);
 #if defined(__x86_64__)
 constexpr Isa kAvx2 = ISA("avx2", has_avx2, avx2, avx2);
+#endif
+#if defined(HEED_AVX512)
 constexpr Isa kAvx512 = ISA("avx512", has_avx512, avx512, avx512);
 constexpr Isa kAvx512Vnni = ISA("avx512-vnni", has_avx512_vnni, avx512, avx512_vnni);
 constexpr Isa kAvx512Bf16 = ISA("avx512-bf16", has_avx512_bf16, avx512_bf16, avx512_vnni);
@@ -152,6 +163,8 @@ constexpr Isa kAvx512Amx = {"avx512-amx",          has_amx,           &cpu::line
                             &cpu::blocks_amx_int8, &cpu::linear_amx};
 constexpr std::string_view kNames[] = {"baseline",    "avx2",        "avx512",
                                        "avx512-vnni", "avx512-bf16", "avx512-amx"};
+#elif defined(__x86_64__)
+constexpr std::string_view kNames[] = {"baseline", "avx2"};
 #else
 constexpr std::string_view kNames[] = {"baseline"};
 #endif
@@ -170,6 +183,8 @@ const Kernels* cpu_kernels_for(std::string_view isa) {
   const Kernels* kernels = if_available<&kBaseline>(isa);
 #if defined(__x86_64__)
   if (kernels == nullptr) kernels = if_available<&kAvx2>(isa);
+#endif
+#if defined(HEED_AVX512)
   if (kernels == nullptr) kernels = if_available<&kAvx512>(isa);
   if (kernels == nullptr) kernels = if_available<&kAvx512Vnni>(isa);
   if (kernels == nullptr) kernels = if_available<&kAvx512Bf16>(isa);
@@ -179,11 +194,13 @@ const Kernels* cpu_kernels_for(std::string_view isa) {
 }
 
 const Kernels& cpu_kernels() {
-#if defined(__x86_64__)
+#if defined(HEED_AVX512)
   if (has_amx()) return kernels_of<&kAvx512Amx>();
   if (has_avx512_bf16() && bf16_pays()) return kernels_of<&kAvx512Bf16>();
   if (has_avx512_vnni()) return kernels_of<&kAvx512Vnni>();
   if (has_avx512()) return kernels_of<&kAvx512>();
+#endif
+#if defined(__x86_64__)
   if (has_avx2()) return kernels_of<&kAvx2>();
 #endif
   return kernels_of<&kBaseline>();

@@ -1,28 +1,37 @@
 // linear, and its relatives that are several products of one width (a head's or an expert's each): panels of
 // weights, each of which stays in a core's cache while the rows of x pass it.
 //
-// A few rows: every weight is read once, so threads take contiguous parts of them. Many rows: panels of 512
-// KiB of float32 (and, where those are too few to keep every thread busy, parts of the rows too), handed to
+// A few rows: every weight is read once, so threads take contiguous pieces of them. Many rows: panels of half
+// a second cache (and, where those are too few to keep every thread busy, parts of the rows too), handed to
 // threads as they get free.
+#include <unistd.h>
+
 #include <algorithm>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "base/checked.h"
 #include "kernels/checks.h"
 #include "kernels/cpu/block_linear.h"
-#include "kernels/cpu/ops.h"
+#include "kernels/cpu/few_rows.h"
 
 namespace heed::cpu {
 namespace {
 
-constexpr int64_t kPanelBytes = 512 * 1024;
+constexpr int64_t kLeastPanelBytes = 256 * 1024;
+constexpr int64_t kMostPanelBytes = 512 * 1024;
 constexpr int64_t kColumns = 4;                // columns of the kernels' register tile
 constexpr int64_t kPackedRows = 16;            // that lie together for matrix tiles
 constexpr int64_t kProductsPerThread = 32768;  // below which another thread costs more than it saves
 constexpr int64_t kTasksPerThread = 4;
 constexpr int64_t kElementsPerThread = 16384;  // packed
 constexpr int64_t kLine = 64;
+
+int64_t panel_bytes() {
+  static const int64_t half = sysconf(_SC_LEVEL2_CACHE_SIZE) / 2;  // -1 or 0: not known
+  return std::clamp(half, kLeastPanelBytes, kMostPanelBytes);
+}
 
 // Products x w^T of one width and of the same element types, as panels that are whole.
 struct Products {
@@ -33,6 +42,7 @@ struct Products {
   const TileTable* tiles = nullptr;  // their rows are packed for these
 
   int64_t tile_rows() const { return tiles != nullptr ? tiles->tile_rows : isa.tile_rows; }
+  int64_t few_rows() const { return tiles != nullptr ? tiles->tile_rows : isa.few_rows; }
   // Bytes of an element of a panel that stays in a core's cache, as it is or widened.
   int64_t panel_element() const { return size_of(tiles != nullptr ? w : DType::kF32); }
   int64_t tile_cols() const { return tiles != nullptr ? tiles->tile_cols : kColumns; }
@@ -72,11 +82,11 @@ void run_part(const Products& products, LinearPanel panel, const Part& part) {
   products.kernel()(panel);
 }
 
-// Every thread takes a contiguous part of the column tiles of all products, one after the other.
+// Every thread takes contiguous pieces of the column tiles of all products, one after the other.
 void run_few_rows(const Products& products, ThreadPool& pool, int64_t grain) {
   const int64_t columns = products.tile_cols();
   const int64_t tiles = div_up(products.cols, columns);
-  pool.parallel_for(tiles * std::ssize(products.all), grain, [&](int64_t begin, int64_t end) {
+  pool.parallel_pieces(tiles * std::ssize(products.all), grain, [&](int64_t begin, int64_t end) {
     for (int64_t product = begin / tiles; product * tiles < end; ++product) {
       const int64_t tile = std::max(begin - product * tiles, int64_t{0});
       const int64_t tile_end = std::min(end - product * tiles, tiles);
@@ -102,7 +112,7 @@ void run_many_rows(const Products& products, ThreadPool& pool) {
   const int64_t wanted = kTasksPerThread * pool.size();
   const int64_t row_bytes = std::max<int64_t>(products.in, 1) * products.panel_element();
   const int64_t least = div_up(4 * kColumns, columns);
-  const int64_t fitting = std::max<int64_t>(kPanelBytes / (row_bytes * columns), least);
+  const int64_t fitting = std::max<int64_t>(panel_bytes() / (row_bytes * columns), least);
   const int64_t spread = div_up(tiles, div_up(wanted, std::ssize(products.all)));
   const int64_t width = columns * std::min(fitting, std::max<int64_t>(spread, least));
   const int64_t panels = div_up(products.cols, width);
@@ -137,19 +147,22 @@ void run(const Products& products, ThreadPool& pool) {
   const int64_t tiles = div_up(products.cols, products.tile_cols());
   const int64_t of_tile =
       div_up(total_rows(products) * products.tile_cols() * in, std::ssize(products.all));  // on average
-  if (most <= products.tile_rows() || of_tile * tiles * std::ssize(products.all) <= kProductsPerThread) {
+  if (most <= products.few_rows() || of_tile * tiles * std::ssize(products.all) <= kProductsPerThread) {
     run_few_rows(products, pool, div_up(kProductsPerThread, of_tile));
   } else {
     run_many_rows(products, pool);
   }
 }
 
+bool packs(const LinearIsa& isa, DType x, DType w) {
+  return isa.tiles != nullptr && x == DType::kBF16 && w == DType::kBF16;
+}
+
 // The same with the rows packed first, where both are bfloat16 and there are matrix tiles.
 void run(const LinearIsa& isa, DType x, DType w, int64_t cols, int64_t in, std::span<LinearPanel> all,
          ThreadPool& pool) {
   const TileTable* tiles = isa.tiles;
-  if (tiles == nullptr || x != DType::kBF16 || w != DType::kBF16 || in == 0)
-    return run({isa.linear, x, w, cols, in, all}, pool);
+  if (!packs(isa, x, w) || in == 0) return run({isa.linear, x, w, cols, in, all}, pool);
   std::vector<int64_t> first_tile = {0};  // of each product
   std::vector<int64_t> first_byte = {0};
   for (const LinearPanel& product : all) {
@@ -174,12 +187,8 @@ void run(const LinearIsa& isa, DType x, DType w, int64_t cols, int64_t in, std::
   run({isa.linear, x, w, cols, in, all, tiles}, pool);
 }
 
-}  // namespace
-
-void linear(const LinearIsa& isa, Stream& stream, const LinearArgs& args) {
-  if (is_blocks(args.weight.dtype)) return block_linear(isa.blocks, stream, args);
-  const Shapes n = check(args);
-  LinearPanel product = {
+LinearPanel panel_of(const LinearArgs& args) {
+  return {
       .x = args.x.data,
       .w = args.weight.data,
       .bias = args.bias.defined() ? args.bias.f32() : nullptr,
@@ -188,13 +197,43 @@ void linear(const LinearIsa& isa, Stream& stream, const LinearArgs& args) {
       .x_stride = args.x.stride[0],
       .w_stride = args.weight.stride[0],
       .out_stride = args.out.stride[0],
-      .rows = n["tokens"],
-      .cols = n["out"],
-      .in = n["in"],
+      .rows = args.x.size[0],
+      .cols = args.weight.size[0],
+      .in = args.x.size[1],
       .accumulate = args.accumulate,
   };
+}
+
+}  // namespace
+
+void linear(const LinearIsa& isa, Stream& stream, const LinearArgs& args) {
+  if (is_blocks(args.weight.dtype)) return block_linear(isa.blocks, stream, args);
+  check(args);
+  LinearPanel product = panel_of(args);
   if (product.rows == 0) return;
   run(isa, args.x.dtype, args.weight.dtype, product.cols, product.in, {&product, 1}, *stream.pool);
+}
+
+bool are_few(const LinearIsa& isa, int64_t rows, DType x, DType weight) {
+  return rows <= (packs(isa, x, weight) ? isa.tiles->tile_rows : isa.linear.few_rows);
+}
+
+FewRows few_rows(const LinearIsa& isa, const Tensor& x, DType weight) {
+  const int64_t rows = x.size[0];
+  const int64_t in = x.size[1];
+  const TileTable* tiles = packs(isa, x.dtype, weight) ? isa.tiles : nullptr;
+  auto packed = std::make_shared<Buffer>(tiles != nullptr ? tiles->packed_bytes(rows, in) : 0);
+  for (int64_t tile = 0; tiles != nullptr && tile < div_up(rows, kPackedRows); ++tile)
+    tiles->pack({x.data, nullptr, x.stride[0], rows, in, packed->data()}, tile);
+  return {.tile_cols = tiles != nullptr ? tiles->tile_cols : kColumns,
+          .least_cols = div_up(kProductsPerThread, rows * in),
+          .columns = [&isa = isa.linear, tiles, packed](const LinearArgs& args, int64_t begin, int64_t end) {
+            LinearPanel panel = panel_of(args);
+            if (tiles != nullptr) panel.x = packed->data();
+            if (tiles != nullptr) panel.packed = panel.rows;
+            const Products product = {isa, args.x.dtype, args.weight.dtype, panel.cols, panel.in, {}, tiles};
+            run_part(product, panel, {0, panel.rows, begin, end});
+          }};
 }
 
 void head_linear(const LinearTable& isa, Stream& stream, const HeadLinearArgs& args) {
@@ -252,12 +291,12 @@ void expert_linear(const LinearIsa& isa, Stream& stream, const ExpertLinearArgs&
   run(isa, args.x.dtype, args.weights[0].dtype, n["out"], n["in"], products, *stream.pool);
 }
 
-// Many rows run in panels of kPanelBytes or of four tiles of columns, whichever is wider; few rows ask for
-// less, unless the whole product is tiny.
+// Many rows run in panels of kMostPanelBytes or of four tiles of columns, whichever is wider; few rows ask
+// for less, unless the whole product is tiny.
 int64_t linear_scratch_bytes(const LinearIsa& isa, const StepSize& size) {
   const int64_t in = std::max<int64_t>(size.width, 1);
   const int64_t row_bytes = in * size_of(DType::kF32);
-  const int64_t cols = std::max<int64_t>(kPanelBytes / row_bytes, 4 * kColumns);
+  const int64_t cols = std::max<int64_t>(kMostPanelBytes / row_bytes, 4 * kColumns);
   const int64_t panel = isa.linear.scratch(std::max<int64_t>(size.tokens, 1), cols, in);
   constexpr int64_t kGrowth = 3;  // a vector of n elements, while it grows, with the one it grows out of
   const int64_t products = kGrowth * size.products * int64_t{sizeof(LinearPanel) + sizeof(int64_t)};

@@ -28,6 +28,8 @@ struct LinearIsa {
   const TileTable* tiles;  // null: there are none
 };
 void linear(const LinearIsa& isa, Stream& stream, const LinearArgs& args);
+// False: there are many rows, or weights of several kinds, and nothing has been done.
+bool few_linears(const LinearIsa& isa, const RowTable& rows, Stream& stream, const LinearsArgs& args);
 void head_linear(const LinearTable& isa, Stream& stream, const HeadLinearArgs& args);
 void expert_linear(const LinearIsa& isa, Stream& stream, const ExpertLinearArgs& args);
 

@@ -7,6 +7,8 @@
 #include "tensor/tensor.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
+
+#include "kernels/cpu/isa/tile_shapes.h"
 #endif
 
 namespace heed {
@@ -137,14 +139,11 @@ __attribute__((target("avx2"))) double int8_avx2() {
 
 // Four products of 16 x 16 x 32 at a time, with the loads of their operands from the nearest cache.
 __attribute__((target("amx-tile,amx-bf16"))) double tiles_amx() {
-  struct alignas(64) {
-    uint8_t palette = 1, start = 0, unused[14] = {};
-    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-  } shapes;
+  TileShapes shapes;
+  for (int i = 0; i < 8; ++i) shapes.set(i, 16, 64);
+  load_shapes(shapes);
   alignas(64) char operands[4096] = {};
-  asm volatile("" ::"r"(&shapes), "r"(operands) : "memory");
-  _tile_loadconfig(&shapes);
+  asm volatile("" ::"r"(operands) : "memory");
   const int64_t rounds = kRounds / 10;
   for (int64_t i = 0; i < rounds; ++i) {
     _tile_loadd(4, operands, 64);

@@ -30,6 +30,8 @@ const Kernels& cuda_kernels() {
       .isa = "sm_80, sm_90a",
       .attention = attention,
       .accelerator = &kAccelerator,
+      .reads_blocks = true,
+      .reads_fp8 = true,
       .embed = cuda::embed,
       .rms_norm = cuda::rms_norm,
       .linear = cuda::linear,

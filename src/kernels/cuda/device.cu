@@ -13,6 +13,13 @@ __global__ void __launch_bounds__(kThreads)
   if (i < count) words[places[i]] = values[i];
 }
 
+__global__ void __launch_bounds__(kThreads)
+    feed_kernel(int32_t* tokens, const int32_t* places, const int32_t* ids, const int32_t* rows,
+                int64_t count) {
+  const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (i < count) tokens[places[i]] = max(ids[rows[i]], 0);
+}
+
 void release_device(void* memory) { CUDA_CALL(cudaFree(memory)); }
 void release_pinned(void* memory) { CUDA_CALL(cudaFreeHost(memory)); }
 
@@ -70,6 +77,9 @@ class CudaDevice final : public Device {
   void download(void* to, const void* from, int64_t bytes) override {
     if (bytes > 0) stream_->download(to, from, bytes);
   }
+  void download_later(void* to, const void* from, int64_t bytes) override {
+    CUDA_CALL(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, handle()));
+  }
   void copy(void* to, const void* from, int64_t bytes) override {
     CUDA_CALL(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice, handle()));
   }
@@ -84,6 +94,13 @@ class CudaDevice final : public Device {
     const auto blocks = static_cast<unsigned>((count + kThreads - 1) / kThreads);
     scatter_kernel<<<blocks, kThreads, 0, handle()>>>(words, places, values, count);
     CUDA_LAUNCHED("scatter_kernel");
+  }
+  void feed(int32_t* tokens, const int32_t* places, const int32_t* ids, const int32_t* rows,
+            int64_t count) override {
+    if (count == 0) return;
+    const auto blocks = static_cast<unsigned>((count + kThreads - 1) / kThreads);
+    feed_kernel<<<blocks, kThreads, 0, handle()>>>(tokens, places, ids, rows, count);
+    CUDA_LAUNCHED("feed_kernel");
   }
 
   void reserve_scratch(int64_t bytes) override { stream_->reserve(bytes); }

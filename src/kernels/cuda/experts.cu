@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "kernels/checks.h"
+#include "kernels/cuda/block_few.h"
+#include "kernels/cuda/blocks.h"
 #include "kernels/cuda/experts.cuh"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/runtime.h"
@@ -111,6 +113,59 @@ __global__ void __launch_bounds__(kThreads) head_kernel(const __grid_constant__ 
 
 unsigned blocks_for(int64_t size, int each) { return static_cast<unsigned>((size + each - 1) / each); }
 
+void run_plain(const Stream& stream, const Experts& p, DType x, DType weight, int64_t assignments) {
+  if (x == DType::kBF16 && weight == DType::kBF16 && tiles_take(p))
+    return run_expert_tiles(stream, p, assignments);
+  // As many tiles of rows as there can be; those that there are not return at once.
+  const int64_t tiles = std::min<int64_t>(assignments, assignments / kRows + p.count);
+  const dim3 grid(blocks_for(p.outs, kColumns), static_cast<unsigned>(tiles));
+  if (x == DType::kBF16) {
+    expert_kernel<__nv_bfloat16, __nv_bfloat16><<<grid, kThreads, 0, handle_of(stream)>>>(p);
+  } else {
+    with_type(weight, [&]<class W>(const W*) {
+      expert_kernel<float, W><<<grid, kThreads, 0, handle_of(stream)>>>(p);
+    });
+  }
+  CUDA_LAUNCHED("expert_kernel");
+}
+
+// Experts `first` and up, outputs `out` and up.
+Experts part_of(const Experts& all, int first, int count, int out, int outs) {
+  Experts p = all;
+  p.count = count;
+  p.outs = outs;
+  p.expert_start += first;
+  if (p.bias != nullptr) p.bias += first * p.bias_row + out;
+  p.out += out;
+  for (int e = 0; e < count; ++e)
+    p.weights[e] = static_cast<const char*>(all.weights[first + e]) + out * p.weight_row;
+  return p;
+}
+
+// Where no kernel for few rows takes them, some outputs of some experts at a time are widened to what rows
+// are.
+void run_block_experts(const Stream& stream, const ExpertLinearArgs& args, const Experts& all,
+                       int64_t assignments) {
+  if (block_experts_take(device_of(stream), args.x.dtype, all, assignments))
+    return run_block_experts_few(stream, args.weights[0].dtype, all, assignments);
+  const DType wide = args.x.dtype;
+  const int64_t row_bytes = all.in * size_of(wide);
+  const auto outs = static_cast<int>(std::clamp<int64_t>(kWidenedScratch / row_bytes, 1, all.outs));
+  const auto count =
+      static_cast<int>(std::clamp<int64_t>(kWidenedScratch / (outs * row_bytes), 1, all.count));
+  char* scratch = static_cast<char*>(device_of(stream).scratch(std::max(kWidenedScratch, outs * row_bytes)));
+  for (int first = 0; first < all.count; first += count) {
+    for (int out = 0; out < all.outs; out += outs) {
+      Experts p =
+          part_of(all, first, std::min(count, all.count - first), out, std::min(outs, all.outs - out));
+      widen_experts(stream, args.weights[0].dtype, p, scratch, wide);
+      for (int e = 0; e < p.count; ++e) p.weights[e] = scratch + e * p.outs * row_bytes;
+      p.weight_row = all.in;
+      run_plain(stream, p, wide, wide, assignments);
+    }
+  }
+}
+
 }  // namespace
 
 void expert_linear(Stream& stream, const ExpertLinearArgs& args) {
@@ -123,7 +178,9 @@ void expert_linear(Stream& stream, const ExpertLinearArgs& args) {
                .x_row = args.x.stride[0],
                .rows = args.rows,
                .expert_start = args.expert_start,
-               .weight_row = args.weights[0].stride[0],
+               .weight_row = is_blocks(args.weights[0].dtype)
+                                 ? bytes_of(args.weights[0].dtype, args.weights[0].stride[0])
+                                 : args.weights[0].stride[0],
                .bias = args.bias.defined() ? args.bias.f32() : nullptr,
                .bias_row = args.bias.defined() ? args.bias.stride[0] : 0,
                .out = args.out.mutable_f32(),
@@ -134,23 +191,11 @@ void expert_linear(Stream& stream, const ExpertLinearArgs& args) {
                .weights = {}};
   for (int64_t e = 0; e < experts; ++e) {
     const Tensor& weight = expert_weight(args, e);
-    CHECK(weight.stride[0] == p.weight_row, e, describe(weight), weight.stride[0], p.weight_row);
+    CHECK(weight.stride[0] == args.weights[0].stride[0], e, describe(weight), weight.stride[0]);
     p.weights[e] = weight.data;
   }
-  if (args.x.dtype == DType::kBF16 && args.weights[0].dtype == DType::kBF16 && tiles_take(p)) {
-    return run_expert_tiles(stream, p, assignments);
-  }
-  // As many tiles of rows as there can be; those that there are not return at once.
-  const int64_t tiles = std::min<int64_t>(assignments, assignments / kRows + experts);
-  const dim3 grid(blocks_for(p.outs, kColumns), static_cast<unsigned>(tiles));
-  if (args.x.dtype == DType::kBF16) {
-    expert_kernel<__nv_bfloat16, __nv_bfloat16><<<grid, kThreads, 0, handle_of(stream)>>>(p);
-  } else {
-    with_type(args.weights[0].dtype, [&]<class W>(const W*) {
-      expert_kernel<float, W><<<grid, kThreads, 0, handle_of(stream)>>>(p);
-    });
-  }
-  CUDA_LAUNCHED("expert_kernel");
+  if (is_blocks(args.weights[0].dtype)) return run_block_experts(stream, args, p, assignments);
+  run_plain(stream, p, args.x.dtype, args.weights[0].dtype, assignments);
 }
 
 void head_linear(Stream& stream, const HeadLinearArgs& args) {

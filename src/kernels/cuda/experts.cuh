@@ -14,7 +14,7 @@ struct Experts {
   const void* x;
   int64_t x_row;
   const int32_t *rows, *expert_start;
-  int64_t weight_row;
+  int64_t weight_row;  // elements, of blocks bytes
   const float* bias;
   int64_t bias_row;
   float* out;

@@ -1,4 +1,5 @@
-// linear. Definition: kernels/ref/ref.cpp. Four ways, by the number of rows and the types:
+// linear. Definition: kernels/ref/ref.cpp. Weights in blocks: blocks.cu. Four ways, by the number of rows and
+// the types:
 //   few rows, all bfloat16, sm_90  linear_few.cu
 //   few other rows                 gemv_kernel: bound by reading the weights once; float32 arithmetic
 //   float32 or bfloat16 weights    cuBLASLt, where it is on this machine and the rows lie at 16 bytes
@@ -6,6 +7,7 @@
 #include <algorithm>
 
 #include "kernels/checks.h"
+#include "kernels/cuda/blocks.h"
 #include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/linear_few.h"
 #include "kernels/cuda/ops.h"
@@ -19,7 +21,6 @@ namespace {
 constexpr int64_t kFewRows = 4;       // from here on cuBLASLt is as fast
 constexpr int64_t kMostGemvRows = 8;  // without it, from here on the tiles are
 constexpr int kThreads = 256;
-constexpr int64_t kBlasScratch = int64_t{32} << 20;
 
 struct Params {
   const void *x, *weight;
@@ -216,6 +217,7 @@ void run_blas(CudaStream& device, CublasLt& blas, const LinearArgs& args) {
 void linear(Stream& stream, const LinearArgs& args) {
   const Shapes n = check(args);
   if (n["tokens"] * n["out"] == 0) return;
+  if (is_blocks(args.weight.dtype)) return block_linear(stream, args);
   CudaStream& device = device_of(stream);
   const LinearsArgs alone = {
       .x = args.x, .parts = {{{args.weight, args.bias, args.out}}}, .accumulate = args.accumulate};
@@ -242,7 +244,9 @@ void linear(Stream& stream, const LinearArgs& args) {
 }
 
 int64_t linear_scratch_bytes(const StepSize& size) {
-  const int64_t linear = kBlasScratch + kTerms * size.tokens * size.width * 2;
+  int64_t linear = kBlasScratch + kTerms * size.tokens * size.width * 2;
+  if (size.has_blocks)
+    linear = std::max(linear, kBlasScratch + std::max(kWidenedScratch, size.width * int64_t{sizeof(float)}));
   return std::max(linear, size.head_state > 0 ? kChunkScratch : 0);
 }
 

@@ -1,6 +1,7 @@
-// linears. Definition: kernels/parts.cpp. Few rows have a kernel (linear_few.cu); else the parts are products
-// one after the other, as few as can be.
+// linears. Definition: kernels/parts.cpp. Few rows have a kernel (linear_few.cu, block_few.cuh); else the
+// parts are products one after the other, as few as can be.
 #include "kernels/checks.h"
+#include "kernels/cuda/block_few.h"
 #include "kernels/cuda/linear_few.h"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/runtime.h"
@@ -11,7 +12,7 @@ namespace {
 // Whether b's weights and outputs lie right behind a's, so that one product computes both.
 bool follows(const LinearsArgs::Part& a, const LinearsArgs::Part& b) {
   const Tensor& w = a.weight;
-  return !a.bias.defined() && !b.bias.defined() && w.dtype == b.weight.dtype &&
+  return !a.bias.defined() && !b.bias.defined() && !is_blocks(w.dtype) && w.dtype == b.weight.dtype &&
          w.stride[0] == b.weight.stride[0] && w.at(w.size[0] * w.stride[0]) == b.weight.data &&
          a.out.stride[0] == b.out.stride[0] && a.out.at(a.out.size[1]) == b.out.data;
 }
@@ -38,6 +39,7 @@ void linears(Stream& stream, const LinearsArgs& args) {
   const Shapes n = check(args);
   if (n["tokens"] == 0) return;
   if (few_takes(device_of(stream), args)) return run_few(stream, args);
+  if (block_few_takes(device_of(stream), args)) return run_block_few(stream, args);
   if (args.normalise) rms_norm(stream, {.x = args.x, .weight = args.norm, .eps = args.eps, .out = args.h});
   for (int i = 0; i < args.count;) i = multiply_some(stream, args, i);
   if (args.gated) {

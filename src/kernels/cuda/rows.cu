@@ -2,6 +2,7 @@
 // element is read and written once, four at a time where rows lie so.
 #include "kernels/checks.h"
 #include "kernels/cuda/acts.cuh"
+#include "kernels/cuda/blocks.h"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/ptx.cuh"
 #include "kernels/cuda/runtime.h"
@@ -225,6 +226,7 @@ struct KvWrite {
 
 void embed(Stream& stream, const EmbedArgs& args) {
   const Shapes n = check(args);
+  if (is_blocks(args.table.dtype)) return embed_blocks(stream, args);
   with_type(args.table.dtype, [&]<class T>(const T*) {
     const Embed<T> op = {Rows<const T>(args.table), args.ids, args.scale, Rows<float>(args.out)};
     run_each(stream, op, n["tokens"], n["hidden"], in_fours(args.table) && in_fours(args.out));

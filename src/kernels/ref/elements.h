@@ -37,11 +37,12 @@ int64_t at(const Tensor& t, Index... index) {
   return offset;
 }
 
-// A row of x as linear layers see it: as it is, or rounded where the weights are in blocks.
+// A row of x as linear layers see it: as it is, or rounded where the weights are in blocks of byte
+// codes.
 inline std::vector<float> linear_input(const Tensor& x, int64_t row, int64_t in, DType weight) {
   std::vector<float> values;
   for (int64_t i = 0; i < in; ++i) values.push_back(load(x, at(x, row, i)));
-  if (!is_blocks(weight)) return values;
+  if (!has_byte_codes(weight)) return values;
   for (int64_t i = 0; i < in; i += kRoundedGroup) {
     int8_t codes[kRoundedGroup];
     const float scale = round_group(values.data() + i, codes);

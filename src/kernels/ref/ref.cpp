@@ -391,6 +391,7 @@ const Kernels& ref_kernels() {
       .isa = "any",
       .attention = kAttention,
       .reads_blocks = true,
+      .reads_fp8 = true,
       .embed = embed,
       .rms_norm = rms_norm,
       .linear = linear,

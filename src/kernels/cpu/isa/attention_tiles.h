@@ -14,6 +14,8 @@
 #include "kernels/cpu/isa/attention_pairs.h"
 
 #if defined(__AMX_BF16__)
+#include "kernels/cpu/isa/tile_shapes.h"
+
 namespace heed {
 namespace {
 
@@ -21,22 +23,14 @@ constexpr int kTileRows = 16;
 constexpr int kStepElements = 32;
 constexpr int kLinesAStep = 6;  // read ahead, at the pace of the computation
 
-struct TileShapes {  // what LDTILECFG reads
-  uint8_t palette = 1, start = 0, unused[14] = {};
-  uint16_t row_bytes[16] = {};
-  uint8_t rows[16] = {};
-};
-
 // Tiles 0 and 1 are scores, 2 queries, 3 keys or values, 4 and 5 outputs, 6 numerators.
 void shape_tiles(int rows) {
-  alignas(64) TileShapes shapes;
+  TileShapes shapes;
   for (int i = 0; i < 7; ++i) {
     const bool has_columns = i < 3;  // one for each row
-    shapes.rows[i] = static_cast<uint8_t>(i < 4 ? kTileRows : rows);
-    shapes.row_bytes[i] = static_cast<uint16_t>(has_columns ? 4 * rows : 64);
+    shapes.set(i, i < 4 ? kTileRows : rows, has_columns ? 4 * rows : 64);
   }
-  asm volatile("" ::"r"(&shapes) : "memory");  // gcc's _tile_loadconfig says that it reads 8 bytes
-  _tile_loadconfig(&shapes);
+  load_shapes(shapes);
 }
 
 HEED_INLINE int64_t steps_of(const AttentionPart& p) { return pair_padded(p.head_dim) / kStepElements; }

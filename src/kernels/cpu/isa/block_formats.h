@@ -1,9 +1,9 @@
 // How a kernel reads each format of weights in blocks (tensor/blocks.h): kLanes rows of weights at a time.
 //
 // A format says: kSpan, elements that are read together, of kBlock in a block of kBytes; kGroup, elements
-// that share a scale; kBias, by how much stored codes are too high; kWide, for dot_wide; kOffsets. scales()
-// reads those of the `groups` groups from element `at` on, a multiple of 256; codes() the words of kSpan
-// elements.
+// that share a scale; kBias, by how much stored codes are too high; kLargest, what they are at most; kWide,
+// for dot_wide, of any size; kOffsets. scales() reads those of the `groups` groups from element `at` on, a
+// multiple of 256; codes() the words of kSpan elements.
 #pragma once
 #include "kernels/cpu/isa/codes.h"
 
@@ -20,7 +20,7 @@ struct ChunkScales {
 template <int kElements, int kSize, int kShared, int kTogether>
 struct BlockFormat {
   static constexpr int kBlock = kElements, kBytes = kSize, kGroup = kShared, kSpan = kTogether;
-  static constexpr int kBias = 0;
+  static constexpr int kBias = 0, kLargest = 15;
   static constexpr bool kWide = false, kOffsets = false;
   static constexpr HEED_INLINE int64_t place(int64_t at) { return at / kBlock * kBytes; }
 };
@@ -81,13 +81,14 @@ HEED_INLINE void five_bit_words(const BlockRows& r, int64_t at, Bytes* out) {
 }
 
 struct Q50 : SmallBlock<22, false> {
-  static constexpr int kBias = 16;
+  static constexpr int kBias = 16, kLargest = 31;
   static HEED_INLINE void codes(const BlockRows& r, int64_t at, Bytes* out) {
     five_bit_words(r, place(at) + 6, out);
   }
 };
 
 struct Q51 : SmallBlock<24, true> {
+  static constexpr int kLargest = 31;
   static HEED_INLINE void codes(const BlockRows& r, int64_t at, Bytes* out) {
     five_bit_words(r, place(at) + 8, out);
   }
@@ -108,7 +109,7 @@ struct Iq4Nl : SmallBlock<18, false> {
 // Halves of E2M1, 12 too high; the scale is 2^(byte - 128) in two factors that are normal numbers.
 alignas(16) constexpr int8_t kFp4Table[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
 struct Mxfp4 : BlockFormat<32, 17, 32, 32> {
-  static constexpr int kBias = 12;
+  static constexpr int kBias = 12, kLargest = 24;
   static HEED_INLINE void scales(const BlockRows& r, int64_t at, int groups, ChunkScales& out) {
     for (int g = 0; g < groups; ++g) {
       const Bytes power = words(r, (at / 32 + g) * kBytes) & same(255);
@@ -151,6 +152,25 @@ struct Q8F : BlockFormat<32, 36, 32, 32> {
   }
 };
 
+struct Q8Z : BlockFormat<32, 35, 32, 32> {
+  static constexpr int kBias = kWideBias;
+  static constexpr bool kWide = true, kOffsets = true;
+  static HEED_INLINE void scales(const BlockRows& r, int64_t at, int groups, ChunkScales& out) {
+    for (int g = 0; g < groups; ++g) {
+      const Bytes both = words(r, (at / 32 + g) * kBytes);
+      const Vec scale = halves(both);
+      store(out.scales[g], scale);
+      store(out.offsets[g], (set(128) - byte_of(both, 2)) * scale);
+    }
+  }
+  static HEED_INLINE void codes(const BlockRows& r, int64_t at, Bytes* out) {
+    pieces(r, place(at) + 3, out);
+    pieces(r, place(at) + 19, out + 4);
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; ++j) out[j] = wide(out[j]);
+  }
+};
+
 // The 6-bit scales and offsets of Q4_K and Q5_K, whose blocks begin with 16 bytes of scales.
 HEED_INLINE void six_bit_scales(const BlockRows& r, int64_t block, ChunkScales& out) {
   Bytes w[4];
@@ -187,6 +207,7 @@ struct Q4K : BlockFormat<256, 144, 32, 64> {
 };
 
 struct Q5K : BlockFormat<256, 176, 32, 64> {
+  static constexpr int kLargest = 31;
   static constexpr bool kOffsets = true;
   static HEED_INLINE void scales(const BlockRows& r, int64_t at, int /*groups*/, ChunkScales& out) {
     six_bit_scales(r, place(at), out);
@@ -222,6 +243,7 @@ HEED_INLINE void two_bit_words(const BlockRows& r, int64_t at, Bytes* out) {
 }
 
 struct Q2K : BlockFormat<256, 84, 16, 128> {
+  static constexpr int kLargest = 3;
   static constexpr bool kOffsets = true;
   static HEED_INLINE void scales(const BlockRows& r, int64_t at, int /*groups*/, ChunkScales& out) {
     Bytes w[4];
@@ -241,7 +263,7 @@ struct Q2K : BlockFormat<256, 84, 16, 128> {
 };
 
 struct Q3K : BlockFormat<256, 110, 16, 128> {
-  static constexpr int kBias = 4;
+  static constexpr int kBias = 4, kLargest = 7;
   static HEED_INLINE void scales(const BlockRows& r, int64_t at, int /*groups*/, ChunkScales& out) {
     const int64_t block = place(at);
     const Bytes first = words(r, block + 96);
@@ -273,7 +295,7 @@ struct Q3K : BlockFormat<256, 110, 16, 128> {
 };
 
 struct Q6K : BlockFormat<256, 210, 16, 128> {
-  static constexpr int kBias = 32;
+  static constexpr int kBias = 32, kLargest = 63;
   static HEED_INLINE void scales(const BlockRows& r, int64_t at, int /*groups*/, ChunkScales& out) {
     Bytes w[4];
     pieces(r, place(at) + 192, w);

@@ -8,6 +8,7 @@
 #pragma once
 #include "kernels/cpu/isa/block_formats.h"
 #include "kernels/cpu/isa/tables.h"
+#include "kernels/cpu/isa/tile_shapes.h"
 
 namespace heed {
 namespace {
@@ -15,21 +16,11 @@ namespace {
 constexpr int kTileRows = 16;
 constexpr int kTogether = 4;  // groups whose products wait for their scales
 
-struct TileShapes {  // what LDTILECFG reads
-  uint8_t palette = 1, start = 0, unused[14] = {};
-  uint16_t row_bytes[16] = {};
-  uint8_t rows[16] = {};
-};
-
 // Tiles 0 to 3 are products, 4 and 5 rows of x, 6 and 7 columns.
 HEED_INLINE void begin_tiles(int rows, int group) {
-  alignas(64) TileShapes shapes;
-  for (int i = 0; i < 8; ++i) {
-    shapes.rows[i] = static_cast<uint8_t>(i < 6 ? rows : group / 4);
-    shapes.row_bytes[i] = static_cast<uint16_t>(i == 4 || i == 5 ? group : 4 * kLanes);
-  }
-  asm volatile("" ::"r"(&shapes) : "memory");  // gcc's _tile_loadconfig says that it reads 8 bytes
-  _tile_loadconfig(&shapes);
+  TileShapes shapes;
+  for (int i = 0; i < 8; ++i) shapes.set(i, i < 6 ? rows : group / 4, i == 4 || i == 5 ? group : 4 * kLanes);
+  load_shapes(shapes);
 }
 
 struct TileSums {

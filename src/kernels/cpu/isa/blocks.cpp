@@ -29,7 +29,7 @@ using cpu::BlockPanel;
 using cpu::RoundedRows;
 
 constexpr int kRoundedRun = 32;
-constexpr int64_t kLine = 64;
+constexpr int kLine = 64;
 
 struct InputRow {
   const int8_t* codes;
@@ -44,9 +44,16 @@ template <int kShared, bool kHasOffsets, bool kIsWide>
 struct Kind {
   static constexpr int kGroup = kShared;
   static constexpr bool kOffsets = kHasOffsets, kWide = kIsWide;
+  // So many words' products with codes of x are added up in 16 bits before they are widened.
+  static constexpr int kPairWords = !kHasPairs || kIsWide ? 0 : kShared / 8;
 };
 template <class F>
-using KindOf = Kind<F::kGroup, F::kOffsets, F::kWide>;
+struct KindFor {
+  using K = Kind<F::kGroup, F::kOffsets, F::kWide>;
+  static_assert(F::kWide || F::kLargest * 2 * 127 * K::kPairWords < 1 << 15);
+};
+template <class F>
+using KindOf = typename KindFor<F>::K;
 
 template <class K>
 HEED_INLINE InputRow input_row(const BlockPanel& p, int64_t row) {
@@ -54,29 +61,62 @@ HEED_INLINE InputRow input_row(const BlockPanel& p, int64_t row) {
           p.x.starts + row * (p.in / K::kGroup), p.x.sums + row * (p.in / K::kGroup)};
 }
 
-// One group of kGroup elements, from element `at` of the row on.
+// The sums over one group of kGroup elements, from element `at` of the row on.
 template <class K, int R>
-HEED_INLINE void add_group(const Bytes* w, const float* scales, const float* offsets, const InputRow (&x)[R],
-                           int64_t at, Vec (&out)[R]) {
-  const int64_t group = at / K::kGroup;
+HEED_INLINE void sum_products(const Bytes* w, const InputRow (&x)[R], int64_t at, Bytes (&sums)[R]) {
   // Few rows have several sums each, so that they do not wait for one product after the other.
   constexpr int kChains = R == 1 ? 4 : R == 2 ? 2 : 1;
-  Bytes sums[R * kChains];
+  Bytes chains[R * kChains];
 #pragma GCC unroll 8
   for (int i = 0; i < R * kChains; ++i)
-    sums[i] = i < R ? same(static_cast<uint32_t>(x[i].starts[group])) : same(0);
+    chains[i] = i < R ? same(static_cast<uint32_t>(x[i].starts[at / K::kGroup])) : same(0);
 #pragma GCC unroll 8
   for (int j = 0; j < K::kGroup / 4; ++j) {
     const Bytes word = w[j];
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const int8_t* codes = x[r].codes + at + 4 * j;
-      Bytes& sum = sums[j % kChains * R + r];
+      Bytes& sum = chains[j % kChains * R + r];
       sum = K::kWide ? dot_wide(sum, word, codes) : dot(sum, word, codes);
     }
   }
 #pragma GCC unroll 4
-  for (int i = R; i < R * kChains; ++i) sums[i % R] = plus(sums[i % R], sums[i]);
+  for (int i = R; i < R * kChains; ++i) chains[i % R] = plus(chains[i % R], chains[i]);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) sums[r] = chains[r];
+}
+
+// The same, of codes so small that products fit 16 bits.
+template <class K, int R>
+HEED_INLINE void sum_pairs(const Bytes* w, const InputRow (&x)[R], int64_t at, Bytes (&sums)[R]) {
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) sums[r] = same(static_cast<uint32_t>(x[r].starts[at / K::kGroup]));
+#pragma GCC unroll 2
+  for (int from = 0; from < K::kGroup / 4; from += K::kPairWords) {
+    Bytes pairs[R];
+#pragma GCC unroll 4
+    for (int j = from; j < from + K::kPairWords; ++j) {
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const Bytes products = dot_pairs(w[j], x[r].codes + at + 4 * j);
+        pairs[r] = j == from ? products : plus_pairs(pairs[r], products);
+      }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) sums[r] = widened(sums[r], pairs[r]);
+  }
+}
+
+template <class K, int R>
+HEED_INLINE void add_group(const Bytes* w, const float* scales, const float* offsets, const InputRow (&x)[R],
+                           int64_t at, Vec (&out)[R]) {
+  const int64_t group = at / K::kGroup;
+  Bytes sums[R];
+  if constexpr (K::kPairWords > 0) {
+    sum_pairs<K, R>(w, x, at, sums);
+  } else {
+    sum_products<K, R>(w, x, at, sums);
+  }
   const Vec scale = load(scales);
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
@@ -113,30 +153,23 @@ HEED_INLINE BlockRows rows_of(const BlockPanel& p, int64_t col) {
   return r;
 }
 
-// What is read two stretches of kSuperBlock later, of these columns or of the next: the lines of all of them
-// are asked for a few at a time, as the spans of this stretch are read. The hardware's prefetchers do not
-// find their way from row to row, and more requests at once than a core keeps would stand in the way of the
-// loads.
+// The next columns' weights, which are asked for in the order in which they lie in memory, as many bytes with
+// each span as it reads itself: the hardware's prefetchers take this up, as they do not where rows are read
+// side by side.
 template <class F>
 class Ahead {
  public:
-  HEED_INLINE Ahead(const BlockPanel& p, const BlockRows& r, int64_t begin) : rows_(r) {
-    const int64_t at = begin + 2 * kSuperBlock;
-    place_ = at < p.in ? F::place(at) : F::place(kLanes * p.w_stride) + F::place(at - p.in);
-  }
+  HEED_INLINE Ahead(const BlockPanel& p, const BlockRows& r, int64_t begin)
+      : next_(r.row[0] + F::place(kLanes * p.w_stride) + kLanes * F::place(begin)) {}
   HEED_INLINE void fetch(int at) const {
-    const int span = at / F::kSpan;
-    for (int line = span * kLines / kSpans; line < (span + 1) * kLines / kSpans; ++line) {
-#pragma GCC unroll 16
-      for (int i = 0; i < kLanes; ++i) __builtin_prefetch(rows_.row[i] + place_ + line * kLine);
-    }
+    const uint8_t* from = next_ + at / F::kSpan * kSpanBytes;
+#pragma GCC unroll 32
+    for (int line = 0; line < kSpanBytes; line += kLine) __builtin_prefetch(from + line);
   }
 
  private:
-  static constexpr int kSpans = kSuperBlock / F::kSpan;
-  static constexpr int kLines = (F::place(kSuperBlock) + kLine - 1) / kLine;  // of a row's stretch
-  const BlockRows& rows_;
-  int64_t place_;
+  static constexpr int kSpanBytes = kLanes * F::kSpan * F::kBytes / F::kBlock;  // of all columns
+  const uint8_t* next_;
 };
 
 template <class K, int R>
@@ -396,7 +429,8 @@ constexpr Traits traits_of() {
   HEED_FORMAT(kIq4Nl, Iq4Nl, call)(__VA_ARGS__); \
   HEED_FORMAT(kMxfp4, Mxfp4, call)(__VA_ARGS__); \
   HEED_FORMAT(kQ4Z, Q4Z, call)(__VA_ARGS__);     \
-  HEED_FORMAT(kQ8F, Q8F, call)(__VA_ARGS__)
+  HEED_FORMAT(kQ8F, Q8F, call)(__VA_ARGS__);     \
+  HEED_FORMAT(kQ8Z, Q8Z, call)(__VA_ARGS__)
 
 Traits traits(DType weight) {
   switch (weight) {

@@ -12,6 +12,8 @@
 //   plus(a, b)                     sums of words
 //   dot(sums, v, x)                sums + the 4 products with x[0..4); bytes of v are 0 to 127
 //   dot_wide(sums, v, x)           the same where v holds int8 that wide() has prepared: kWideBias too high
+//   dot_pairs(v, x)                where kHasPairs: sums of 2 products, 16 bits each
+//   plus_pairs(a, b)               their sums; widened(sums, pairs): sums + both of each word
 #pragma once
 #include "kernels/cpu/isa/simd.h"
 
@@ -88,6 +90,7 @@ HEED_INLINE void pieces(const BlockRows& r, int64_t at, Bytes* out) {
 }
 
 #if defined(__AVX512VNNI__)
+constexpr bool kHasPairs = false;
 constexpr int kWideBias = 128;
 HEED_INLINE Bytes wide(Bytes a) { return a ^ same(0x80808080U); }
 HEED_INLINE Bytes dot(Bytes sums, Bytes w, const int8_t* x) {
@@ -95,19 +98,22 @@ HEED_INLINE Bytes dot(Bytes sums, Bytes w, const int8_t* x) {
 }
 HEED_INLINE Bytes dot_wide(Bytes sums, Bytes w, const int8_t* x) { return dot(sums, w, x); }
 #else
+constexpr bool kHasPairs = true;
 constexpr int kWideBias = 0;
 HEED_INLINE Bytes wide(Bytes a) { return a; }
-HEED_INLINE Bytes add_pairs(Bytes sums, __m512i pairs) {
-  return {_mm512_add_epi32(sums.v, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))};
+HEED_INLINE Bytes dot_pairs(Bytes w, const int8_t* x) {
+  return {_mm512_maddubs_epi16(w.v, same(word_at(x)).v)};
 }
-HEED_INLINE Bytes dot(Bytes sums, Bytes w, const int8_t* x) {
-  return add_pairs(sums, _mm512_maddubs_epi16(w.v, same(word_at(x)).v));
+HEED_INLINE Bytes plus_pairs(Bytes a, Bytes b) { return {_mm512_add_epi16(a.v, b.v)}; }
+HEED_INLINE Bytes widened(Bytes sums, Bytes pairs) {
+  return {_mm512_add_epi32(sums.v, _mm512_madd_epi16(pairs.v, _mm512_set1_epi16(1)))};
 }
+HEED_INLINE Bytes dot(Bytes sums, Bytes w, const int8_t* x) { return widened(sums, dot_pairs(w, x)); }
 // |w| x with the sign of w: 128 * 127 * 2 is within int16.
 HEED_INLINE Bytes dot_wide(Bytes sums, Bytes w, const int8_t* x) {
   const __m512i from = same(word_at(x)).v;
   const __m512i turned = _mm512_mask_sub_epi8(from, _mm512_movepi8_mask(w.v), _mm512_setzero_si512(), from);
-  return add_pairs(sums, _mm512_maddubs_epi16(_mm512_abs_epi8(w.v), turned));
+  return widened(sums, {_mm512_maddubs_epi16(_mm512_abs_epi8(w.v), turned)});
 }
 #endif
 
@@ -122,10 +128,11 @@ HEED_INLINE Bytes up(Bytes a, int n) { return {_mm256_slli_epi32(a.v, n)}; }
 HEED_INLINE Bytes down(Bytes a, int n) { return {_mm256_srli_epi32(a.v, n)}; }
 HEED_INLINE Bytes times(Bytes a, Bytes b) { return {_mm256_mullo_epi32(a.v, b.v)}; }
 HEED_INLINE Bytes plus(Bytes a, Bytes b) { return {_mm256_add_epi32(a.v, b.v)}; }
-HEED_INLINE Bytes words(const BlockRows& r, int64_t at) {
-  const __m256i offsets = _mm256_load_si256(static_cast<const __m256i*>(static_cast<const void*>(r.offset)));
-  return {
-      _mm256_i32gather_epi32(static_cast<const int*>(static_cast<const void*>(r.row[0] + at)), offsets, 1)};
+HEED_INLINE Bytes words(const BlockRows& r, int64_t at) {  // a gather takes twice as many operations
+  const auto word = [&](int i) __attribute__((always_inline)) {
+    return static_cast<int>(word_at(r.row[i] + at));
+  };
+  return {_mm256_setr_epi32(word(0), word(1), word(2), word(3), word(4), word(5), word(6), word(7))};
 }
 HEED_INLINE Bytes look_up(const int8_t* table, Bytes a) {
   const __m128i t = _mm_loadu_si128(static_cast<const __m128i_u*>(static_cast<const void*>(table)));
@@ -160,18 +167,21 @@ HEED_INLINE void pieces(const BlockRows& r, int64_t at, Bytes* out) {
   out[3].v = _mm256_unpackhi_epi64(ab2, cd2);
 }
 
+constexpr bool kHasPairs = true;
 constexpr int kWideBias = 0;
 HEED_INLINE Bytes wide(Bytes a) { return a; }
-HEED_INLINE Bytes add_pairs(Bytes sums, __m256i pairs) {
-  return {_mm256_add_epi32(sums.v, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
+HEED_INLINE Bytes dot_pairs(Bytes w, const int8_t* x) {
+  return {_mm256_maddubs_epi16(w.v, same(word_at(x)).v)};
 }
-HEED_INLINE Bytes dot(Bytes sums, Bytes w, const int8_t* x) {
-  return add_pairs(sums, _mm256_maddubs_epi16(w.v, same(word_at(x)).v));
+HEED_INLINE Bytes plus_pairs(Bytes a, Bytes b) { return {_mm256_add_epi16(a.v, b.v)}; }
+HEED_INLINE Bytes widened(Bytes sums, Bytes pairs) {
+  return {_mm256_add_epi32(sums.v, _mm256_madd_epi16(pairs.v, _mm256_set1_epi16(1)))};
 }
+HEED_INLINE Bytes dot(Bytes sums, Bytes w, const int8_t* x) { return widened(sums, dot_pairs(w, x)); }
 // |w| x with the sign of w: 128 * 127 * 2 is within int16.
 HEED_INLINE Bytes dot_wide(Bytes sums, Bytes w, const int8_t* x) {
   const __m256i turned = _mm256_sign_epi8(same(word_at(x)).v, w.v);
-  return add_pairs(sums, _mm256_maddubs_epi16(_mm256_abs_epi8(w.v), turned));
+  return widened(sums, {_mm256_maddubs_epi16(_mm256_abs_epi8(w.v), turned)});
 }
 
 #else
@@ -213,6 +223,7 @@ HEED_INLINE void pieces(const BlockRows& r, int64_t at, Bytes* out) {
   }
 }
 
+constexpr bool kHasPairs = false;
 constexpr int kWideBias = 0;
 HEED_INLINE Bytes wide(Bytes a) { return a; }
 HEED_INLINE Bytes dot_wide(Bytes sums, Bytes w, const int8_t* x) {

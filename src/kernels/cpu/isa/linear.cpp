@@ -7,12 +7,12 @@
 //
 // x is packed per tile, zero-padded to whole steps, so that a step reads its rows side by side and lies in
 // L1; weights are read with masked loads at the end of a row. bf16 weights are read 2 * kLanes at a time and
-// split into even and odd elements, which is one instruction each; x is packed in the same order. For many
-// rows a panel's 16-bit weights are widened once, into scratch.
+// split into even and odd elements, an instruction or two each; x is packed in the same order. A few rows
+// pass the weights together; for many a panel's 16-bit weights are widened once, into scratch.
 //
 // Bound: memory for a few rows, else FMA (0.7 of the AVX-512 peak of a Sapphire Rapids core for 512 rows and
-// in = 1024, 0.6 from in = 2048 on, where a tile of x no longer lies in L1) or VDPBF16PS. Definition:
-// kernels/ref/ref.cpp: linear.
+// in = 1024, 0.6 from in = 2048 on, where a tile of x no longer lies in L1; 0.5 to 0.8 of the AVX2 peak of a
+// Zen 3 core) or VDPBF16PS. Definition: kernels/ref/ref.cpp: linear.
 #include "kernels/cpu/isa/simd.h"
 #include "kernels/cpu/isa/tables.h"
 
@@ -25,8 +25,19 @@ constexpr int kCols = 4;
 #if defined(__AVX512F__)
 constexpr int kRows = 6;  // 24 accumulators, 6 of x, 1 of w: 31 of 32 registers
 #else
-constexpr int kRows = 2;  // 8 accumulators, 2 of x, 1 of w, of 16; three rows spill
+constexpr int kRows = 3;  // 12 accumulators, 3 of x, 1 of w: all 16
 #endif
+
+// Of 16 registers a tile needs every one: compilers would read an operand from memory for each use, and spill
+// sums. Of 32 they make more of their own accord.
+template <class V>
+HEED_INLINE void keep_in_register(V& v) {
+#if defined(__x86_64__) && !defined(__AVX512F__)
+  asm("" : "+x"(v.v));
+#else
+  (void)v;
+#endif
+}
 
 // How a step of `in` runs for a pair of element types: kVectors vectors of x against as many made of w.
 template <class W>
@@ -110,12 +121,18 @@ template <class Pair, int kVector, int R, class Load>
 HEED_INLINE void multiply(const float* x, Load load_w, Vec (&sums)[R][kCols]) {
   typename Pair::Operand rows[R];
 #pragma GCC unroll 6
-  for (int r = 0; r < R; ++r) rows[r] = Pair::input(x + (kVector * R + r) * kLanes);
+  for (int r = 0; r < R; ++r) {
+    rows[r] = Pair::input(x + (kVector * R + r) * kLanes);
+    keep_in_register(rows[r]);
+  }
 #pragma GCC unroll 4
   for (int c = 0; c < kCols; ++c) {
     const typename Pair::Operand operand = Pair::template operand<kVector>(load_w(c));
 #pragma GCC unroll 6
-    for (int r = 0; r < R; ++r) sums[r][c] = Pair::dot(rows[r], operand, sums[r][c]);
+    for (int r = 0; r < R; ++r) {
+      sums[r][c] = Pair::dot(rows[r], operand, sums[r][c]);
+      keep_in_register(sums[r][c]);
+    }
   }
 }
 
@@ -125,8 +142,10 @@ HEED_INLINE void step(const float* x, Load load_w, Vec (&sums)[R][kCols]) {
   if constexpr (Pair::kVectors == 2) multiply<Pair, 1>(x, load_w, sums);
 }
 
-// The sums of R packed rows with four rows of w: out[r][c]. kAhead: what lies `ahead` elements further is
-// wanted next and is still in memory; rows are too short for the hardware's prefetchers to find their stride.
+// The sums of R packed rows with four rows of w: out[r][c]. kAhead: the four that lie `ahead` elements
+// further are wanted next and are still in memory. They are asked for in the order in which they lie there,
+// which the hardware's prefetchers then take up: a sixth faster on Zen 3 than in the order in which they will
+// be read.
 template <class Pair, int R, bool kAhead>
 void tile(const float* x, const typename Pair::Weight* const (&w)[kCols], int64_t in, int64_t ahead,
           float (*out)[kCols]) {
@@ -136,11 +155,15 @@ void tile(const float* x, const typename Pair::Weight* const (&w)[kCols], int64_
 #pragma GCC unroll 4
     for (int c = 0; c < kCols; ++c) sums[r][c] = zero();
   }
+  constexpr int kLineElements = 64 / sizeof(typename Pair::Weight);
+  constexpr int kLines =
+      (kCols * Pair::kStep + kLineElements - 1) / kLineElements;  // as many as a step reads
+  const auto* next = w[0] + ahead;
   int64_t i = 0;
   for (; i + Pair::kStep <= in; i += Pair::kStep) {
     if constexpr (kAhead) {
 #pragma GCC unroll 4
-      for (int c = 0; c < kCols; ++c) __builtin_prefetch(w[c] + i + ahead);
+      for (int line = 0; line < kLines; ++line) __builtin_prefetch(next + kCols * i + line * kLineElements);
     }
     step<Pair>(
         x, [&](int c) __attribute__((always_inline)) { return Pair::load_step(w[c] + i); }, sums);
@@ -155,13 +178,26 @@ void tile(const float* x, const typename Pair::Weight* const (&w)[kCols], int64_
   for (int r = 0; r < R; ++r) sum4(sums[r][0], sums[r][1], sums[r][2], sums[r][3], out[r]);
 }
 
+// A tile of `rows` rows, at most R.
+template <class Pair, int R, bool kAhead>
+HEED_INLINE void tile_of(int64_t rows, const float* x, const typename Pair::Weight* const (&w)[kCols],
+                         int64_t in, int64_t ahead, float (*out)[kCols]) {
+  if constexpr (R > 0) {
+    if (rows == R) {
+      tile<Pair, R, kAhead>(x, w, in, ahead, out);
+    } else {
+      tile_of<Pair, R - 1, kAhead>(rows, x, w, in, ahead, out);
+    }
+  }
+}
+
 template <class Pair>
-void pack(const LinearPanel& p, int64_t row, int rows) {
+void pack(const LinearPanel& p, int64_t row, int rows, float* packed) {
   const int64_t step_floats = int64_t{Pair::kVectors} * rows * kLanes;
   for (int r = 0; r < rows; ++r) {
     const int64_t from = p.row_of != nullptr ? p.row_of[row + r] : row + r;
     const auto* x = static_cast<const typename Pair::Input*>(p.x) + from * p.x_stride;
-    float* out = p.scratch + r * kLanes;
+    float* out = packed + r * kLanes;
     for (int64_t i = 0; i < p.in; i += Pair::kStep, out += step_floats) {
       Pair::pack(x + i, smaller_of(p.in - i, Pair::kStep), out, int64_t{rows} * kLanes);
     }
@@ -180,40 +216,52 @@ HEED_INLINE void finish(const LinearPanel& p, int64_t row, int rows, int64_t col
   }
 }
 
-// A tile of R rows with the whole panel: with w as it is, or with the floats that widen() made of it.
-template <class Pair, int R>
-void row_tile(const LinearPanel& p, int64_t row, const float* widened, int64_t widened_stride) {
-  pack<Pair>(p, row, R);
-  for (int64_t col = 0; col < p.cols; col += kCols) {
-    const int cols = smaller_of(p.cols - col, kCols);
-    const auto column = [&](int c) { return col + (c < cols ? c : cols - 1); };
-    float sums[R][kCols];
-    if (widened != nullptr) {
-      const float* w[kCols];
-      for (int c = 0; c < kCols; ++c) w[c] = widened + column(c) * widened_stride;
-      tile<Single<float>, R, false>(p.scratch, w, widened_stride, 0, sums);
-    } else {
-      const typename Pair::Weight* w[kCols];
-      for (int c = 0; c < kCols; ++c)
-        w[c] = static_cast<const typename Pair::Weight*>(p.w) + column(c) * p.w_stride;
-      if (p.rows == R) {
-        tile<Pair, R, true>(p.scratch, w, p.in, kCols * p.w_stride, sums);
-      } else {
-        tile<Pair, R, false>(p.scratch, w, p.in, 0, sums);
-      }
-    }
-    finish(p, row, R, col, cols, sums);
+// Four rows of w from `col` on; what lies beyond the last is the last again.
+template <class Pair>
+HEED_INLINE void columns_at(const LinearPanel& p, int64_t col, const typename Pair::Weight* (&w)[kCols]) {
+  for (int c = 0; c < kCols; ++c) {
+    const int64_t column = col + c < p.cols ? col + c : p.cols - 1;
+    w[c] = static_cast<const typename Pair::Weight*>(p.w) + column * p.w_stride;
   }
 }
 
-// The last rows of a panel, fewer than kRows.
-template <class Pair, int R>
-void last_rows(const LinearPanel& p, int64_t row, const float* widened, int64_t widened_stride) {
-  if constexpr (R > 0) {
-    if (p.rows - row == R) {
-      row_tile<Pair, R>(p, row, widened, widened_stride);
-    } else {
-      last_rows<Pair, R - 1>(p, row, widened, widened_stride);
+HEED_INLINE int64_t whole_steps(int64_t in) { return (in + 2 * kLanes - 1) / (2 * kLanes) * 2 * kLanes; }
+
+constexpr int kFewRows = 23;              // with more it pays to widen the panel's weights
+constexpr int64_t kStretch = 128 * 1024;  // bytes of weights
+
+// Tiles of rows, all of about the same size, pass a stretch of columns that stays in the second cache, and
+// ask for the next one by turns, so that memory is busy all the time.
+template <class Pair>
+void few_rows(const LinearPanel& p) {
+  const int64_t tiles = (p.rows + kRows - 1) / kRows;
+  const auto first_row = [&](int64_t t) { return p.rows * t / tiles; };
+  const int64_t row_floats = whole_steps(p.in);
+  for (int64_t t = 0; t < tiles; ++t) {
+    const int64_t row = first_row(t);
+    pack<Pair>(p, row, static_cast<int>(first_row(t + 1) - row), p.scratch + row * row_floats);
+  }
+  const auto row_bytes = p.in * static_cast<int64_t>(sizeof(typename Pair::Weight));
+  const int64_t stretch = tiles > 1 && row_bytes > 0 && row_bytes * kCols < kStretch
+                              ? kStretch / row_bytes / kCols * kCols
+                              : kCols;
+  for (int64_t first = 0; first < p.cols; first += stretch) {
+    const int64_t end = first + stretch < p.cols ? first + stretch : p.cols;
+    for (int64_t t = 0; t < tiles; ++t) {
+      const int64_t row = first_row(t);
+      const auto count = static_cast<int>(first_row(t + 1) - row);
+      const float* x = p.scratch + row * row_floats;
+      for (int64_t col = first; col < end; col += kCols) {
+        const typename Pair::Weight* w[kCols];
+        columns_at<Pair>(p, col, w);
+        float sums[kRows][kCols];
+        if ((col - first) / kCols % tiles == t) {
+          tile_of<Pair, kRows, true>(count, x, w, p.in, stretch * p.w_stride, sums);
+        } else {
+          tile_of<Pair, kRows, false>(count, x, w, p.in, 0, sums);
+        }
+        finish(p, row, count, col, smaller_of(p.cols - col, kCols), sums);
+      }
     }
   }
 }
@@ -234,28 +282,41 @@ void widen(const LinearPanel& p, int64_t stride, float* out) {
   }
 }
 
-HEED_INLINE int64_t whole_steps(int64_t in) { return (in + 2 * kLanes - 1) / (2 * kLanes) * 2 * kLanes; }
-
-constexpr bool pays(int64_t rows) { return rows >= 4 * kRows; }
+// The whole panel, 16-bit weights widened once, stays in a core's cache while tiles of rows pass it.
+template <class Pair>
+void many_rows(const LinearPanel& p) {
+  const int64_t stride = (p.in + Pair::kStep - 1) / Pair::kStep * Pair::kStep;
+  float* widened = p.scratch + whole_steps(p.in) * kRows;
+  if constexpr (Pair::kWidens) widen<Pair>(p, stride, widened);
+  for (int64_t row = 0; row < p.rows; row += kRows) {
+    const int rows = smaller_of(p.rows - row, kRows);
+    pack<Pair>(p, row, rows, p.scratch);
+    for (int64_t col = 0; col < p.cols; col += kCols) {
+      const int cols = smaller_of(p.cols - col, kCols);
+      float sums[kRows][kCols];
+      if constexpr (Pair::kWidens) {
+        const float* w[kCols];
+        for (int c = 0; c < kCols; ++c) w[c] = widened + (col + (c < cols ? c : cols - 1)) * stride;
+        tile_of<Single<float>, kRows, false>(rows, p.scratch, w, stride, 0, sums);
+      } else {
+        const typename Pair::Weight* w[kCols];
+        columns_at<Pair>(p, col, w);
+        tile_of<Pair, kRows, false>(rows, p.scratch, w, p.in, 0, sums);
+      }
+      finish(p, row, rows, col, cols, sums);
+    }
+  }
+}
 
 template <class Pair>
 void panel(const LinearPanel& p) {
-  const float* widened = nullptr;
-  const int64_t stride = (p.in + Pair::kStep - 1) / Pair::kStep * Pair::kStep;
-  if constexpr (Pair::kWidens) {
-    if (pays(p.rows)) {
-      float* out = p.scratch + whole_steps(p.in) * kRows;
-      widen<Pair>(p, stride, out);
-      widened = out;
-    }
-  }
-  int64_t row = 0;
-  for (; row + kRows <= p.rows; row += kRows) row_tile<Pair, kRows>(p, row, widened, stride);
-  last_rows<Pair, kRows - 1>(p, row, widened, stride);
+  if (p.rows <= kFewRows) return few_rows<Pair>(p);
+  many_rows<Pair>(p);
 }
 
 int64_t scratch(int64_t rows, int64_t cols, int64_t in) {
-  return whole_steps(in) * (kRows + (pays(rows) ? cols : 0));
+  const int64_t packed = rows < kFewRows ? rows : kFewRows;
+  return whole_steps(in) * (packed + (rows > kFewRows ? cols : 0));
 }
 
 }  // namespace
@@ -263,6 +324,7 @@ int64_t scratch(int64_t rows, int64_t cols, int64_t in) {
 namespace cpu {
 const LinearTable HEED_TABLE(linear) = {
     .tile_rows = kRows,
+    .few_rows = kFewRows,
     .scratch = scratch,
     .f32_f32 = panel<Single<float>>,
     .f32_bf16 = panel<Paired<float>>,

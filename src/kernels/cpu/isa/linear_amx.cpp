@@ -15,6 +15,7 @@
 // pass through memory. Definition: kernels/ref/ref.cpp: linear.
 #include "kernels/cpu/isa/simd.h"
 #include "kernels/cpu/isa/tables.h"
+#include "kernels/cpu/isa/tile_shapes.h"
 
 namespace heed {
 namespace {
@@ -33,21 +34,11 @@ HEED_INLINE int64_t steps_of(int64_t in) { return (in + kStep - 1) / kStep; }
 HEED_INLINE int width_of(int64_t rows) { return smaller_of(rows, kTile); }
 HEED_INLINE int64_t packed_step(int width) { return int64_t{kStep} * width; }  // elements
 
-struct Shapes {  // what LDTILECFG reads
-  uint8_t palette = 1, start = 0, unused[14] = {};
-  uint16_t row_bytes[16] = {};
-  uint8_t rows[16] = {};
-};
-
 // Tiles 0 to 3 are sums, 4 and 5 columns, 6 and 7 rows of x.
 HEED_INLINE void begin_tiles(int width) {
-  alignas(64) Shapes shapes;
-  for (int i = 0; i < 8; ++i) {
-    shapes.rows[i] = kTile;
-    shapes.row_bytes[i] = static_cast<uint16_t>(i == 4 || i == 5 ? 64 : 4 * width);
-  }
-  asm volatile("" ::"r"(&shapes) : "memory");  // gcc's _tile_loadconfig says that it reads 8 bytes
-  _tile_loadconfig(&shapes);
+  TileShapes shapes;
+  for (int i = 0; i < 8; ++i) shapes.set(i, kTile, i == 4 || i == 5 ? 64 : 4 * width);
+  load_shapes(shapes);
 }
 
 // Dwords: vector r holds 16 pairs of row r, and afterwards pair r of 16 rows.

@@ -26,9 +26,10 @@ struct LinearPanel {
 };
 
 struct LinearTable {
-  int tile_rows;  // rows of x that share one reading of the weights
-  int64_t (*scratch)(int64_t rows, int64_t cols, int64_t in);
-  void (*f32_f32)(const LinearPanel&);  // x's type, w's type
+  int tile_rows;  // of x that are multiplied together
+  int few_rows;   // so many at most share one reading of the weights
+  int64_t (*scratch)(int64_t rows, int64_t cols, int64_t in);  // never less for more
+  void (*f32_f32)(const LinearPanel&);                         // x's type, w's type
   void (*f32_bf16)(const LinearPanel&);
   void (*f32_f16)(const LinearPanel&);
   void (*bf16_bf16)(const LinearPanel&);
