@@ -143,21 +143,13 @@ void put_block(DType blocks, float scale, int zero, const uint8_t* codes, uint8_
   for (int i = 0; i < kRun; ++i) out[i] = static_cast<uint8_t>(codes[i] - taken);
 }
 
-// E4M3 without infinities (OCP 8-bit Floating Point Specification 1.0): sign, 4 bits of exponent, 3 of
-// mantissa.
-float fp8_value(int code) {
-  const int exponent = (code >> 3) & 15;
-  const int mantissa = code & 7;
-  float value = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -9)
-                              : std::ldexp(static_cast<float>(8 + mantissa), exponent - 10);
-  if (exponent == 15 && mantissa == 7) value = NAN;
-  return code >= 128 ? -value : value;
-}
-
 // What codes stand for, before scale and zero point.
 std::array<float, 256> values_of(QuantScheme::Kind kind) {
   std::array<float, 256> values;
-  for (int i = 0; i < 256; ++i) values[i] = kind == QuantScheme::kFp8 ? fp8_value(i) : static_cast<float>(i);
+  for (int i = 0; i < 256; ++i) {
+    const auto code = static_cast<uint8_t>(i);
+    values[i] = kind == QuantScheme::kFp8 ? to_float(e4m3{code}) : static_cast<float>(i);
+  }
   return values;
 }
 

@@ -1,4 +1,4 @@
-// Element types, and the exact conversions between float32 and its 16-bit relatives (IEEE round to nearest
+// Element types, and the exact conversions between float32 and its narrow relatives (IEEE round to nearest
 // even).
 //
 // Besides plain elements there are blocks: 32, 128 or 256 consecutive numbers of a row that share scales
@@ -19,6 +19,7 @@ enum class DType : uint8_t {
   kI64,
   kU8,
   kI8,
+  kE4M3,  // FP8, see below
   // Blocks, by the names that GGUF gives them: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K ... Q6_K, IQ4_NL, MXFP4.
   kQ40,
   kQ41,
@@ -56,6 +57,7 @@ constexpr BlockShape block_of(DType dtype) {
       return {1, 8};
     case DType::kU8:
     case DType::kI8:
+    case DType::kE4M3:
       return {1, 1};
     case DType::kQ40:
     case DType::kIq4Nl:
@@ -121,6 +123,8 @@ constexpr std::string_view name_of(DType dtype) {
       return "uint8";
     case DType::kI8:
       return "int8";
+    case DType::kE4M3:
+      return "fp8";
     case DType::kQ40:
       return "Q4_0";
     case DType::kQ41:
@@ -163,6 +167,11 @@ struct bf16 {  // NOLINT(readability-identifier-naming): reads as the built-in t
 struct f16 {  // NOLINT(readability-identifier-naming)
   uint16_t bits;
 };
+// FP8 E4M3 (OCP 8-bit Floating Point Specification 1.0): sign, 4 bits of exponent, 3 of mantissa. Numbers up
+// to 448, the smallest but 0 is 2^-9; no infinities; 0x7f and 0xff are NaN.
+struct e4m3 {  // NOLINT(readability-identifier-naming)
+  uint8_t bits;
+};
 
 constexpr float to_float(float value) { return value; }
 constexpr float to_float(bf16 value) { return std::bit_cast<float>(uint32_t{value.bits} << 16); }
@@ -173,6 +182,14 @@ constexpr float to_float(f16 value) {
   if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | (mantissa << 13));
   if (exponent != 0) return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
   const float small = static_cast<float>(mantissa) * 0x1p-24f;  // zero and subnormals
+  return sign != 0 ? -small : small;
+}
+constexpr float to_float(e4m3 value) {
+  const uint32_t sign = uint32_t{value.bits & 0x80u} << 24;
+  const uint32_t rest = value.bits & 0x7fu;
+  if (rest == 0x7fu) return std::bit_cast<float>(sign | 0x7fc00000u);
+  if (rest >= 8) return std::bit_cast<float>(sign | ((rest << 20) + 0x3c000000u));
+  const float small = static_cast<float>(rest) * 0x1p-9f;  // zero and subnormals
   return sign != 0 ? -small : small;
 }
 
@@ -202,6 +219,21 @@ constexpr f16 from_float<f16>(float value) {
   const uint32_t rounded = rest + 0xfffu + ((rest >> 13) & 1u);
   if (rounded >= 0x47800000u) return {static_cast<uint16_t>(sign | 0x7c00u)};  // 65520 and more: infinity
   return {static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13))};
+}
+// What is beyond 448, infinities among it, becomes 448; NaN becomes 0x7f.
+template <>
+constexpr e4m3 from_float<e4m3>(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  const uint32_t sign = (bits >> 24) & 0x80u;
+  const uint32_t rest = bits & 0x7fffffffu;
+  if (rest > 0x7f800000u) return {0x7f};
+  if (rest >= 0x43e00000u) return {static_cast<uint8_t>(sign | 0x7eu)};
+  if (rest < 0x3c800000u) {  // below 2^-6: counted in steps of 2^-9, to which adding 2^23 rounds
+    const float steps = std::bit_cast<float>(rest) * 0x1p9f + 0x1p23f;
+    return {static_cast<uint8_t>(sign | (std::bit_cast<uint32_t>(steps) & 0x7fu))};
+  }
+  const uint32_t rounded = rest + 0x7ffffu + ((rest >> 20) & 1u);
+  return {static_cast<uint8_t>(sign | ((rounded - 0x3c000000u) >> 20))};
 }
 
 // The value rounded to bfloat16 and back.

@@ -36,6 +36,45 @@ TEST(DType, every_float16_widens_to_its_value) {
   }
 }
 
+TEST(DType, every_fp8_widens_to_its_value_and_rounds_back_to_its_code) {
+  for (int bits = 0; bits < 256; ++bits) {
+    const e4m3 code = {static_cast<uint8_t>(bits)};
+    const int exponent = (bits >> 3) & 15;
+    const double mantissa = bits & 7;
+    double want = exponent == 0 ? std::ldexp(mantissa, -9) : std::ldexp(8 + mantissa, exponent - 10);
+    if (bits >= 128) want = -want;
+    if ((bits & 127) == 127) {
+      EXPECT_TRUE(std::isnan(to_float(code))) << bits;
+      EXPECT_EQ(from_float<e4m3>(to_float(code)).bits, 0x7f);
+      continue;
+    }
+    ASSERT_EQ(to_float(code), static_cast<float>(want)) << bits;
+    ASSERT_EQ(std::signbit(to_float(code)), bits >= 128) << bits;
+    ASSERT_EQ(from_float<e4m3>(to_float(code)).bits, bits);
+  }
+}
+
+TEST(DType, fp8_rounds_to_the_nearest_even_and_ends_at_448) {
+  for (int bits = 0; bits < 126; ++bits) {  // between a code and the next
+    const float low = to_float(e4m3{static_cast<uint8_t>(bits)});
+    const float high = to_float(e4m3{static_cast<uint8_t>(bits + 1)});
+    const float middle = (low + high) / 2;
+    for (const float sign : {1.0F, -1.0F}) {
+      const int s = sign < 0 ? 128 : 0;
+      EXPECT_EQ(from_float<e4m3>(sign * middle).bits, s + bits + bits % 2) << bits;
+      EXPECT_EQ(from_float<e4m3>(sign * std::nextafter(middle, 0.0F)).bits, s + bits) << bits;
+      EXPECT_EQ(from_float<e4m3>(sign * std::nextafter(middle, 500.0F)).bits, s + bits + 1) << bits;
+    }
+  }
+  for (const float large : {449.0F, 464.0F, 480.0F, 1e30F, INFINITY}) {
+    EXPECT_EQ(from_float<e4m3>(large).bits, 0x7e) << large;
+    EXPECT_EQ(from_float<e4m3>(-large).bits, 0xfe) << large;
+  }
+  EXPECT_EQ(from_float<e4m3>(-0.0F).bits, 0x80);
+  EXPECT_EQ(from_float<e4m3>(1e-40F).bits, 0);
+  EXPECT_EQ(from_float<e4m3>(std::bit_cast<float>(0xff800001U)).bits, 0x7f) << "a NaN stays NaN";
+}
+
 TEST(Tensor, views_share_memory) {
   float data[24];
   for (int i = 0; i < 24; ++i) data[i] = static_cast<float>(i);
