@@ -9,6 +9,7 @@
 //   ... ]
 //
 // In int8 the scales of a layer's rows stand behind its V: of K [kv_heads, kernel_block] float32, then of V.
+// Those of fp8 are the model's, not the cache's.
 //
 // A block table holds addresses in units of `unit_bytes` (the greatest common divisor of page and kernel
 // block), so that any block size works with any kernel block size that divides it.

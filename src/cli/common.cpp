@@ -85,8 +85,8 @@ void add_runner_options(CLI::App& app, RunnerOptions& r) {
       ->check(CLI::IsMember({"none", "int8", "int4"}))
       ->capture_default_str();
   app.add_option("--kv-cache-dtype", r.kv_cache_dtype,
-                 "Keys and values in the cache: auto (as --dtype), float32, bfloat16 or int8")
-      ->check(CLI::IsMember({"auto", "float32", "bfloat16", "int8"}))
+                 "Keys and values in the cache: auto (as --dtype), float32, bfloat16, int8 or fp8 (E4M3)")
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16", "int8", "fp8", "fp8_e4m3"}))
       ->capture_default_str();
   add_thread_options(app, r.threads, r.cpus);
   app.add_option("--block-size", r.block_size, "Tokens in a cache block (default: 16)")

@@ -80,7 +80,8 @@ void print_vision(const VisionSpec& vision) {
 }
 
 void print_cache(const RunPlan& plan) {
-  std::printf("cache: %s a token while every layer keeps it, pages of %s\n",
+  std::printf("cache: %s, %s a token while every layer keeps it, pages of %s\n",
+              std::string(name_of(plan.layout.dtype)).c_str(),
               size_text(bytes_per_token(plan.layout)).c_str(), size_text(plan.layout.page_bytes).c_str());
   for (const CacheGroup& group : plan.layout.groups) {
     const int64_t used = group.token_bytes * group.block_tokens;

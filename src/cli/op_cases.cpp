@@ -56,6 +56,8 @@ void fill(DType dtype, char* data, int64_t elements, Random& random) {
       fill_block(dtype, at, random);
     } else if (dtype == DType::kI8) {
       *at = static_cast<char>(random.below(255) - 127);
+    } else if (dtype == DType::kE4M3) {
+      *at = static_cast<char>(from_float<e4m3>(random.uniform()).bits);
     } else if (dtype == DType::kF32) {
       const float value = random.uniform();
       std::memcpy(at, &value, sizeof value);
@@ -252,7 +254,7 @@ void add_attention(const Kernels& kernels, std::vector<OpCase>& all) {
                                                 {"chunk 512", causal() & chunk(512)},
                                                 {"non-causal", full()}};
   for (const auto& [name, mask] : masks) {
-    for (const DType kv : {DType::kBF16, DType::kF32, DType::kI8}) {
+    for (const DType kv : {DType::kBF16, DType::kF32, DType::kI8, DType::kE4M3}) {
       add({std::string(name) + ", decode at 4096", mask, 1, 4095, 1, kv});
       add({std::string(name) + ", prefill of 2048", mask, 1, 0, 2048, kv});
     }

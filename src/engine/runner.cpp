@@ -27,7 +27,8 @@ Result<DType> cache_dtype(const std::string& wanted, DType compute) {
   if (wanted == "float32") return DType::kF32;
   if (wanted == "bfloat16") return DType::kBF16;
   if (wanted == "int8") return DType::kI8;
-  return invalid("kv cache dtype \"" + wanted + "\"; auto, float32, bfloat16 or int8 is expected");
+  if (wanted == "fp8" || wanted == "fp8_e4m3") return DType::kE4M3;
+  return invalid("kv cache dtype \"" + wanted + "\"; auto, float32, bfloat16, int8 or fp8 is expected");
 }
 
 // Of every layer; 0 heads: it needs no attention kernel.
@@ -223,6 +224,21 @@ double token_flops(const Model& model) {
   return std::max(2 * elements, 1.0);
 }
 
+// What the codes of a cache of fp8 count by, where the checkpoint says so; `first`: of the model's layers
+// among the cache's. Layers that read another's keys take its scales.
+void use_scales(const Weights& weights, const CacheLayout& layout, int first,
+                std::vector<LayerCache>& caches) {
+  if (layout.dtype != DType::kE4M3) return;
+  for (int i = 0; i < static_cast<int>(weights.layers.size()); ++i) {
+    const int group = layout.group_of_layer[first + i];
+    if (group < 0) continue;
+    const Tensors& own = weights.layers[layout.source_of_layer[first + i] - first].own;
+    PagedKv& kv = caches[first + i].kv;
+    kv.k_scale = weight_of(own, kKeyScale);
+    kv.v_scale = layout.groups[group].kv.v_in_k ? kv.k_scale : weight_of(own, kValueScale);
+  }
+}
+
 }  // namespace
 
 int64_t most_keys(const RunPlan& plan) {
@@ -313,6 +329,7 @@ Runner::Runner(std::unique_ptr<Device> accelerator, Checkpoint checkpoint, RunPl
       pool_(plan_.workers),
       arena_(resources.arena_bytes, device_),
       token_flops_(token_flops(model_)) {
+  use_scales(model_.weights, plan_.layout, 0, layer_cache_);
   if (device_.is_host()) interleave(cache_.pool().memory(), cache_.pool().bytes(), plan_.workers);
   if (!device_.is_host()) use_accelerator(resources.scratch_bytes);
 }
@@ -375,6 +392,7 @@ Status Runner::load_drafter(int most_guesses) {
   const DraftPlan& plan = *plan_.draft;
   Weights weights = TRY(load_weights(*plan.checkpoint, weight_options(plan_), nullptr, device_));
   if (device_.is_host()) place_weights(weights, plan_.workers);
+  use_scales(weights, plan_.layout, plan.first_layer, layer_cache_);
   const auto& attention = plan_.choice.attention;
   drafter_ = std::make_unique<Drafter>(
       make_model(plan.checkpoint->spec, std::move(weights), plan_.compute, device_), model_,

@@ -30,7 +30,7 @@ struct RunnerOptions {
   std::string backend;            // "": the best that can run here; else a name
   std::string attention;          // "": the backend's first that can; else a kernel's name
   std::string quantize = "none";  // plain matrices are rounded when loaded: "int8" (Q8_0), "int4" (Q4_0)
-  std::string kv_cache_dtype = "auto";  // "auto": as dtype; "float32", "bfloat16" or "int8"
+  std::string kv_cache_dtype = "auto";  // "auto": as dtype; "float32", "bfloat16", "int8" or "fp8"
   int threads = 0;                      // 0: one for each of `cpus`, or all processors
   std::vector<int> cpus;                // that they run on, one each; empty: anywhere (base/processors.h)
   std::string state_dtype = "float32";  // of recurrent states: or "bfloat16"

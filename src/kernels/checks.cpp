@@ -11,15 +11,24 @@ void check_output(std::string_view op, const Tensor& out) {
 
 void check_cache(std::string_view op, const PagedKv& kv) {
   const DType dtype = kv.k.dtype;
-  CHECK(dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kI8, op, describe(kv.k));
-  const bool scales = dtype == DType::kI8;
-  CHECK(kv.k_scale.defined() == scales && kv.v_scale.defined() == scales, op);
-  if (scales) CHECK(kv.k_scale.stride == kv.v_scale.stride, op);
+  const bool codes = dtype == DType::kI8;
+  const bool fp8 = dtype == DType::kE4M3;
+  CHECK(dtype == DType::kF32 || dtype == DType::kBF16 || codes || fp8, op, describe(kv.k));
+  for (const Tensor& scale : {kv.k_scale, kv.v_scale}) {
+    CHECK(scale.defined() ? codes || fp8 : !codes, op, describe(kv.k), describe(scale));
+    CHECK(!scale.defined() || scale.dtype == DType::kF32, op, describe(scale));
+  }
+  if (codes) CHECK(kv.k_scale.stride == kv.v_scale.stride, op);
 }
 
 void match_scales(const PagedKv& kv, Shapes& shapes) {
-  shapes.match_if(kv.k_scale, "kv.k_scale", {"blocks", "kv_heads", "block"})
-      .match_if(kv.v_scale, "kv.v_scale", {"blocks", "kv_heads", "block"});
+  for (const auto& [scale, name] : {std::pair{kv.k_scale, "kv.k_scale"}, {kv.v_scale, "kv.v_scale"}}) {
+    if (kv.k.dtype == DType::kE4M3) {
+      shapes.match_if(scale, name, {"kv_heads"});
+    } else {
+      shapes.match_if(scale, name, {"blocks", "kv_heads", "block"});
+    }
+  }
 }
 
 }  // namespace

@@ -85,10 +85,15 @@ struct RopeArgs {
 // In int8 a row is codes with one scale, scale * code its elements. Written are, with m the largest magnitude
 // of the row: scale = m / 127, codes = x * (127 / m) rounded to nearest even; all 0 where m is below 1e-30. A
 // row with something that is not finite has NaN as its scale and 0 as its codes.
+//
+// In fp8 (E4M3) an element is its head's scale * code. Written is x / scale, rounded to nearest even; what is
+// beyond 448 becomes 448, NaN stays NaN (tensor/dtype.h).
 struct PagedKv {
-  Tensor k;  // [blocks, kv_heads, block, head_dim] f32, bf16 or int8; any stride but the innermost
+  Tensor k;  // [blocks, kv_heads, block, head_dim] f32, bf16, int8 or fp8; any stride but the innermost
   Tensor v;  // [blocks, kv_heads, block, v_dim] as k
-  Tensor k_scale, v_scale;  // [blocks, kv_heads, block] f32, with the same strides, where k and v are int8
+  // int8: [blocks, kv_heads, block] f32, with the same strides. fp8: [kv_heads] f32, or undefined: ones. Else
+  // undefined.
+  Tensor k_scale, v_scale;
   const int32_t* table = nullptr;  // [table rows, table_stride]; entries that no row sees may be anything
   int64_t table_stride = 0;
   const int32_t* table_rows = nullptr;  // [sequences]: the table's row of each; null: row s is sequence s's
@@ -109,7 +114,8 @@ struct KvWriteArgs {
 // sees:
 //   score_k = softcap(scale * q . key_k);  out = sum_k softmax(score)_k * value_k
 // with exp(sink_logits[h]) added to the softmax's denominator where given. A row that sees nothing gives
-// zeros. With a cache of bf16 a kernel may round q and the softmax's numerators to bf16; sums are float32.
+// zeros. With a cache of bf16 a kernel may round q and the softmax's numerators to bf16, with one of fp8
+// these and q * scale to bf16 or f16; sums are float32.
 struct AttentionArgs {
   Tensor q;  // [tokens, heads, head_dim] f32
   PagedKv kv;

@@ -133,9 +133,24 @@ QuantScheme group_scheme(const Config& c, const Json& weights, const std::string
   return s;
 }
 
+// Of the cache: fp8 with scales of tensors or heads, which are used where it is asked for (--kv-cache-dtype).
+void check_cache_scheme(const Config& c, const Json& object) {
+  const auto found = object.find("kv_cache_scheme");
+  if (found == object.end() || !found->is_object()) return refuse(c, object, "kv_cache_scheme");
+  const Config scheme = c.at("kv_cache_scheme");
+  const std::string strategy = scheme.text("strategy", "tensor");
+  if (scheme.size("num_bits", 8) != 8 || scheme.text("type", "int") != "float" ||
+      !scheme.flag("symmetric", true) || scheme.flag("dynamic", false) ||
+      (strategy != "tensor" && strategy != "attn_head")) {
+    c.fail(
+        "kv_cache_scheme is not known; symmetric float of 8 bits with strategy tensor or attn_head, not "
+        "dynamic, is accepted");
+  }
+}
+
 Schemes compressed_tensors(const Config& c, const Json& object) {
   Schemes all;
-  refuse(c, object, "kv_cache_scheme");
+  check_cache_scheme(c, object);
   refuse(c, object, "transform_config");
   const Config sparsity = c.at("sparsity_config");
   const std::string sparse = sparsity.text("format", "dense");

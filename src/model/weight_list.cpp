@@ -42,6 +42,13 @@ void need_layer(const ModelSpec& spec, const LayerSpec& layer, int number, Layer
   }
 }
 
+void need_cache_scales(const LayerSpec& layer, WeightList& own) {
+  const KvSpec kv = mixer_of(layer.mixer).needs(layer.mixer).kv;
+  if (kv.kv_heads == 0 || kv.source >= 0) return;
+  own.cache_scale(kKeyScale, "k", kv.kv_heads);
+  if (!kv.v_in_k) own.cache_scale(kValueScale, "v", kv.kv_heads);
+}
+
 void need_draft(const ModelSpec& spec, WeightList& own) {
   const DraftSpec& draft = *spec.draft;
   const bool is_mtp = draft.kind == DraftSpec::Kind::kMtp;
@@ -113,6 +120,29 @@ void WeightList::vector(int number, std::string_view key, const std::vector<int6
        .parts = {place(number, shape, nullptr)}});
 }
 
+void WeightList::cache_scale(int number, std::string_view which, int64_t kv_heads) {
+  std::string attention = name("o");
+  if (attention.ends_with(".weight")) attention.resize(attention.rfind('.'));
+  attention.resize(attention.rfind('.') + 1);
+  const std::string scale = std::string(which) + "_scale";
+  const std::string projection = std::string(which) + "_proj.";
+  for (const std::string& ending : {scale, projection + scale, projection + "output_scale"}) {
+    if (!has_(attention + ending)) continue;
+    const auto spread = [kv_heads](const Tensor& t) {
+      Tensor all = t;
+      all.rank = 1;
+      all.size[0] = kv_heads;
+      all.stride[0] = t.elements() == 1 ? 0 : 1;
+      return all;
+    };
+    add({.name = attention + ending,
+         .shape = {kv_heads},
+         .kind = TensorNeed::kScale,
+         .parts = {place(number, {kv_heads}, spread)}});
+    return;
+  }
+}
+
 void WeightList::stored(std::string_view key, std::vector<int64_t> shape, TensorNeed::Kind kind,
                         std::string_view scales) {
   add({.name = name(key),
@@ -142,6 +172,8 @@ std::vector<TensorNeed> needed_tensors(const ModelSpec& spec, Weights& weights,
   }
   for (int i = 0; i < static_cast<int>(layers); ++i) {
     need_layer(spec, spec.layers[i], i, weights.layers[i], all, asked);
+    WeightList own_of_layer(spec, i, weights.layers[i].own, all, asked);
+    if (has) need_cache_scales(spec.layers[i], own_of_layer);
   }
   if (spec.vision) add_vision_needs(spec, weights.vision, all, asked);
   own.norm(kFinalNorm, "final_norm", spec.hidden);

@@ -44,6 +44,12 @@ std::string names_of_blocks() {
   return text;
 }
 
+int64_t elements_of(const std::vector<int64_t>& shape) {
+  int64_t all = 1;
+  for (const int64_t size : shape) all = checked_mul(all, size).value_or(INT64_MAX);
+  return all;
+}
+
 Status check_need(const Checkpoint& checkpoint, const TensorNeed& need) {
   const auto found = checkpoint.shard_of.find(need.name);
   if (found == checkpoint.shard_of.end()) {
@@ -52,9 +58,13 @@ Status check_need(const Checkpoint& checkpoint, const TensorNeed& need) {
   }
   const StoredTensor stored = checkpoint.stored(need.name);
   const std::string where = checkpoint.path_of(need.name) + ": tensor " + need.name;
-  if (!checkpoint.fits(stored.shape, need.shape)) {
+  const bool one = need.kind == TensorNeed::kScale && elements_of(stored.shape) == 1;
+  std::vector<int64_t> shape = stored.shape;
+  if (need.kind == TensorNeed::kScale && shape.size() > 1) std::erase(shape, 1);
+  if (!one && !checkpoint.fits(shape, need.shape)) {
     return invalid(where + " has shape " + shape_text(stored.shape) + "; " + checkpoint.config_name() +
-                   " asks for " + shape_text(need.shape));
+                   " asks for " + shape_text(need.shape) +
+                   (need.kind == TensorNeed::kScale ? " or one number" : ""));
   }
   const bool bytes = need.kind == TensorNeed::kMx4 || need.kind == TensorNeed::kMx4Scales;
   const bool ids = need.kind == TensorNeed::kIds;
@@ -301,6 +311,17 @@ void bind(const ModelSpec& spec, const TensorNeed& need, const Tensor& stored, c
   if (is_kept) weights.owned.push_back(std::move(memory));
 }
 
+Status check_scales(const Checkpoint& checkpoint, const TensorNeed& need) {
+  const Tensor& scales = need.parts[0].target();
+  for (int64_t i = 0; i < scales.elements(); ++i) {
+    const float scale = scales.f32()[i];
+    if (scale > 0 && std::isfinite(scale)) continue;
+    return invalid(checkpoint.path_of(need.name) + ": tensor " + need.name + " has a scale of " +
+                   std::to_string(scale) + "; numbers above 0 are expected");
+  }
+  return {};
+}
+
 // An MXFP4 tensor as the bfloat16 one it stands for, in `memory`.
 Result<Tensor> widened(const Checkpoint& checkpoint, const TensorNeed& need, const Tensor& blocks,
                        Buffer& memory) {
@@ -419,6 +440,7 @@ Result<Weights> load_weights(const Checkpoint& checkpoint, const WeightOptions& 
     }
     if (need.kind == TensorNeed::kMx4) stored.tensor = TRY(widened(checkpoint, need, stored.tensor, memory));
     bind(checkpoint.spec, need, stored.tensor, options, pool, std::move(memory), weights);
+    if (need.kind == TensorNeed::kScale) TRY(check_scales(checkpoint, need));
     if (mover) mover->move(need, weights);
     done += checkpoint.stored(need.name).bytes;
     if (progress) progress(done, total);

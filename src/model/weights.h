@@ -32,6 +32,8 @@ enum LayerWeight : uint8_t {
   kLayerInputGate,  // [layer_input, hidden] matrix
   kLayerInputUp,    // [hidden, layer_input] matrix
   kLayerInputPostNorm,
+  kKeyScale,    // [kv_heads]: of a cache of fp8 (PagedKv), where the checkpoint has any
+  kValueScale,  // likewise
 };
 // And of the model as a whole.
 enum ModelWeight : uint8_t {
@@ -128,8 +130,9 @@ struct Weights {
 struct TensorNeed {
   // Matrices are multiplied with; vectors become float32; norms too, with the model's offset of 1. kMx4:
   // bytes of pairs of FP4 numbers in blocks of 32, whose power-of-two scales are a tensor of its own; becomes
-  // bfloat16. kDecay: a vector of -exp(x), of which x is wanted. kIds: I64, becomes int32.
-  enum Kind : uint8_t { kMatrix, kVector, kNorm, kMx4, kMx4Scales, kDecay, kIds };
+  // bfloat16. kDecay: a vector of -exp(x), of which x is wanted. kIds: I64, becomes int32. kScale: a vector
+  // of numbers above 0, or one for all.
+  enum Kind : uint8_t { kMatrix, kVector, kNorm, kMx4, kMx4Scales, kDecay, kIds, kScale };
   // One tensor made of it: all of it or, by `view`, strided parts; `shape` after that.
   struct Part {
     Tensors* list = nullptr;
@@ -159,6 +162,8 @@ class WeightList {
   void bias(int number, std::string_view key, int64_t size);  // "<key's name>.bias"
   void norm(int number, std::string_view key, int64_t size);
   void vector(int number, std::string_view key, const std::vector<int64_t>& shape);
+  // Those of keys ("k") or values ("v") in the cache, by one of the names that they go by, if it is there.
+  void cache_scale(int number, std::string_view which, int64_t kv_heads);
   // A stored tensor of which parts are made, added by part().
   void stored(std::string_view key, std::vector<int64_t> shape, TensorNeed::Kind kind,
               std::string_view scales = "");

@@ -88,7 +88,9 @@ inline int replays = 0;
 
 inline void in(const void* at) { CHECK(at == nullptr || Memory::get().has(at), "memory of the host"); }
 inline void in(const Tensor& t) { in(t.defined() && t.elements() > 0 ? t.data : nullptr); }
-inline void in(const PagedKv& kv) { in(kv.k), in(kv.v), in(kv.table), in(kv.table_rows); }
+inline void in(const PagedKv& kv) {
+  in(kv.k), in(kv.v), in(kv.k_scale), in(kv.v_scale), in(kv.table), in(kv.table_rows);
+}
 inline void in(const StateArgs& s) {
   in(s.slots), in(s.seq_start), in(s.slot), in(s.saves.empty() ? nullptr : s.saves.data());
 }

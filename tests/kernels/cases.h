@@ -33,6 +33,8 @@ inline float read(const Tensor& t, int64_t offset) {
       return to_float(t.as<const f16>()[offset]);
     case DType::kI8:
       return t.as<const int8_t>()[offset];
+    case DType::kE4M3:
+      return to_float(t.as<const e4m3>()[offset]);
     default: {
       float value;
       std::memcpy(&value, t.as<const char>() + 4 * offset, 4);  // weights may lie at odd addresses
@@ -59,6 +61,9 @@ inline void write(const Tensor& t, int64_t offset, float value) {
       break;
     case DType::kI8:  // has no NaN; the scales have
       t.as<int8_t>()[offset] = static_cast<int8_t>(std::isnan(value) ? 99 : value);
+      break;
+    case DType::kE4M3:
+      t.as<e4m3>()[offset] = from_float<e4m3>(value);
       break;
     default:
       std::memcpy(t.as<char>() + 4 * offset, &value, 4);
@@ -186,6 +191,8 @@ struct AttentionCase {
   int empty_rows = 0;   // the first rows of each sequence see nothing
   int64_t pad = 0;      // elements between rows of q, the cache and the output
   bool v_in_k = false;  // values are the first v_dim elements of each key
+  // Of a cache of fp8: its scales.
+  enum Scales : unsigned char { kNone, kOfTensor, kOfHeads } scales = kNone;
 };
 
 inline std::vector<AttentionCase> attention_cases() {
@@ -289,6 +296,26 @@ inline std::vector<AttentionCase> int8_attention_cases() {
   return all;
 }
 
+// With a cache of fp8 and all kinds of scales.
+inline std::vector<AttentionCase> fp8_attention_cases() {
+  std::vector<AttentionCase> all = {
+      {"fp8, ragged batch", causal(), {{0, 33}, {200, 1}, {64, 7}, {0, 1}, {511, 2}, {5, 0}, {699, 1}}},
+      {"fp8, window with sinks", (causal() & window(18)).with_sinks(4), {{0, 130}, {400, 6}, {650, 1}}},
+      {"fp8, strides and a ragged head", causal() & window(90), {{0, 100}, {250, 2}}, 6, 2, 40, 24, 7},
+      {"fp8, many parts", causal(), {{1100, 3}, {1020, 9}}, 8, 1, 128, 128, 16},
+      {"fp8, softcap and sink logits", causal(), {{0, 70}, {90, 1}}, 8, 4, 64, 48, 16}};
+  all[2].pad = 5;
+  all[4].softcap = 5;
+  all[4].sink_logits = true;
+  const std::vector<AttentionCase> again = all;
+  all.insert(all.end(), again.begin(), again.end());
+  for (size_t i = 0; i < all.size(); ++i) {
+    all[i].kv = DType::kE4M3;
+    all[i].scales = static_cast<AttentionCase::Scales>(i % 3);
+  }
+  return all;
+}
+
 struct AttentionProblem {
   AttentionProblem(const AttentionCase& c, unsigned seed) : random(seed) {
     seq_start = {0};
@@ -350,6 +377,7 @@ struct AttentionProblem {
       k_scale = Array(DType::kF32, {blocks, c.kv_heads, c.block});
       v_scale = Array(DType::kF32, {blocks, c.kv_heads, c.block});
     }
+    if (c.scales != AttentionCase::kNone) make_scales(c);
     if (c.v_in_k) {
       v.t = k.t;
       v.t.size[3] = c.v_dim;
@@ -367,14 +395,23 @@ struct AttentionProblem {
       }
     }
   }
+  void make_scales(const AttentionCase& c) {
+    k_scale = Array(DType::kF32, {c.kv_heads}).fill(random, 0.006F, 0.012F);
+    v_scale = c.v_in_k ? k_scale : Array(DType::kF32, {c.kv_heads}).fill(random, 0.006F, 0.012F);
+    for (Array* scale : {&k_scale, &v_scale}) {
+      scale->t.data = scale->memory.data();
+      for (int64_t h = 0; c.scales == AttentionCase::kOfTensor && h < c.kv_heads; ++h)
+        write(scale->t, h, read(scale->t, 0));
+    }
+  }
   void write_key(int64_t block, int64_t row) {
-    const bool codes = k_scale.t.defined();
+    const bool codes = k.t.dtype == DType::kI8;
     for (const Tensor& t : {v_scale.t, k_scale.t}) {
       for (int64_t h = 0; codes && h < t.size[1]; ++h) {
         write(t, block * t.stride[0] + h * t.stride[1] + row, random.uniform(0.004F, 0.016F));
       }
     }
-    const float most = codes ? 127 : 2;
+    const float most = codes ? 127 : k_scale.t.defined() ? 200 : 2;
     for (const Tensor& t : {v.t, k.t}) {
       for (int64_t h = 0; h < t.size[1]; ++h) {
         for (int64_t i = 0; i < t.size[3]; ++i) {
@@ -384,6 +421,37 @@ struct AttentionProblem {
       }
     }
   }
+};
+
+// Rows to write to a cache of fp8: ties, numbers out of range and what is none among them. Keys have scales.
+struct Fp8Rows {
+  Fp8Rows() : k(DType::kF32, {6, 2, 37}, 3), v(DType::kF32, {6, 2, 24}, 3), scales(DType::kF32, {2}) {
+    Random random(53);
+    k.fill(random, -3, 3);
+    v.fill(random, -500, 500);
+    write(scales.t, 0, 0.75F);
+    write(scales.t, 1, 0.031F);
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    const float specials[] = {std::numeric_limits<float>::quiet_NaN(),
+                              kInfinity,
+                              -kInfinity,
+                              464,
+                              -1e30F,
+                              -0.0F,
+                              1.0625F,
+                              1.1875F,
+                              0x1p-10F,
+                              -0x3p-10F,
+                              0x1p-11F,
+                              1e-40F};
+    for (int64_t i = 0; i < std::ssize(specials); ++i) {
+      write(v.t, i, specials[i]);
+      write(k.t, i, specials[i]);
+    }
+  }
+  Array cache(int64_t dim) const { return Array(DType::kE4M3, {2, 2, 16, dim}, 3); }
+  Array k, v, scales;
+  std::vector<int64_t> slots = {5, 17, 16, 31, -1, 0};
 };
 
 // ---- ops that treat rows by themselves ----

@@ -121,7 +121,7 @@ struct HeadsCase {
 
 inline std::vector<HeadsCase> heads_cases() {
   std::vector<HeadsCase> all;
-  for (const DType cache : {DType::kF32, DType::kBF16}) {
+  for (const DType cache : {DType::kF32, DType::kBF16, DType::kE4M3}) {
     all.insert(
         all.end(),
         {{.tokens = 1,
@@ -208,9 +208,13 @@ struct HeadsProblem {
     if (c.norms) args.k_norm = k_norm.t;
     args.slots = slots.data();
     args.kv = {.k = k_cache.t, .v = v_cache.t};
+    if (c.cache != DType::kE4M3) return;
+    scales = Array(DType::kF32, {c.kv_heads}).fill(random, 0.01F, 0.02F);
+    scales.t.data = scales.memory.data();
+    args.kv.v_scale = scales.t;
   }
 
-  Array q, k, v, q_norm, k_norm, cos, sin, k_cache, v_cache;
+  Array q, k, v, q_norm, k_norm, cos, sin, k_cache, v_cache, scales;
   std::vector<int64_t> slots;
   FinishHeadsArgs args;
 };

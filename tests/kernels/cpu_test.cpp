@@ -73,6 +73,7 @@ bool rounds(const Kernels& kernels, const AttentionCase& c) {
 std::vector<AttentionCase> all_attention_cases() {
   std::vector<AttentionCase> all = attention_cases();
   for (const AttentionCase& c : int8_attention_cases()) all.push_back(c);
+  for (const AttentionCase& c : fp8_attention_cases()) all.push_back(c);
   return all;
 }
 
@@ -457,6 +458,23 @@ TEST_P(Cpu, rows_of_an_int8_cache_have_the_codes_and_scales_of_ref) {
     const float scale = kept[3].t.f32()[0];
     EXPECT_NEAR(scale * static_cast<float>(kept[1].t.as<int8_t>()[i]), v.t.f32()[5 * v.t.stride[0] + i],
                 scale / 2 + 1e-7F);
+  }
+}
+
+TEST_P(Cpu, rows_of_an_fp8_cache_have_the_codes_of_ref) {
+  const Fp8Rows rows;
+  for (const bool with_values : {true, false}) {
+    Array cache[4] = {rows.cache(37), rows.cache(24), rows.cache(37), rows.cache(24)};
+    for (const int i : {0, 1}) {
+      KvWriteArgs args = {.k = rows.k.t,
+                          .v = with_values ? rows.v.t : Tensor(),
+                          .slots = rows.slots.data(),
+                          .kv = {.k = cache[2 * i].t, .k_scale = rows.scales.t}};
+      if (with_values) args.kv.v = cache[2 * i + 1].t;
+      (i == 0 ? ref : *kernels).kv_write(stream, args);
+    }
+    EXPECT_EQ(cache[0].memory, cache[2].memory);
+    EXPECT_EQ(cache[1].memory, cache[3].memory);
   }
 }
 

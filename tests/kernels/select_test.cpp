@@ -94,7 +94,7 @@ TEST(Select, reasons_carry_numbers) {
   EXPECT_EQ(flash.why_not(n), "v_dim 1025: takes 1 to 1024");
   n = needs(64);
   n.kv_dtype = DType::kF16;
-  EXPECT_EQ(flash.why_not(n), "cache of float16: takes float32, bfloat16 and int8");
+  EXPECT_EQ(flash.why_not(n), "cache of float16: takes float32, bfloat16, int8 and fp8");
   n = needs(64);
   n.kv_heads = 3;
   EXPECT_THAT(flash.why_not(n), HasSubstr("8 heads with 3 kv heads"));

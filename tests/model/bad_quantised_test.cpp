@@ -180,7 +180,10 @@ std::vector<Bad> bad_configs() {
       {"AWQ without zero points", kAwq, set("zero_point", false), "zero_point is false"},
       {"AWQ of 8 bits", kAwq, set("bits", 8), "bits is 8; 4 is"},
       {"sparse", kPacked, set("sparsity_config", {{"format", "sparse-24-bitmask"}}), "sparse-24-bitmask"},
-      {"cache in fp8", kPacked, set("kv_cache_scheme", {{"num_bits", 8}}), "kv_cache_scheme"},
+      {"cache in int8", kPacked, set("kv_cache_scheme", {{"num_bits", 8}}), "kv_cache_scheme is not known"},
+      {"cache in fp8 of each token", kPacked,
+       set("kv_cache_scheme", {{"num_bits", 8}, {"type", "float"}, {"strategy", "token"}, {"dynamic", true}}),
+       "kv_cache_scheme is not known"},
       {"turned", kPacked, set("transform_config", {{"config_groups", {{"u", 1}}}}), "transform_config"},
       {"no groups", kPacked, set("config_groups", Json::object()), "config_groups is missing"},
       {"unknown format", kPacked, set("format", "nvfp4-pack-quantized"),
@@ -297,6 +300,13 @@ TEST(BadQuantised, the_good_ones_work) {
     form(folder);
     const Status status = use(folder);
     EXPECT_TRUE(status.ok()) << status.error().message;
+  }
+  for (const char* strategy : {"tensor", "attn_head"}) {  // of the cache
+    Folder folder;
+    kPacked(folder);
+    folder.quantisation()["kv_cache_scheme"] = {
+        {"num_bits", 8}, {"type", "float"}, {"strategy", strategy}, {"dynamic", false}};
+    EXPECT_TRUE(use(folder).ok()) << strategy;
   }
   Folder zeros;
   zeros.gptq();

@@ -136,9 +136,6 @@ struct TileRows {
   std::vector<RowMask> masks;
 };
 
-const float* scales_of(const Tensor& t, int64_t kv_head) {
-  return t.defined() ? t.f32() + kv_head * t.stride[1] : nullptr;
-}
 const char* base_of(const Tensor& t, int64_t kv_head) {
   return t.as<const char>() + kv_head * t.stride[1] * size_of(t.dtype);
 }
@@ -157,6 +154,10 @@ void run_part(const Plan& plan, const Tile& tile, const Parts& parts, int i, int
   const bool last_head = head + 1 == tile.head_end;
   const bool last = last_head && i + 1 == parts.last;
   const int64_t next_head = last_head ? tile.head : head + 1;
+  const bool fp8 = kv.k.dtype == DType::kE4M3;  // whose scales are not those of keys
+  const auto scales_of = [&](const Tensor& t, int64_t kv_head) {
+    return t.defined() && !fp8 ? t.f32() + kv_head * t.stride[1] : nullptr;
+  };
   const AttentionPart args = {
       .q = rows.q.data(),
       .masks = rows.masks.data(),
@@ -183,13 +184,14 @@ void run_part(const Plan& plan, const Tile& tile, const Parts& parts, int i, int
       .block = plan.block,
       .begin = part * kPartKeys,
       .end = (part + 1) * kPartKeys,
-      .scale = plan.args.scale,
+      .scale = plan.args.scale * (fp8 ? scale_of_head(kv.k_scale, head) : 1),
       .softcap = plan.args.softcap,
       .state = state,
       .scratch = scratch,
   };
   const auto run = kv.k.dtype == DType::kBF16 ? plan.isa.bf16
                    : kv.k.dtype == DType::kI8 ? plan.isa.i8
+                   : fp8                      ? plan.isa.fp8
                                               : plan.isa.f32;
   run(args);
 }
@@ -197,7 +199,9 @@ void run_part(const Plan& plan, const Tile& tile, const Parts& parts, int i, int
 // `states`: of the tile's heads, with all parts in them.
 void finish(const Plan& plan, const Tile& tile, float* states) {
   const Tensor& out = plan.args.out;
+  const PagedKv& kv = plan.args.kv;
   for (int64_t kv_head = tile.head; kv_head < tile.head_end; ++kv_head) {
+    const float scale = kv.v.dtype == DType::kE4M3 ? scale_of_head(kv.v_scale, kv_head) : 1;
     const AttentionState state = plan.state(tile, kv_head, states);
     for (int row = 0; row < static_cast<int>(plan.rows(tile)); ++row) {
       const int64_t head = kv_head * plan.group + row % plan.group;
@@ -209,7 +213,7 @@ void finish(const Plan& plan, const Tile& tile, float* states) {
         continue;
       }
       const float* sink = plan.args.sink_logits != nullptr ? plan.args.sink_logits + head : nullptr;
-      plan.isa.finish(state, row, plan.v_dim, sink, place, out.dtype);
+      plan.isa.finish(state, row, plan.v_dim, sink, scale, place, out.dtype);
     }
   }
 }
@@ -355,8 +359,9 @@ std::string flash_why_not(const AttentionNeeds& needs) {
   };
   if (needs.head_dim < 1 || needs.head_dim > kMostHeadDim) return text("head_dim", needs.head_dim);
   if (needs.v_dim < 1 || needs.v_dim > kMostHeadDim) return text("v_dim", needs.v_dim);
-  if (needs.kv_dtype != DType::kF32 && needs.kv_dtype != DType::kBF16 && needs.kv_dtype != DType::kI8) {
-    return "cache of " + std::string(name_of(needs.kv_dtype)) + ": takes float32, bfloat16 and int8";
+  if (needs.kv_dtype != DType::kF32 && needs.kv_dtype != DType::kBF16 && needs.kv_dtype != DType::kI8 &&
+      needs.kv_dtype != DType::kE4M3) {
+    return "cache of " + std::string(name_of(needs.kv_dtype)) + ": takes float32, bfloat16, int8 and fp8";
   }
   if (needs.kv_heads < 1 || needs.heads % needs.kv_heads != 0) {
     return std::to_string(needs.heads) + " heads with " + std::to_string(needs.kv_heads) +

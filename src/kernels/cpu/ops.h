@@ -8,6 +8,11 @@
 
 namespace heed::cpu {
 
+// By which the codes of a head count in a cache of fp8: PagedKv.
+inline float scale_of_head(const Tensor& scales, int64_t head) {
+  return scales.defined() ? scales.f32()[head] : 1;
+}
+
 void embed(const RowTable& isa, Stream& stream, const EmbedArgs& args);
 void rms_norm(const RowTable& isa, Stream& stream, const RmsNormArgs& args);
 void rope_table(Stream& stream, const RopeTableArgs& args);

@@ -94,14 +94,35 @@ void rope(const RowTable& isa, Stream& stream, const RopeArgs& args) {
   });
 }
 
+namespace {
+
+// A row of one head of the cache.
+void write_row(const RowTable& isa, const float* x, const Tensor& cache, const Tensor& scales, int64_t block,
+               int64_t head, int64_t row) {
+  const auto place = [&](const Tensor& t) {
+    return t.as<char>() + (block * t.stride[0] + head * t.stride[1] + row * t.stride[2]) * size_of(t.dtype);
+  };
+  void* to = place(cache);
+  const int64_t n = cache.size[3];
+  if (cache.dtype == DType::kI8) {
+    const float scale = isa.to_codes(x, static_cast<int8_t*>(to), n);
+    std::memcpy(place(scales), &scale, sizeof(scale));
+  } else if (cache.dtype == DType::kE4M3) {
+    const float scale = scale_of_head(scales, head);
+    for (int64_t i = 0; i < n; ++i) static_cast<e4m3*>(to)[i] = from_float<e4m3>(x[i] / scale);
+  } else {
+    isa.narrow(x, to, cache.dtype, n);
+  }
+}
+
+}  // namespace
+
 void kv_write(const RowTable& isa, Stream& stream, const KvWriteArgs& args) {
   const Shapes n = check(args);
   const int64_t rows = n["block"];
   const int64_t blocks = n["blocks"];
   const int64_t heads = n["kv_heads"];
-  const auto place = [](const Tensor& t, int64_t block, int64_t head, int64_t row) {
-    return t.as<char>() + (block * t.stride[0] + head * t.stride[1] + row * t.stride[2]) * size_of(t.dtype);
-  };
+  const PagedKv& kv = args.kv;
   stream.pool->parallel_for(n["tokens"], grain(heads * n["head_dim"]), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       if (args.slots[t] < 0) continue;
@@ -109,19 +130,8 @@ void kv_write(const RowTable& isa, Stream& stream, const KvWriteArgs& args) {
       const int64_t row = args.slots[t] % rows;
       CHECK(block < blocks, block, blocks);
       for (int64_t h = 0; h < heads; ++h) {
-        if (args.kv.k.dtype == DType::kI8) {
-          const auto write = [&](const Tensor& x, const Tensor& codes, const Tensor& scales) {
-            auto* to = static_cast<int8_t*>(static_cast<void*>(place(codes, block, h, row)));
-            const float scale = isa.to_codes(f32_at(x, t, h), to, x.size[2]);
-            std::memcpy(place(scales, block, h, row), &scale, sizeof(scale));
-          };
-          write(args.k, args.kv.k, args.kv.k_scale);
-          write(args.v, args.kv.v, args.kv.v_scale);
-          continue;
-        }
-        isa.narrow(f32_at(args.k, t, h), place(args.kv.k, block, h, row), args.kv.k.dtype, args.k.size[2]);
-        if (!args.v.defined()) continue;
-        isa.narrow(f32_at(args.v, t, h), place(args.kv.v, block, h, row), args.kv.v.dtype, args.v.size[2]);
+        write_row(isa, f32_at(args.k, t, h), kv.k, kv.k_scale, block, h, row);
+        if (args.v.defined()) write_row(isa, f32_at(args.v, t, h), kv.v, kv.v_scale, block, h, row);
       }
     }
   });

@@ -15,6 +15,8 @@ inline float load(const Tensor& t, int64_t offset) {
       return to_float(t.as<const bf16>()[offset]);
     case DType::kF16:
       return to_float(t.as<const f16>()[offset]);
+    case DType::kE4M3:
+      return to_float(t.as<const e4m3>()[offset]);
     default:
       CHECK(is_blocks(t.dtype), describe(t));
       return block_element(t.dtype, t.data, offset);
@@ -24,6 +26,8 @@ inline float load(const Tensor& t, int64_t offset) {
 inline void store(const Tensor& t, int64_t offset, float value) {
   if (t.dtype == DType::kBF16) {
     t.as<bf16>()[offset] = from_float<bf16>(value);
+  } else if (t.dtype == DType::kE4M3) {
+    t.as<e4m3>()[offset] = from_float<e4m3>(value);
   } else {
     t.mutable_f32()[offset] = value;
   }

@@ -111,12 +111,24 @@ void write_codes(const Tensor& x, int64_t from, const Tensor& codes, int64_t to,
   }
 }
 
+// By which the codes of a head count in a cache of fp8; 1 in others.
+float scale_of_head(const Tensor& t, const Tensor& scales, int64_t head) {
+  return t.dtype == DType::kE4M3 && scales.defined() ? load(scales, at(scales, head)) : 1;
+}
+
 // An element of a cached row.
 float load_cached(const Tensor& t, const Tensor& scales, int64_t block, int64_t head, int64_t row,
                   int64_t i) {
-  if (t.dtype != DType::kI8) return load(t, at(t, block, head, row, i));
+  if (t.dtype != DType::kI8) return load(t, at(t, block, head, row, i)) * scale_of_head(t, scales, head);
   return static_cast<float>(t.as<const int8_t>()[at(t, block, head, row, i)]) *
          load(scales, at(scales, block, head, row));
+}
+
+void write_row(const Tensor& x, int64_t token, int64_t head, const Tensor& cache, const Tensor& scales,
+               int64_t block, int64_t row) {
+  const float scale = scale_of_head(cache, scales, head);
+  for (int64_t i = 0; i < x.size[2]; ++i)
+    store(cache, at(cache, block, head, row, i), load(x, at(x, token, head, i)) / scale);
 }
 
 void kv_write(Stream& /*stream*/, const KvWriteArgs& args) {
@@ -135,12 +147,8 @@ void kv_write(Stream& /*stream*/, const KvWriteArgs& args) {
                     kv.v_scale.mutable_f32()[at(kv.v_scale, block, h, row)], n["v_dim"]);
         continue;
       }
-      for (int64_t i = 0; i < n["head_dim"]; ++i) {
-        store(args.kv.k, at(args.kv.k, block, h, row, i), load(args.k, at(args.k, t, h, i)));
-      }
-      for (int64_t i = 0; args.v.defined() && i < n["v_dim"]; ++i) {
-        store(args.kv.v, at(args.kv.v, block, h, row, i), load(args.v, at(args.v, t, h, i)));
-      }
+      write_row(args.k, t, h, args.kv.k, args.kv.k_scale, block, row);
+      if (args.v.defined()) write_row(args.v, t, h, args.kv.v, args.kv.v_scale, block, row);
     }
   }
 }

@@ -14,7 +14,8 @@
 // In float32 (attention_wide.h), or, with a cache of bf16 and an instruction for it, in products of pairs of
 // bf16 with q and p rounded to it (attention_pairs.h, attention_tiles.h).
 //
-// An int8 cache is widened as it is read; a key's scale goes to its score, a value's to its weight.
+// An int8 cache is widened as it is read; a key's scale goes to its score, a value's to its weight. So is one
+// of fp8, whose scales are those of heads: they come with the scale of scores and at the end.
 //
 // Bound: memory for few rows: with two rows a kv head 0.88 (float32) to 0.94 (pairs) of what two Sapphire
 // Rapids cores read, at head_dim 128; int8 0.55, where widening is in the way; eight rows 0.45. Else
@@ -34,7 +35,7 @@ HEED_INLINE float exp_of(float x) { return first_lane(exp(set(x))); }
 template <class Arithmetic>
 void soften(const AttentionPart& p, const Keys<typename Arithmetic::Element>& keys, float* scores,
             uint64_t bits, int row) {
-  constexpr bool kScales = sizeof(typename Arithmetic::Element) == 1;
+  constexpr bool kScales = kHasScales<typename Arithmetic::Element>;
   Vec s[kGroups];
   Vec most = set(kNothing);
   for (int g = 0; g < kGroups; ++g) {
@@ -127,8 +128,8 @@ void divide_into(const float* values, float scale, float total, Out* out, int64_
       n, [&](int64_t i, int some) { store_some(out + i, load(values + i) * set(scale) / set(total), some); });
 }
 
-void finish(const AttentionState& state, int row, int64_t v_dim, const float* sink_logit, void* out,
-            DType dtype) {
+void finish(const AttentionState& state, int row, int64_t v_dim, const float* sink_logit, float factor,
+            void* out, DType dtype) {
   float total = state.sum[row];
   float scale = 1;
   if (sink_logit != nullptr) {
@@ -136,6 +137,7 @@ void finish(const AttentionState& state, int row, int64_t v_dim, const float* si
     scale = exp_of(state.largest[row] - most);
     total = total * scale + exp_of(*sink_logit - most);
   }
+  scale *= factor;
   const float* values = state.values + row * pad(v_dim);
   if (dtype == DType::kF32) {
     divide_into(values, scale, total, static_cast<float*>(out), v_dim);
@@ -162,6 +164,7 @@ const AttentionTable HEED_TABLE(attention) = {
     .f32 = attend<Wide<float>>,
     .bf16 = attend<OfBf16>,
     .i8 = attend<Wide<int8_t>>,
+    .fp8 = attend<Wide<e4m3>>,
     .merge = merge,
     .finish = finish,
 };

@@ -64,6 +64,11 @@ Reach reach_of(const AttentionPart& p) {
 }
 
 template <class T>
+constexpr bool kHasScales = false;  // of their own, every key and every value
+template <>
+constexpr bool kHasScales<int8_t> = true;
+
+template <class T>
 struct Keys {            // one tile: where its keys are, and who sees them
   const T* k[kKeyTile];  // of a key that no row sees: another key's
   const T* v[kKeyTile];
@@ -154,7 +159,7 @@ void locate(const AttentionPart& p, int key, Keys<T>& keys) {
     for (; row < p.block && j <= last; ++row, ++j, k += p.k_row, v += p.v_row) {
       keys.k[j] = k;
       keys.v[j] = v;
-      if constexpr (sizeof(T) == 1) {
+      if constexpr (kHasScales<T>) {
         const int64_t scale = at * p.scale_block + row * p.scale_row;
         keys.k_scale[j] = p.k_scale[scale];
         keys.v_scale[j] = p.v_scale[scale];
@@ -166,7 +171,7 @@ void locate(const AttentionPart& p, int key, Keys<T>& keys) {
     const int j = __builtin_ctzll(left);
     keys.k[j] = keys.k[first];
     keys.v[j] = keys.v[first];
-    if constexpr (sizeof(T) == 1) keys.k_scale[j] = keys.v_scale[j] = 0;
+    if constexpr (kHasScales<T>) keys.k_scale[j] = keys.v_scale[j] = 0;
   }
 }
 
@@ -200,7 +205,7 @@ class Ahead {
     if (lo >= reach.hi) return;
     int hi = (lo / kKeyTile + 1) * kKeyTile;
     if (hi > reach.hi) hi = reach.hi;
-    if (element_ == 1) fetch_scales(lo, hi, k_scale, v_scale);
+    if (k_scale != nullptr) fetch_scales(lo, hi, k_scale, v_scale);
     add(lo, hi, k, p_.k_block, p_.k_row, p_.head_dim);
     add(lo, hi, v, p_.v_block, p_.v_row, p_.v_dim);
   }

@@ -9,6 +9,7 @@ namespace {
 // Rows of keys as vectors. Of bf16 two are read at a time: the even elements, then the odd ones.
 HEED_INLINE int64_t vectors_of(int64_t head_dim, const float* /*type*/) { return padded(head_dim) / kLanes; }
 HEED_INLINE int64_t vectors_of(int64_t head_dim, const int8_t* /*type*/) { return padded(head_dim) / kLanes; }
+HEED_INLINE int64_t vectors_of(int64_t head_dim, const e4m3* /*type*/) { return padded(head_dim) / kLanes; }
 HEED_INLINE int64_t vectors_of(int64_t head_dim, const bf16* /*type*/) {
   return pair_padded(head_dim) / kLanes;
 }

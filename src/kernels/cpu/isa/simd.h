@@ -9,10 +9,10 @@
 // for the whole program. tools/check_isa_symbols.py holds the objects to it.
 //
 // All of them offer, with n in [0, kLanes]:
-//   load(p), load_first(p, n)       from float, bf16, f16 or int8 at any address; the rest is 0 and is not
-//   read store(p, v), store_first(...)   to float, or rounded to nearest even to bf16 load_pairs(p), even,
-//   odd        2 * kLanes bf16, and their even and odd elements as float32 deinterleave(a, b, even, odd) the
-//   even and odd elements of a, b; interleave(even, odd, a, b): back sum4(a, b, c, d, out)           the sums
+//   load(p), load_first(p, n)       from float, bf16, f16, int8 or e4m3 at any address; the rest is 0 and is
+//   not read store(p, v), store_first(...)   to float, or rounded to nearest even to bf16 load_pairs(p),
+//   even, odd        2 * kLanes bf16, and their even and odd elements as float32 deinterleave(a, b, even,
+//   odd) the even and odd elements of a, b; interleave(even, odd, a, b): back sum4(a, b, c, d, out) the sums
 //   of four vectors; the order does not depend on the position sum, largest                    over the
 //   lanes, in a fixed order; first_lane select(mask, a, b)              mask_of(bits): lane i from bit i;
 //   less(a, b) nearest, scaled(v, n)           round to integral; v * 2^n, subnormal results included

@@ -66,6 +66,21 @@ HEED_INLINE Vec load_first(const int8_t* p, int n) {
   memcpy(some, p, static_cast<size_t>(n));
   return load(some);
 }
+// As float16, which is 2^8 times smaller; 480 would be NaN's code.
+HEED_INLINE Vec load(const e4m3* p) {
+  int64_t bits;
+  memcpy(&bits, p, sizeof(bits));
+  const __m128i wide = _mm_slli_epi16(_mm_cvtepi8_epi16(_mm_cvtsi64_si128(bits)), 7);
+  const __m128i half = _mm_and_si128(wide, _mm_set1_epi16(static_cast<int16_t>(0xbfff)));
+  const __m256 value = _mm256_mul_ps(_mm256_cvtph_ps(half), _mm256_set1_ps(256));
+  const __m256 nan = _mm256_cmp_ps(magnitude({value}).v, _mm256_set1_ps(480), _CMP_EQ_OQ);
+  return {_mm256_or_ps(value, nan)};
+}
+HEED_INLINE Vec load_first(const e4m3* p, int n) {
+  e4m3 some[8] = {};
+  memcpy(some, p, static_cast<size_t>(n));
+  return load(some);
+}
 
 HEED_INLINE void store(float* p, Vec a) { _mm256_storeu_ps(p, a.v); }
 HEED_INLINE void store_first(float* p, Vec a, int n) { _mm256_maskstore_ps(p, first(n), a.v); }

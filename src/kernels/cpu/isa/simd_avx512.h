@@ -54,6 +54,18 @@ HEED_INLINE Vec load(const int8_t* p) {
 HEED_INLINE Vec load_first(const int8_t* p, int n) {
   return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(first(n), p)))};
 }
+// As float16, which is 2^8 times smaller; 480 would be NaN's code.
+HEED_INLINE Vec widened_e4m3(__m128i bits) {
+  const __m256i wide = _mm256_slli_epi16(_mm256_cvtepi8_epi16(bits), 7);
+  const __m256i half = _mm256_and_si256(wide, _mm256_set1_epi16(static_cast<int16_t>(0xbfff)));
+  const __m512 value = _mm512_mul_ps(_mm512_cvtph_ps(half), _mm512_set1_ps(256));
+  const __mmask16 nan = _mm512_cmp_ps_mask(_mm512_abs_ps(value), _mm512_set1_ps(480), _CMP_EQ_OQ);
+  return {_mm512_mask_blend_ps(nan, value, _mm512_set1_ps(__builtin_nanf("")))};
+}
+HEED_INLINE Vec load(const e4m3* p) {
+  return widened_e4m3(_mm_loadu_si128(static_cast<const __m128i_u*>(static_cast<const void*>(p))));
+}
+HEED_INLINE Vec load_first(const e4m3* p, int n) { return widened_e4m3(_mm_maskz_loadu_epi8(first(n), p)); }
 
 HEED_INLINE void store(float* p, Vec a) { _mm512_storeu_ps(p, a.v); }
 HEED_INLINE void store_first(float* p, Vec a, int n) { _mm512_mask_storeu_ps(p, first(n), a.v); }

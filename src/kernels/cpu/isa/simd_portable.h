@@ -76,6 +76,19 @@ HEED_INLINE Vec load_first(const int8_t* p, int n) {
   return a;
 }
 HEED_INLINE Vec load(const int8_t* p) { return load_first(p, 4); }
+HEED_INLINE Vec load_first(const e4m3* p, int n) {
+  uint8_t bits[4] = {};
+  memcpy(bits, p, static_cast<size_t>(n));
+  const Words wide = {bits[0], bits[1], bits[2], bits[3]};
+  const Words sign = (wide & 0x80U) << 24;
+  const Words rest = wide & 0x7fU;
+  const Floats small = __builtin_convertvector((Ints)rest, Floats) * set(0x1p-9F).v;
+  const auto is_small = (Words)(rest < 8U);
+  const auto nan = (Words)(rest == 0x7fU);
+  const Words value = (is_small & (Words)small) | (~is_small & ((rest << 20) + 0x3c000000U));
+  return {(Floats)(value | (nan & 0x7fc00000U) | sign)};
+}
+HEED_INLINE Vec load(const e4m3* p) { return load_first(p, 4); }
 
 HEED_INLINE void store_first(float* p, Vec a, int n) {
   memcpy(p, &a.v, sizeof(float) * static_cast<size_t>(n));

@@ -101,7 +101,7 @@ struct AttentionPart {
   const RowMask* masks;   // [rows]; lo, hi and sinks never decrease
   int rows;
   int64_t head_dim, v_dim;
-  const void *k, *v;              // block 0, row 0 of the kv head; f32, bf16 or int8
+  const void *k, *v;              // block 0, row 0 of the kv head; f32, bf16, int8 or fp8
   const void *k_after, *v_after;  // likewise: what is read after `end`, from key `after` on; or null
   int after;
   const float *k_scale, *v_scale;              // int8: of block 0, row 0 of the kv head
@@ -112,7 +112,7 @@ struct AttentionPart {
   const int32_t* table;
   int64_t block;
   int begin, end;
-  float scale, softcap;
+  float scale, softcap;  // fp8: the scale of the head's keys is in it
   AttentionState state;
   float* scratch;  // scratch(rows, head_dim, v_dim) floats
 };
@@ -124,10 +124,11 @@ struct AttentionTable {
   void (*f32)(const AttentionPart&);  // begins a fresh state
   void (*bf16)(const AttentionPart&);
   void (*i8)(const AttentionPart&);
+  void (*fp8)(const AttentionPart&);
   void (*merge)(const AttentionState& into, const AttentionState& later, int rows, int64_t v_dim);
-  // One row's output, f32 or bf16; sink_logit: none where null.
-  void (*finish)(const AttentionState& state, int row, int64_t v_dim, const float* sink_logit, void* out,
-                 DType dtype);
+  // One row's output times `scale`, f32 or bf16; sink_logit: none where null.
+  void (*finish)(const AttentionState& state, int row, int64_t v_dim, const float* sink_logit, float scale,
+                 void* out, DType dtype);
 };
 
 struct RowTable {
