@@ -27,8 +27,10 @@ class BenchDevice {
     std::vector<uint16_t> values(size_t{16} << 20);
     std::normal_distribution<float> normal;
     for (uint16_t& v : values) v = from_float<bf16>(normal(random)).bits;
-    pattern_ = DeviceBuffer(static_cast<int64_t>(values.size()) * 2);
-    stream_.upload(pattern_.data(), values.data(), pattern_.bytes());
+    pattern_ = put(values);
+    std::vector<uint8_t> codes(values.size());
+    for (size_t i = 0; i < values.size(); ++i) codes[i] = from_float<e4m3>(to_float(bf16{values[i]})).bits;
+    codes_ = put(codes);
   }
   Stream stream() { return stream_.stream(); }
   CudaStream& cuda() { return stream_; }
@@ -37,6 +39,11 @@ class BenchDevice {
   DeviceBuffer random_bf16(int64_t elements) {
     DeviceBuffer buffer(elements * 2);
     repeat(pattern_, buffer);
+    return buffer;
+  }
+  DeviceBuffer random_fp8(int64_t elements) {
+    DeviceBuffer buffer(elements);
+    repeat(codes_, buffer);
     return buffer;
   }
   DeviceBuffer random_f32(int64_t elements) {
@@ -137,7 +144,7 @@ class BenchDevice {
     std::fflush(stdout);
   }
   CudaStream stream_;
-  DeviceBuffer pattern_;
+  DeviceBuffer pattern_, codes_;  // of bfloat16 and of fp8
   double bytes_a_second_ = 1, flops_a_second_ = 1;
 };
 

@@ -13,6 +13,7 @@ namespace heed::bench {
 namespace {
 
 int block_rows = 16;
+DType cache = DType::kBF16;
 
 struct AttentionCase {
   std::string name;
@@ -47,27 +48,31 @@ void run(BenchDevice& device, const AttentionCase& c) {
   const Rows rows(c);
   const auto sequences = static_cast<int64_t>(c.sequences.size());
   const int64_t tokens = rows.seq_start.back();
-  const double bytes = rows.keys * c.kv_heads * c.dim * 2 * 2;
+  const double bytes = rows.keys * c.kv_heads * c.dim * 2 * static_cast<double>(size_of(cache));
   const int64_t sets =
       std::clamp<int64_t>(static_cast<int64_t>(kColdBytes / bytes) + 1, 1, c.decode ? 64 : 1);
   std::vector<int32_t> table(static_cast<size_t>(sets * sequences * rows.blocks));
   for (size_t i = 0; i < table.size(); ++i) table[i] = static_cast<int32_t>(i);
   std::shuffle(table.begin(), table.end(), std::mt19937(3));
   const auto blocks = static_cast<int64_t>(table.size());
-  const DeviceBuffer k = device.random_bf16(blocks * block_rows * c.kv_heads * c.dim);
-  const DeviceBuffer v = device.random_bf16(blocks * block_rows * c.kv_heads * c.dim);
+  const auto keys_or_values = [&] {
+    const int64_t elements = blocks * block_rows * c.kv_heads * c.dim;
+    return cache == DType::kE4M3 ? device.random_fp8(elements) : device.random_bf16(elements);
+  };
+  const DeviceBuffer k = keys_or_values();
+  const DeviceBuffer v = keys_or_values();
   const DeviceBuffer q = device.random_f32(tokens * c.heads * c.dim);
   const DeviceBuffer out(tokens * c.heads * c.dim * 2);
   const DeviceBuffer device_table = device.put(table);
   const DeviceBuffer device_rows = device.put(rows.rows);
   const DeviceBuffer seq_start = device.put(rows.seq_start);
-  const AttentionNeeds needs = {c.heads, c.kv_heads, c.dim, c.dim, DType::kBF16, block_rows};
+  const AttentionNeeds needs = {c.heads, c.kv_heads, c.dim, c.dim, cache, block_rows};
   AttentionPlan plan = plan_attention(rows.rows, rows.seq_start, cuda_plan_shape(needs, device.cuda()));
   const DeviceBuffer packed = device.put(plan.packed);
   plan.device = packed.data();
   AttentionArgs args = {.q = Tensor(q.data(), DType::kF32, {tokens, c.heads, c.dim}),
-                        .kv = {.k = Tensor(k.data(), DType::kBF16, {blocks, c.kv_heads, block_rows, c.dim}),
-                               .v = Tensor(v.data(), DType::kBF16, {blocks, c.kv_heads, block_rows, c.dim}),
+                        .kv = {.k = Tensor(k.data(), cache, {blocks, c.kv_heads, block_rows, c.dim}),
+                               .v = Tensor(v.data(), cache, {blocks, c.kv_heads, block_rows, c.dim}),
                                .table = nullptr,
                                .table_stride = rows.blocks},
                         .seq_start = static_cast<const int32_t*>(seq_start.data()),
@@ -82,7 +87,8 @@ void run(BenchDevice& device, const AttentionCase& c) {
     cuda_kernels().attention[0].run(stream, args);
   });
   const double flops = 4.0 * rows.pairs * c.heads * c.dim;
-  device.report(c.name, timing, c.decode ? bytes : 0, c.decode ? 0 : flops);
+  device.report(c.name + (cache == DType::kE4M3 ? ", fp8" : ""), timing, c.decode ? bytes : 0,
+                c.decode ? 0 : flops);
 }
 
 std::vector<AttentionCase> attention_cases() {
@@ -162,12 +168,16 @@ int main(int argc, char** argv) {
   int block = 16;
   app.add_option("--filter", filter, "only what has this in its name");
   app.add_option("--block", block, "rows of a cache block (16)");
+  std::string kept = "bfloat16";
+  app.add_option("--kv-cache-dtype", kept, "of attention: bfloat16 or fp8")
+      ->check(CLI::IsMember({"bfloat16", "fp8"}));
   CLI11_PARSE(app, argc, argv);
   if (const std::string reason = cuda_why_not(); !reason.empty()) {
     std::fprintf(stderr, "heed_bench_cuda: %s\n", reason.c_str());
     return 1;
   }
   block_rows = block;
+  if (kept == "fp8") cache = DType::kE4M3;
   BenchDevice device;
   device.measure();
   for (const AttentionCase& c : attention_cases()) {

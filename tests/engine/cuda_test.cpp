@@ -71,6 +71,21 @@ TEST_P(Cuda, neighbours_in_a_batch_change_nothing_but_rounding) {
   }
 }
 
+// A cache of fp8 rounds keys and values as on the CPU; queries and weights are rounded to float16 besides.
+TEST_P(Cuda, a_cache_of_fp8_stays_near_the_golden) {
+  const Golden golden = read_golden(GetParam());
+  const int last = static_cast<int>(golden.logits.size());
+  const auto cpu = load(golden_folder(GetParam()), {.dtype = "float32", .kv_cache_dtype = "fp8"});
+  const double usual = mean_divergence(golden.logits, logits_of(*cpu, golden.input, last, 1 << 20));
+  const auto runner = load_cuda(GetParam(), {.kv_cache_dtype = "fp8"});
+  for (const int step : {1 << 20, 7, 1}) {
+    const double own = mean_divergence(golden.logits, logits_of(*runner, golden.input, last, step));
+    std::printf("%s by %d: mean KL divergence of a cache of fp8 %.2e, on the cpu %.2e\n", GetParam(), step,
+                own, usual);
+    EXPECT_LE(own, 1.5 * usual + 1e-3) << step;
+  }
+}
+
 // Batches of up to nine sequences, preempted, with prefixes found again and drafts.
 TEST_P(Cuda, an_engine_answers_as_the_reference_does) {
   const Golden golden = read_golden(GetParam());

@@ -18,11 +18,13 @@ namespace cuda {
 namespace {
 
 constexpr int kMostK = 576, kMostV = 512;
-constexpr int kChunk = 8;  // bfloat16 elements in 16 bytes
+
+int chunk_of(DType dtype) { return static_cast<int>(16 / size_of(dtype)); }  // elements in 16 bytes
 
 bool in_chunks(const Tensor& cache) {
-  return reinterpret_cast<uintptr_t>(cache.data) % 16 == 0 && cache.stride[0] % kChunk == 0 &&
-         cache.stride[1] % kChunk == 0 && cache.stride[2] % kChunk == 0;
+  const int chunk = chunk_of(cache.dtype);
+  return reinterpret_cast<uintptr_t>(cache.data) % 16 == 0 && cache.stride[0] % chunk == 0 &&
+         cache.stride[1] % chunk == 0 && cache.stride[2] % chunk == 0;
 }
 bool in_fours(const Tensor& t) {
   return reinterpret_cast<uintptr_t>(t.data) % static_cast<uintptr_t>(4 * size_of(t.dtype)) == 0 &&
@@ -41,11 +43,13 @@ AttentionParams params_of(const AttentionArgs& args, const Shapes& n) {
   const Tensor& k = args.kv.k;
   const Tensor& v = args.kv.v;
   const bool capped = args.softcap > 0;
+  const bool fp8 = k.dtype == DType::kE4M3;
+  const float scale = capped ? args.scale / args.softcap : args.scale * kLog2E;
   return {.q = args.q.f32(),
           .q_token = args.q.stride[0],
           .q_head = args.q.stride[1],
-          .k = k.as<const __nv_bfloat16>(),
-          .v = v.as<const __nv_bfloat16>(),
+          .k = k.data,
+          .v = v.data,
           .k_block = k.stride[0],
           .k_head = k.stride[1],
           .k_row = k.stride[2],
@@ -63,7 +67,10 @@ AttentionParams params_of(const AttentionArgs& args, const Shapes& n) {
           .kv_heads = static_cast<int>(n["kv_heads"]),
           .head_dim = static_cast<int>(n["head_dim"]),
           .v_dim = static_cast<int>(n["v_dim"]),
-          .scale_log2 = capped ? args.scale / args.softcap : args.scale * kLog2E,
+          .scale_log2 = fp8 ? 1 : scale,
+          .query_scale = scale,
+          .k_scale = args.kv.k_scale.as<const float>(),
+          .v_scale = args.kv.v_scale.as<const float>(),
           .cap_log2 = capped ? args.softcap * kLog2E : 0,
           .sink_logits = args.sink_logits,
           .out = args.out.data,
@@ -88,6 +95,7 @@ void flash_attention(Stream& stream, const AttentionArgs& args) {
   CHECK(args.scale > 0, args.scale);  // the largest product is then the largest score
   CudaStream& device = device_of(stream);
   AttentionParams params = params_of(args, n);
+  const bool fp8 = args.kv.k.dtype == DType::kE4M3;
   const bool recorded = args.plan->recorded_slots > 0;
   const int slots = recorded ? args.plan->recorded_slots : args.plan->slots;
   CHECK(args.plan->slots <= slots, args.plan->slots, slots);
@@ -100,9 +108,10 @@ void flash_attention(Stream& stream, const AttentionArgs& args) {
   if (!args.plan->prefill_units.empty()) {
     CHECK(!recorded && args.plan->shape.prefill_tile == prefill_tile(params.head_dim, params.v_dim),
           params.head_dim);
-    run_prefill(launch, params);
+    (fp8 ? run_prefill_fp8 : run_prefill)(launch, params);
   }
-  if (recorded || !args.plan->short_units.empty()) run_short(launch, params);
+  if (!recorded && args.plan->short_units.empty()) return;
+  (fp8 ? run_short_fp8 : run_short)(launch, params);
 }
 
 AttentionPlanShape flash_plan_shape(const AttentionNeeds& needs, const Stream& stream) {
@@ -123,13 +132,14 @@ bool on_hopper() {
 }  // namespace
 
 std::string flash_why_not(const AttentionNeeds& needs) {
-  if (needs.kv_dtype != DType::kBF16) {
-    return "cache of " + std::string(name_of(needs.kv_dtype)) + ": takes bfloat16";
+  if (needs.kv_dtype != DType::kBF16 && needs.kv_dtype != DType::kE4M3) {
+    return "cache of " + std::string(name_of(needs.kv_dtype)) + ": takes bfloat16 and fp8";
   }
-  if (needs.head_dim % kChunk != 0 || needs.v_dim % kChunk != 0 || needs.head_dim < kChunk ||
-      needs.v_dim < kChunk || needs.head_dim > kMostK || needs.v_dim > kMostV) {
+  const int chunk = chunk_of(needs.kv_dtype);
+  if (needs.head_dim % chunk != 0 || needs.v_dim % chunk != 0 || needs.head_dim < chunk ||
+      needs.v_dim < chunk || needs.head_dim > kMostK || needs.v_dim > kMostV) {
     return "head_dim " + std::to_string(needs.head_dim) + ", v_dim " + std::to_string(needs.v_dim) +
-           ": takes multiples of " + std::to_string(kChunk) + " up to " + std::to_string(kMostK) + " and " +
+           ": takes multiples of " + std::to_string(chunk) + " up to " + std::to_string(kMostK) + " and " +
            std::to_string(kMostV);
   }
   if (needs.block % 16 != 0) return "block of " + std::to_string(needs.block) + ": takes multiples of 16";

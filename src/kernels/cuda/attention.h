@@ -10,7 +10,8 @@ namespace heed::cuda {
 void simple_attention(Stream& stream, const AttentionArgs& args);
 std::string simple_why_not(const AttentionNeeds& needs);
 
-// bfloat16 caches whose rows lie at multiples of 16 bytes. args.plan must be there, and on the device.
+// Caches of bfloat16 and fp8 whose rows lie at multiples of 16 bytes. args.plan must be there, and on the
+// device.
 void flash_attention(Stream& stream, const AttentionArgs& args);
 std::string flash_why_not(const AttentionNeeds& needs);
 AttentionPlanShape flash_plan_shape(const AttentionNeeds& needs, const Stream& stream);

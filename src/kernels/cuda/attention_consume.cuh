@@ -1,7 +1,6 @@
 // The warpgroups of the prefill kernel that compute.
 #pragma once
 #include "kernels/cuda/attention_tiles.cuh"
-#include "kernels/cuda/wgmma.cuh"
 
 namespace heed::cuda::prefill {
 
@@ -40,8 +39,8 @@ struct Consumer {
 #pragma unroll
     for (int d = 0; d < C::kDim; d += 16) {
       const int at = d / kAtom * kAtomBytes + d % kAtom * 2;
-      wgmma::multiply(scores, wgmma::rows_descriptor(memory.q(group) + at, C::kStep),
-                      wgmma::rows_descriptor(memory.k(stage) + at, C::kStep), d > 0);
+      C::Type::multiply(scores, wgmma::rows_descriptor(memory.q(group) + at, C::kStep),
+                        wgmma::rows_descriptor(memory.k(stage) + at, C::kStep), d > 0);
     }
     wgmma::commit();
   }
@@ -51,8 +50,8 @@ struct Consumer {
     wgmma::fence();
 #pragma unroll
     for (int k = 0; k < C::kKeys; k += 16) {
-      wgmma::multiply(out, weights[k / 16],
-                      wgmma::columns_descriptor(memory.v(stage) + k / kAtomRows * C::kStep, C::kStep));
+      C::Type::multiply(out, weights[k / 16],
+                        wgmma::columns_descriptor(memory.v(stage) + k / kAtomRows * C::kStep, C::kStep));
     }
     wgmma::commit();
   }
@@ -129,7 +128,8 @@ struct Consumer {
 #pragma unroll
     for (int k = 0; k < C::kKeys / 16; ++k) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) weights[k][i] = ptx::pack(scores[8 * k + 2 * i], scores[8 * k + 2 * i + 1]);
+      for (int i = 0; i < 4; ++i)
+        weights[k][i] = C::Type::pack(scores[8 * k + 2 * i], scores[8 * k + 2 * i + 1]);
     }
   }
 
@@ -185,7 +185,10 @@ struct Consumer {
   }
   // Rounded, in the layout that the products read.
   template <int kCount>
-  __device__ __forceinline__ void store_queries(int part, const float (&from)[kCount]) const {
+  __device__ __forceinline__ void store_queries(int part, float by, const float (&from)[kCount]) const {
+    const auto pair = [&](float low, float high) {
+      return C::Type::pack(C::Type::query(low, by), C::Type::query(high, by));
+    };
 #pragma unroll
     for (int i = 0; i < kPart; ++i) {
       const int c = (part * kPart + i) * kGroupThreads + thread;
@@ -195,17 +198,20 @@ struct Consumer {
                           r % kAtomRows * kRowBytes + ((column % kAtom / kChunk) ^ (r % 8)) * 16;
       const float* x = from + i * kChunk;
       const bool real = column < p.head_dim;
-      ptx::store16(to, {real ? ptx::pack(x[0], x[1]) : 0, real ? ptx::pack(x[2], x[3]) : 0,
-                        real ? ptx::pack(x[4], x[5]) : 0, real ? ptx::pack(x[6], x[7]) : 0});
+      ptx::store16(to, {real ? pair(x[0], x[1]) : 0, real ? pair(x[2], x[3]) : 0, real ? pair(x[4], x[5]) : 0,
+                        real ? pair(x[6], x[7]) : 0});
     }
   }
 
   // ---- Units ----
 
   __device__ __forceinline__ const Packet& packet_of(int n) const {
-    const PlaceIn<kPackets> place(n);
+    const PlaceIn<C::kPackets> place(n);
     ptx::barrier_wait(memory.unit_full(place.stage), place.parity);
     return memory.packet(place.stage);
+  }
+  __device__ __forceinline__ float scale_of(int kv_head) const {
+    return C::Type::kWidens ? query_scale(p, kv_head) : 1;
   }
   __device__ __forceinline__ void queries_done() const {
     ptx::shared_writes_to_engines();
@@ -214,10 +220,11 @@ struct Consumer {
 
   __device__ __forceinline__ void run() {
     const Packet& first = packet_of(0);
+    float by = scale_of(first.head);
 #pragma unroll
     for (int part = 0; part < kEach / kPart; ++part) {
       load_queries(first.unit, first.head, part, out);
-      store_queries(part, out);
+      store_queries(part, by, out);
     }
     queries_done();
     for (int n = 0;; ++n) {
@@ -236,22 +243,23 @@ struct Consumer {
       // The next unit's queries are on their way while this one ends; where they do not fit beside its
       // results, while these are written.
       const Packet& next = packet_of(n + 1);
+      by = scale_of(next.head);
       if constexpr (kFit) load_queries(next.unit, next.head, 0, scores);
       wgmma::wait<0>();
       wgmma::pin(out);
       free(memory.v_free(stage));
       write(packet.unit, packet.head);  // read again: registers are short
-      free(memory.unit_free(PlaceIn<kPackets>(n).stage));
+      free(memory.unit_free(PlaceIn<C::kPackets>(n).stage));
       if constexpr (!kFit) load_queries(next.unit, next.head, 0, out);
       ptx::threads_sync(kOwn + group, kGroupThreads);  // the last scores of every warp are done
       if constexpr (kFit) {
-        store_queries(0, scores);
+        store_queries(0, by, scores);
       } else {
-        store_queries(0, out);
+        store_queries(0, by, out);
 #pragma unroll
         for (int part = 1; part < kEach / kPart; ++part) {
           load_queries(next.unit, next.head, part, out);
-          store_queries(part, out);
+          store_queries(part, by, out);
         }
       }
       queries_done();
@@ -307,7 +315,8 @@ struct Consumer {
       const int head = kv_head * p.group + packed % p.group;
       const bool real = row(i) < unit.rows;
       const float2 stats = real ? with_sink(p, head, {largest[i], sum[i]}) : float2{0, 0};
-      const float factor = stats.y == 0 ? 0 : ptx::exp2(largest[i] - stats.x) / stats.y;
+      float factor = stats.y == 0 ? 0 : ptx::exp2(largest[i] - stats.x) / stats.y;
+      if constexpr (C::Type::kWidens) factor *= value_scale(p, kv_head);
       const int64_t at = (unit.token + packed / p.group) * p.out_token + head * p.out_head;
       if (params.wide) {
         write_wide(i, factor, at, real);

@@ -18,6 +18,24 @@ __device__ inline float score_log2(const AttentionParams& p, float product) {
   return p.cap_log2 * (1 - __fdividef(2.0F, ptx::exp2(2 * kLog2E * x) + 1));
 }
 
+// With a cache of fp8, by which the sums of a kv head's values, or its keys, count.
+__device__ inline float value_scale(const AttentionParams& p, int kv_head) {
+  return p.v_scale != nullptr ? p.v_scale[kv_head] : 1;
+}
+__device__ inline float key_scale(const AttentionParams& p, int kv_head) {
+  return p.k_scale != nullptr ? p.k_scale[kv_head] : 1;
+}
+
+// And what a query is multiplied with, before it is rounded to float16: not to infinity. NaN stays.
+__device__ inline float query_scale(const AttentionParams& p, int kv_head) {
+  return p.query_scale * key_scale(p, kv_head);
+}
+__device__ inline float scaled_query(float x, float scale) {
+  constexpr float kMost = 65504;
+  x *= scale;
+  return x > kMost ? kMost : x < -kMost ? -kMost : x;
+}
+
 // The sink logit of a head joins a row's largest score and sum.
 __device__ inline float2 with_sink(const AttentionParams& p, int head, float2 stats) {
   if (p.sink_logits == nullptr || stats.y == 0) return stats;  // a row that sees nothing stays zero

@@ -15,7 +15,7 @@ inline constexpr float kLog2E = 1.4426950408889634F;
 struct AttentionParams {
   const float* q;
   int64_t q_token, q_head;
-  const __nv_bfloat16 *k, *v;
+  const void *k, *v;  // bfloat16 or FP8 E4M3
   int64_t k_block, k_head, k_row, v_block, v_head, v_row;
   int block;
   int64_t blocks;
@@ -25,8 +25,11 @@ struct AttentionParams {
   const RowMask* rows;
   const AttentionPlanHeader* plan;
   int group, kv_heads, head_dim, v_dim;
-  float scale_log2;  // scale * log2(e); with softcap: scale / softcap
-  float cap_log2;    // softcap * log2(e), or 0
+  // scale * log2(e); with softcap: scale / softcap. Of fp8 1: there queries are multiplied first, by
+  // query_scale and their head's scale of keys.
+  float scale_log2, query_scale;
+  const float *k_scale, *v_scale;  // of fp8, [kv_heads]; null: ones
+  float cap_log2;                  // softcap * log2(e), or 0
   const float* sink_logits;
   void* out;
   int64_t out_token, out_head;
@@ -42,10 +45,13 @@ struct AttentionLaunch {
   bool merges;  // whether the plan may have any; how many kernels read from the device's copy
 };
 
-// For dims up to 64, 128, 256, 512 and 576/512.
+// For dims up to 64, 128, 256, 512 and 576/512; merges included.
 void run_short(const AttentionLaunch& launch, const AttentionParams& params);
+void run_short_fp8(const AttentionLaunch& launch, const AttentionParams& params);
+void run_merge(const AttentionLaunch& launch, const AttentionParams& params);
 // head_dim == v_dim, up to 64, 128 or 256; sm_90a.
 void run_prefill(const AttentionLaunch& launch, const AttentionParams& params);
+void run_prefill_fp8(const AttentionLaunch& launch, const AttentionParams& params);
 // Rows of a prefill unit, or 0 where there is no kernel for these sizes.
 int prefill_tile(int head_dim, int v_dim);
 

@@ -37,7 +37,7 @@ __device__ void fill_ring(const PrefillParams& params, const Memory<C>& memory, 
   if (lane == 0) ptx::prefetch_map(&map);
   int done = 0;
   for (int n = 0;; ++n) {
-    const PlaceIn<kPackets> slot(n);
+    const PlaceIn<C::kPackets> slot(n);
     ptx::barrier_wait(memory.unit_full(slot.stage), slot.parity);
     const AttentionUnit unit = memory.packet(slot.stage).unit;
     const int head = memory.packet(slot.stage).head;
@@ -78,7 +78,7 @@ __device__ void bring_units(const AttentionParams& p, const Memory<C>& memory) {
   const int all = p.plan->prefill_units * p.kv_heads;
   int work = static_cast<int>(blockIdx.x);
   for (int n = 0;; ++n) {
-    const PlaceIn<kPackets> place(n);
+    const PlaceIn<C::kPackets> place(n);
     const bool any = work < all;
     AttentionUnit unit = {.sequence = -1, .rows = 1};
     if (any) unit = units[work / p.kv_heads];

@@ -1,462 +1,67 @@
-// Attention of short sequences: decoding, drafts, the ends of prefills. And of all where there is no Hopper.
-// Definition: kernels/ref/ref.cpp, attention. Bound by memory: each visible key and value is read once for
-// every 16 packed rows. On an H200, of a copy's rate: 0.97 at 64 x 8192 keys, 0.93 at 256 x 2048.
-//
-// A block runs one unit at a time: 16 rows with a range of keys. Its 4 warps form groups of kShare warps; a
-// group takes every n-th slice of 16 keys and has its own softmax and its own ring of kStages slices filled
-// by asynchronous copies, so that groups do not wait for each other before the end of the unit:
-//
-//   scores[16, 16] = Q[16, dim] K[16, dim]^T      every warp of the group
-//   out[16, columns] += P[16, 16] V[16, columns]  each warp its share of the columns
-//
-// Then the groups' results are added up in shared memory in their order. Meanwhile the rings fill with the
-// next unit's slices: the memory never idles. The parts of a tile are merged by a second kernel, in their
-// order. (Merging in the block that finishes last was slower: the fence that it needs waits for the rings.)
-// Keys outside of a unit are never read: their places are filled with zeros.
-#include "kernels/cuda/attention_device.cuh"
+// Attention of short sequences over bfloat16, and the merge of parts. The scheme: attention_short.cuh.
+#include "kernels/cuda/attention_short.cuh"
 
 namespace heed::cuda {
 namespace {
 
-using ptx::shared;
-
-constexpr int kSlice = 16;  // keys; the least block of a cache
-constexpr int kThreads = 128;
-constexpr int kWarps = kThreads / 32;
-
-// Rows in shared memory have kRow elements; chunk c of 8 elements of row r lies at chunk c ^ (r % 8), so that
-// 8 rows of a column use all banks. Bytes from the first row:
-template <int kRow>
-__device__ int place_of(int row, int column) {
-  static_assert(kRow % 64 == 0);
-  return (row * kRow + (column / 8 ^ row % 8) * 8 + column % 8) * 2;
-}
-// The same row, `columns` further: at is the place of one of its first two chunks.
-__device__ uint32_t further(uint32_t at, int columns) { return (at ^ columns % 64 * 2) + columns / 64 * 128; }
-
-// kAliased: values are the first columns of the keys (latent attention).
-template <int kK_, int kV_, int kShare_, int kStages_, bool kAliased_ = false>
-struct Config {
-  static constexpr int kK = kK_, kV = kV_;  // head_dim and v_dim, rounded up
-  static constexpr int kShare = kShare_, kStages = kStages_;
-  static constexpr bool kAliased = kAliased_;
-  static constexpr int kGroups = kWarps / kShare;
-  static constexpr int kColumns = kV / kShare;                        // of a warp
-  static constexpr int kVRow = kAliased ? kK : kV;                    // of values in shared memory
-  static constexpr int kStage = kSlice * (kK + (kAliased ? 0 : kV));  // elements
-  static constexpr int kRings = kGroups * kStages * kStage;           // elements
-  static constexpr int kQ = kShortTile * kK;     // elements; sums and stats take their place
-  static constexpr int kSums = kShortTile * kV;  // floats
-  static constexpr int kMerge = kSums * 4 + kGroups * kShortTile * 8;
-  static constexpr int kShared = kRings * 2 + (kMerge > kQ * 2 ? kMerge : kQ * 2);  // bytes
-};
-
-// The slices of a unit that a group visits: first those of the sinks, then from the first key on.
-struct Slices {
-  int sinks, first, count;
-  __device__ explicit Slices(const AttentionUnit& unit) {
-    sinks = (unit.sink_hi + kSlice - 1) / kSlice;
-    first = max(unit.key_lo / kSlice, sinks);
-    count = sinks + max((unit.key_hi + kSlice - 1) / kSlice - first, 0);
-  }
-  __device__ int at(int i) const { return i < sinks ? i : first + i - sinks; }
-};
-
-// Weight of a result with these stats in a merge whose largest score is `largest`.
-__device__ float weight_of(float2 stats, float largest) {
-  return stats.y == 0 ? 0 : ptx::exp2(stats.x - largest);
-}
-
-// The place of a warp in its block, and its group's ring.
-template <class C>
-struct Warp {
-  int lane, group, part;  // part: of the group's warps, and of the columns
-  uint32_t ring;
-
-  __device__ explicit Warp(uint32_t rings)
-      : lane(threadIdx.x % 32),
-        group(threadIdx.x / 32 / C::kShare),
-        part(threadIdx.x / 32 % C::kShare),
-        ring(rings + group * C::kStages * C::kStage * 2) {}
-
-  __device__ void group_sync() const {
-    if constexpr (C::kShare == 1) {
-      __syncwarp();
-    } else {
-      ptx::threads_sync(1 + group, 32 * C::kShare);
-    }
-  }
-  // Addresses of a stage of the ring.
-  __device__ uint32_t keys(int stage) const { return ring + stage * (C::kStage * 2); }
-  __device__ uint32_t values(int stage) const { return keys(stage) + (C::kAliased ? 0 : kSlice * C::kK * 2); }
-  __device__ static int after(int stage) { return stage + 1 == C::kStages ? 0 : stage + 1; }
-};
-
-// Walks a block's units.
-struct Units {
-  const AttentionUnit* units;
-  int work, kv_heads, round = -1;
-
-  __device__ explicit Units(const AttentionParams& p)
-      : units(reinterpret_cast<const AttentionUnit*>(reinterpret_cast<const char*>(p.plan) +
-                                                     p.plan->short_offset)),
-        work(p.plan->short_units * p.kv_heads),
-        kv_heads(p.kv_heads) {}
-
-  __device__ int index() const { return snake(round, blockIdx.x, gridDim.x); }
-  __device__ bool next() {  // the last round may leave some blocks without a unit
-    ++round;
-    return index() < work;
-  }
-  __device__ const AttentionUnit& unit() const { return units[index() / kv_heads]; }
-  __device__ int head() const { return index() % kv_heads; }
-};
-
-// Fills a group's ring, slice after slice and unit after unit.
-template <class C>
-struct Loader {
-  const AttentionParams& p;
-  const Warp<C>& warp;
-  Units units;
-  AttentionUnit unit = {};
-  int head = 0;
-  int first = 0, sinks = 0, count = 0, i = 0;  // of the unit's slices: those of this group
-  const int32_t* table = nullptr;
-  int entry = 0, entry_row = 0;  // of the table, for one of the next 32 slices a lane
-  int stage = 0;                 // of the ring, for the next slice
-  bool more = true;
-
-  __device__ Loader(const AttentionParams& params, const Warp<C>& w) : p(params), warp(w), units(params) {}
-
-  __device__ int slice(int n) const {
-    const int at = warp.group + n * C::kGroups;
-    return at < sinks ? at : first + at - sinks;
+// Queries, keys and values lie in rows in shared memory.
+struct Bf16 {
+  using Type = __nv_bfloat16;
+  static constexpr int row_bytes(int dim) { return dim * 2; }
+  template <int kRowBytes>
+  static __device__ int swizzle(int row) {
+    return row % 8;
   }
 
-  // Starts the copies of the next slice, if there is one.
-  __device__ void next() {
-    while (more && i >= count) take_unit();
-    if (more) {
-      const int key = slice(i) * kSlice;
-      if (i % 32 == 0 && i + warp.lane < count) {
-        const int ahead = slice(i + warp.lane) * kSlice;
-        entry = table[ahead / p.block];
-        entry_row = ahead % p.block;
-      }
-      const int block = __shfl_sync(~0U, entry, i % 32);
-      const int64_t row = __shfl_sync(~0U, entry_row, i % 32);
-      load_rows<C::kK>(warp.keys(stage), p.k + block * p.k_block + head * p.k_head + row * p.k_row, p.k_row,
-                       p.head_dim, key, block);
-      if constexpr (!C::kAliased) {
-        load_rows<C::kV>(warp.values(stage), p.v + block * p.v_block + head * p.v_head + row * p.v_row,
-                         p.v_row, p.v_dim, key, block);
-      }
-      ++i;
-      stage = warp.after(stage);
-    }
-    ptx::copies_commit();
+  template <class C>
+  static __device__ void store_query(uint32_t q, int row, int column, float4 x, float /*scale*/) {
+    ptx::store8(q + place_of<Bf16, C::kK * 2>(row, column * 2), {ptx::pack(x.x, x.y), ptx::pack(x.z, x.w)});
   }
 
-  // Starts the copies of the next slice if its keys were in the cache before this step.
-  __device__ bool next_if_old() {
-    while (more && i >= count) take_unit();
-    if (!more || (slice(i) + 1) * kSlice >= p.rows[unit.token].hi) return false;
-    next();
-    return true;
-  }
-
-  __device__ void take_unit() {
-    more = units.next();
-    if (!more) return;
-    unit = units.unit();
-    head = units.head();
-    const Slices slices(unit);
-    sinks = slices.sinks;
-    first = slices.first;
-    count = (slices.count - warp.group + C::kGroups - 1) / C::kGroups;
-    i = 0;
-    table = table_of(p, unit.sequence);
-  }
-
-  template <int kDim>
-  __device__ void load_rows(uint32_t to, const __nv_bfloat16* from, int64_t stride, int dim, int key,
-                            int block) const {
-    constexpr int kChunks = kDim / 8, kLanes = 32 * C::kShare;
-    static_assert(kSlice * kChunks % kLanes == 0);
-    const int thread = warp.part * 32 + warp.lane;
-    const bool whole = block >= 0 && unit.key_lo <= key && key + kSlice <= unit.key_hi;
-    if constexpr (kLanes % kChunks == 0) {
-      if (whole) {  // a thread keeps its column and steps over rows; columns beyond dim are zero already
-        constexpr int kRows = kLanes / kChunks;
-        const int column = thread % kChunks * 8;
-        if (column >= dim) return;
-        to += place_of<kDim>(thread / kChunks, column);
-        from += thread / kChunks * stride + column;
-#pragma unroll
-        for (int row = 0; row < kSlice; row += kRows) {
-          ptx::copy16((to ^ row % 8 * 16) + row * kDim * 2, from);
-          from += kRows * stride;
-        }
-        return;
-      }
-    }
-#pragma unroll 2
-    for (int c = thread; c < kSlice * kChunks; c += kLanes) {
-      const int row = c / kChunks;
-      const int column = c % kChunks * 8;
-      const bool real = (whole || is_real(key + row, block)) && column < dim;
-      ptx::copy16(to + place_of<kDim>(row, column), real ? from + row * stride + column : p.k, real);
-    }
-  }
-  __device__ bool is_real(int key, int block) const {
-    return block >= 0 && (key < unit.sink_hi || (unit.key_lo <= key && key < unit.key_hi));
-  }
-};
-
-// A group's work on one unit.
-template <class C>
-struct Worker {
-  const AttentionParams& p;
-  const Warp<C>& warp;
-  const AttentionUnit& unit;
-  const Slices slices;
-  const int lane, part;
-  RowMask mask[2];  // of rows lane / 4 and lane / 4 + 8
-
-  float largest[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
-  float out[C::kColumns / 8][4] = {};
-
-  __device__ Worker(const AttentionParams& params, const Warp<C>& w, const AttentionUnit& u)
-      : p(params), warp(w), unit(u), slices(u), lane(w.lane), part(w.part) {
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const int row = lane / 4 + 8 * i;
-      mask[i] = row < unit.rows ? p.rows[unit.token + (unit.row + row) / p.group] : RowMask{0, 0, 0};
-    }
-  }
-
-  __device__ void score(uint32_t q, uint32_t k, float (&s)[2][4]) const {
-    q += place_of<C::kK>(lane % 16, lane / 16 * 8);
-    k += place_of<C::kK>(lane % 8 + lane / 16 * 8, lane / 8 % 2 * 8);
+  template <class C>
+  static __device__ void score(uint32_t q, uint32_t k, int lane, float (&s)[2][4]) {
+    q += place_of<Bf16, C::kK * 2>(lane % 16, lane / 16 * 16);
+    k += place_of<Bf16, C::kKRow>(lane % 8 + lane / 16 * 8, lane / 8 % 2 * 16);
 #pragma unroll
     for (int d = 0; d < C::kK; d += 16) {
       uint32_t a[4];
       uint32_t b[4];
-      ptx::load_matrices(a, further(q, d));
-      ptx::load_matrices(b, further(k, d));
+      ptx::load_matrices(a, further(q, d * 2));
+      ptx::load_matrices(b, further(k, d * 2));
       ptx::multiply(s[0], a, b[0], b[1]);
       ptx::multiply(s[1], a, b[2], b[3]);
     }
   }
 
-  // Scores to weights; the sums so far are scaled to the new largest score.
-  __device__ void weigh(int key, float (&s)[2][4]) {
-    float scale[2] = {1, 1};
-    bool moved = weigh_rows(0, key, s, scale[0]);
-    if (unit.rows > kShortTile / 2) moved |= weigh_rows(1, key, s, scale[1]);
-    if (!__any_sync(~0U, moved)) return;
-#pragma unroll
-    for (int c = 0; c < C::kColumns / 8; ++c) {
-      out[c][0] *= scale[0];
-      out[c][1] *= scale[0];
-      out[c][2] *= scale[1];
-      out[c][3] *= scale[1];
-    }
-  }
-
-  // Rows lane / 4 (i: 0), or those 8 further (1). Has the largest score grown?
-  __device__ __forceinline__ bool weigh_rows(int i, int key, float (&s)[2][4], float& scale) {
-    float step = p.scale_log2;
-    if (p.cap_log2 != 0) {
-#pragma unroll
-      for (int j = 0; j < 4; ++j) s[j / 2][2 * i + j % 2] = score_log2(p, s[j / 2][2 * i + j % 2]);
-      step = 1;
-    }
-    if (key < unit.full_lo || key + kSlice > unit.full_hi) {
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        if (!sees(mask[i], key + j / 2 * 8 + lane % 4 * 2 + j % 2)) s[j / 2][2 * i + j % 2] = -INFINITY;
-      }
-    }
-    float most = fmaxf(fmaxf(s[0][2 * i], s[0][2 * i + 1]), fmaxf(s[1][2 * i], s[1][2 * i + 1]));
-    most = fmaxf(most, __shfl_xor_sync(~0U, most, 1));
-    most = fmaxf(most, __shfl_xor_sync(~0U, most, 2));
-    most = fmaxf(largest[i], most * step);
-    const float base = most == -INFINITY ? 0 : most;
-    scale = ptx::exp2(largest[i] - base);
-    const bool moved = most != largest[i];
-    largest[i] = most;
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      s[j / 2][2 * i + j % 2] = ptx::exp2(fmaf(s[j / 2][2 * i + j % 2], step, -base));
-    }
-    sum[i] = sum[i] * scale + ((s[0][2 * i] + s[0][2 * i + 1]) + (s[1][2 * i] + s[1][2 * i + 1]));
-    return moved;
-  }
-
-  __device__ void add_values(uint32_t v, const float (&s)[2][4]) {
+  template <class C>
+  static __device__ void add_values(uint32_t v, int lane, int part, const float (&s)[2][4],
+                                    float (&out)[C::kColumns / 8][4]) {
     const uint32_t a[4] = {ptx::pack(s[0][0], s[0][1]), ptx::pack(s[0][2], s[0][3]),
                            ptx::pack(s[1][0], s[1][1]), ptx::pack(s[1][2], s[1][3])};
-    v += place_of<C::kVRow>(lane % 16, lane / 16 * 8) + part * (C::kColumns * 2);
+    v += place_of<Bf16, C::kVRow>(lane % 16, lane / 16 * 16) + part * (C::kColumns * 2);
     static_assert(C::kColumns % 64 == 0);
 #pragma unroll
     for (int c = 0; c < C::kColumns; c += 16) {
       uint32_t b[4];
-      ptx::load_transposed(b, further(v, c));
+      ptx::load_transposed(b, further(v, c * 2));
       ptx::multiply(out[c / 8], a, b[0], b[1]);
       ptx::multiply(out[c / 8 + 1], a, b[2], b[3]);
     }
   }
 
-  // stage: of the ring, where the unit's first slice of this group is.
-  __device__ void run(uint32_t q, Loader<C>& loader, int& stage) {
-    for (int i = warp.group; i < slices.count; i += C::kGroups) {
-      ptx::copies_wait<C::kStages - 2>();
-      warp.group_sync();  // everyone's copies of the slice are there, and everyone is done with the one
-                          // before
-      loader.next();
-      float s[2][4] = {};
-      score(q, warp.keys(stage), s);
-      weigh(slices.at(i) * kSlice, s);
-      add_values(warp.values(stage), s);
-      stage = warp.after(stage);
-    }
-  }
-
-  // Adds up the groups' sums in shared memory: [kShortTile, kV], and each one's stats.
-  __device__ void put(float* sums, float2* stats) {
+  // Row lane / 4 (i: 0), or that 8 further, of the sums so far.
+  template <class C>
+  static __device__ void add_row(float* to, int lane, int i, const float (&out)[C::kColumns / 8][4],
+                                 float weight, bool add) {
+    to += lane % 4 * 2;
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      sum[i] += __shfl_xor_sync(~0U, sum[i], 1);
-      sum[i] += __shfl_xor_sync(~0U, sum[i], 2);
-      if (part == 0 && lane % 4 == 0)
-        stats[warp.group * kShortTile + lane / 4 + 8 * i] = {largest[i], sum[i]};
-    }
-    __syncthreads();
-    float weight[2];
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      float most = -INFINITY;
-      for (int g = 0; g < C::kGroups; ++g) most = fmaxf(most, stats[g * kShortTile + lane / 4 + 8 * i].x);
-      weight[i] = weight_of({largest[i], sum[i]}, most);
-    }
-    for (int g = 0; g < C::kGroups; ++g) {
-      if (g == warp.group) add_to(sums, weight, g > 0);
-      __syncthreads();
-    }
-  }
-
-  __device__ void add_to(float* sums, const float (&weight)[2], bool add) const {
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      if (lane / 4 + 8 * i >= unit.rows) continue;
-      float* to = sums + (lane / 4 + 8 * i) * C::kV + part * C::kColumns + lane % 4 * 2;
-#pragma unroll
-      for (int c = 0; c < C::kColumns; c += 8) {
-        auto* pair = reinterpret_cast<float2*>(to + c);
-        const float2 before = add ? *pair : float2{0, 0};
-        *pair = {before.x + out[c / 8][2 * i] * weight[i], before.y + out[c / 8][2 * i + 1] * weight[i]};
-      }
+    for (int c = 0; c < C::kColumns; c += 8) {
+      auto* pair = reinterpret_cast<float2*>(to + c);
+      const float2 before = add ? *pair : float2{0, 0};
+      *pair = {before.x + out[c / 8][2 * i] * weight, before.y + out[c / 8][2 * i + 1] * weight};
     }
   }
 };
-
-template <class C>
-__device__ void load_queries(const AttentionParams& p, const AttentionUnit& unit, int head, char* q) {
-  for (int c = threadIdx.x; c < kShortTile * (C::kK / 4); c += kThreads) {
-    const int row = c / (C::kK / 4);
-    const int column = c % (C::kK / 4) * 4;
-    float4 x = {0, 0, 0, 0};
-    if (row < unit.rows && column < p.head_dim) {
-      const int r = unit.row + row;
-      x = *reinterpret_cast<const float4*>(p.q + (unit.token + r / p.group) * p.q_token +
-                                           (head * p.group + r % p.group) * p.q_head + column);
-    }
-    *reinterpret_cast<uint2*>(q + place_of<C::kK>(row, column)) = {ptx::pack(x.x, x.y), ptx::pack(x.z, x.w)};
-  }
-}
-
-__device__ void add_scaled(float4& to, float4 x, float scale) {
-  to.x += x.x * scale;
-  to.y += x.y * scale;
-  to.z += x.z * scale;
-  to.w += x.w * scale;
-}
-
-__device__ void store_row(const AttentionParams& p, int64_t token, int row, int kv_head, int column,
-                          float4 sums, float2 stats) {
-  const int head = kv_head * p.group + row % p.group;
-  const float total = with_sink(p, head, stats).y;
-  const float scale = total == 0 ? 0 : ptx::exp2(stats.x - with_sink(p, head, stats).x) / total;
-  float4 out = {0, 0, 0, 0};
-  if (stats.y != 0) add_scaled(out, sums, scale);
-  store4(p, token + row / p.group, head, column, out);
-}
-
-// Writes the output, or a partial result.
-template <class C>
-__device__ void finish(const AttentionParams& p, const AttentionUnit& unit, int head, const float* sums,
-                       const float2* stats) {
-  const int columns = p.v_dim / 4;
-  for (int c = threadIdx.x; c < unit.rows * columns; c += kThreads) {
-    const int row = c / columns;
-    const int column = c % columns * 4;
-    float2 whole = {-INFINITY, 0};
-    for (int g = 0; g < C::kGroups; ++g) whole.x = fmaxf(whole.x, stats[g * kShortTile + row].x);
-    for (int g = 0; g < C::kGroups; ++g) {
-      const float2 own = stats[g * kShortTile + row];
-      whole.y += own.y * weight_of(own, whole.x);
-    }
-    const float4 value = *reinterpret_cast<const float4*>(sums + row * C::kV + column);
-    if (unit.slot < 0) {
-      store_row(p, unit.token, unit.row + row, head, column, value, whole);
-      continue;
-    }
-    const int64_t place = (int64_t{unit.slot} * p.kv_heads + head) * kShortTile + row;
-    *reinterpret_cast<float4*>(p.partial + place * p.v_dim + column) = value;
-    if (column == 0) p.stats[place] = whole;
-  }
-}
-
-template <class C>
-__global__ void __launch_bounds__(kThreads) short_kernel(const __grid_constant__ AttentionParams p) {
-  extern __shared__ __align__(1024) char memory[];
-  // Plans are there before the step's first kernel. Blocks without a unit leave their place at once.
-  if (blockIdx.x > 0 && static_cast<int>(blockIdx.x) >= Units(p).work) return;
-  char* q = memory + C::kRings * 2;
-  auto* sums = reinterpret_cast<float*>(q);
-  auto* stats = reinterpret_cast<float2*>(sums + C::kSums);
-  if (p.head_dim < C::kK || p.v_dim < C::kV) {  // columns that no copy writes
-    for (int i = threadIdx.x * 16; i < C::kRings * 2; i += kThreads * 16) {
-      *reinterpret_cast<uint4*>(memory + i) = {0, 0, 0, 0};
-    }
-    __syncthreads();
-  }
-  const Warp<C> warp(shared(memory));
-  Loader<C> loader(p, warp);
-  int filled = 0;
-  while (p.one_token && filled < C::kStages - 1 && loader.next_if_old()) ++filled;
-  Units units(p);
-  bool more = units.next();
-  AttentionUnit unit = {};
-  if (more) unit = units.unit();
-  ptx::wait_for_previous();
-  ptx::let_next_start();  // not before: what it reads ahead would be in the way of the first keys
-  for (; filled < C::kStages - 1; ++filled) loader.next();
-  int stage = 0;
-  while (more) {
-    load_queries<C>(p, unit, units.head(), q);
-    Worker<C> worker(p, warp, unit);
-    __syncthreads();
-    worker.run(shared(q), loader, stage);
-    worker.put(sums, stats);
-    finish<C>(p, unit, units.head(), sums, stats);
-    more = units.next();
-    if (more) unit = units.unit();
-    __syncthreads();
-  }
-  ptx::copies_wait<0>();
-}
 
 // A warp merges a row's parts: each lane some columns of 4, over the parts in their order.
 __global__ void __launch_bounds__(kThreads) merge_kernel(const __grid_constant__ AttentionParams p) {
@@ -505,36 +110,22 @@ __global__ void __launch_bounds__(kThreads) merge_kernel(const __grid_constant__
   }
 }
 
-template <class C>
-void launch_for(const AttentionLaunch& how, const AttentionParams& params) {
-  static const int blocks = [] {
-    allow_shared(short_kernel<C>, C::kShared);
-    int each = 0;
-    CUDA_CALL(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, short_kernel<C>, kThreads, C::kShared));
-    CHECK(each > 0, C::kShared);
-    return each;
-  }();
-  launch(how.stream,
-         {.blocks = static_cast<unsigned>(blocks * how.sms), .threads = kThreads, .shared = C::kShared},
-         short_kernel<C>, params);
-  if (how.merges)
-    launch(how.stream, {.blocks = static_cast<unsigned>(4 * how.sms), .threads = kThreads}, merge_kernel,
-           params);
-}
-
 }  // namespace
+
+void run_merge(const AttentionLaunch& how, const AttentionParams& params) {
+  launch(how.stream, {.blocks = static_cast<unsigned>(4 * how.sms), .threads = kThreads}, merge_kernel,
+         params);
+}
 
 void run_short(const AttentionLaunch& launch, const AttentionParams& params) {
   const int k = params.head_dim;
   const int v = params.v_dim;
-  if (k <= 64 && v <= 64) return launch_for<Config<64, 64, 1, 3>>(launch, params);
-  if (k <= 128 && v <= 128) return launch_for<Config<128, 128, 1, 3>>(launch, params);
-  if (k <= 256 && v <= 256) return launch_for<Config<256, 256, 2, 3>>(launch, params);
+  if (k <= 64 && v <= 64) return launch_for<Config<Bf16, 64, 64, 1, 3>>(launch, params);
+  if (k <= 128 && v <= 128) return launch_for<Config<Bf16, 128, 128, 1, 3>>(launch, params);
+  if (k <= 256 && v <= 256) return launch_for<Config<Bf16, 256, 256, 2, 3>>(launch, params);
   CHECK(k <= 576 && v <= 512, k, v);
-  const bool aliased = params.k == params.v && params.k_block == params.v_block &&
-                       params.k_head == params.v_head && params.k_row == params.v_row;
-  if (aliased) return launch_for<Config<576, 512, 4, 3, true>>(launch, params);
-  launch_for<Config<576, 512, 4, 3>>(launch, params);
+  if (is_aliased(params)) return launch_for<Config<Bf16, 576, 512, 4, 3, true>>(launch, params);
+  launch_for<Config<Bf16, 576, 512, 4, 3>>(launch, params);
 }
 
 }  // namespace heed::cuda

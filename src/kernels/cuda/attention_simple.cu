@@ -1,5 +1,5 @@
-// Attention with float32 arithmetic and nothing assumed: any sizes, strides and block, float32 or bfloat16
-// keys. It is there to be right: for caches in float32, odd sizes, and as the one to compare with.
+// Attention with float32 arithmetic and nothing assumed: any sizes, strides and block, float32, bfloat16
+// or fp8 keys. It is there to be right: for caches in float32, odd sizes, and as the one to compare with.
 // Definition: kernels/ref/ref.cpp, attention.
 //
 // A block of threads runs one row of one head over its keys, in tiles of kThreads keys from an absolute
@@ -27,6 +27,7 @@ struct Params {
   const int32_t* seq_start;
   const RowMask* rows;
   float scale, softcap;
+  HeadScales k_scale, v_scale;
   const float* sink_logits;
   void* out;
   int64_t out_token, out_head;
@@ -70,6 +71,7 @@ template <class T>
 __device__ void score_tile(const Params& p, Memory& memory, const RowMask& row, const int32_t* table,
                            int kv_head, int first) {
   const int lane = threadIdx.x % 32;
+  const float scale = p.scale * p.k_scale.of(kv_head);
   for (int i = threadIdx.x / 32; i < kThreads; i += kWarps) {
     const int key = first + i;
     float sum = -INFINITY;
@@ -80,7 +82,7 @@ __device__ void score_tile(const Params& p, Memory& memory, const RowMask& row, 
       sum = 0;
       for (int d = lane; d < p.head_dim; d += 32) sum += memory.q[d] * to_float(k[d]);
       for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(~0U, sum, step);
-      sum *= p.scale;
+      sum *= scale;
       if (p.softcap > 0) sum = p.softcap * tanhf(sum / p.softcap);
       if (lane == 0) memory.place[i] = block;
     }
@@ -135,11 +137,12 @@ __global__ void __launch_bounds__(kThreads) simple_kernel(const __grid_constant_
       first = max(first, row.lo / kThreads * kThreads);  // from the sinks to the interval
   }
   const bool any = row.sinks > 0 || row.lo < row.hi;
+  const float v_scale = p.v_scale.of(kv_head);
 #pragma unroll
   for (int e = 0; e < kEach; ++e) {
     const int d = threadIdx.x + e * kThreads;
     if (d >= p.v_dim) continue;
-    const float value = any ? out[e] / total : 0;
+    const float value = any ? out[e] / total * v_scale : 0;
     const int64_t at = token * p.out_token + head * p.out_head + d;
     if (p.out_bf16) {
       static_cast<__nv_bfloat16*>(p.out)[at] = __float2bfloat16_rn(value);
@@ -179,17 +182,17 @@ void simple_attention(Stream& stream, const AttentionArgs& args) {
                          .rows = args.rows,
                          .scale = args.scale,
                          .softcap = args.softcap,
+                         .k_scale = HeadScales(args.kv.k_scale),
+                         .v_scale = HeadScales(args.kv.v_scale),
                          .sink_logits = args.sink_logits,
                          .out = args.out.data,
                          .out_token = args.out.stride[0],
                          .out_head = args.out.stride[1],
                          .out_bf16 = args.out.dtype == DType::kBF16};
   const dim3 grid(static_cast<unsigned>(n["tokens"]), static_cast<unsigned>(n["heads"]));
-  if (k.dtype == DType::kBF16) {
-    simple_kernel<__nv_bfloat16><<<grid, kThreads, 0, handle_of(stream)>>>(params);
-  } else {
-    simple_kernel<float><<<grid, kThreads, 0, handle_of(stream)>>>(params);
-  }
+  with_cache_type(k.dtype, [&]<class T>(const T*) {
+    simple_kernel<T><<<grid, kThreads, 0, handle_of(stream)>>>(params);
+  });
   CUDA_LAUNCHED("attention simple_kernel");
 }
 
@@ -198,8 +201,8 @@ std::string simple_why_not(const AttentionNeeds& needs) {
     return "head_dim " + std::to_string(needs.head_dim) + ", v_dim " + std::to_string(needs.v_dim) +
            ": takes 1 to " + std::to_string(kMostDim);
   }
-  if (needs.kv_dtype != DType::kF32 && needs.kv_dtype != DType::kBF16) {
-    return "cache of " + std::string(name_of(needs.kv_dtype)) + ": takes float32 and bfloat16";
+  if (needs.kv_dtype != DType::kF32 && needs.kv_dtype != DType::kBF16 && needs.kv_dtype != DType::kE4M3) {
+    return "cache of " + std::string(name_of(needs.kv_dtype)) + ": takes float32, bfloat16 and fp8";
   }
   return "";
 }

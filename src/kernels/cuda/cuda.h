@@ -6,9 +6,10 @@
 // them waits, so all may be captured into a graph once the scratch memory is there.
 //
 // Numbers: sums are float32. Where keys and values are bfloat16, tensor cores multiply: queries and softmax
-// weights are then rounded to bfloat16 first. With float32 keys or x all arithmetic is float32. A sequence's
-// attention has the same bits whatever is batched with it; a row of `linear` has not, since cuBLASLt chooses
-// its algorithm by the number of rows, and so does the kernel for few rows where these are wide.
+// weights are then rounded to bfloat16 first; where they are fp8, to float16. With float32 keys or x all
+// arithmetic is float32. A sequence's attention has the same bits whatever is batched with it; a row of
+// `linear` has not, since cuBLASLt chooses its algorithm by the number of rows, and so does the kernel for
+// few rows where these are wide.
 #pragma once
 #include <memory>
 #include <string>

@@ -23,6 +23,7 @@ struct Heads {
 struct Cache {
   void* data;
   int64_t block, head, row;
+  HeadScales scales;
 };
 
 struct Params {
@@ -97,8 +98,12 @@ __device__ void turn(const Params& p, int64_t token, const Known<kCount>& known,
 }
 
 template <int kCount, class T>
-__device__ void put(const float* x, T* to, int dim, int lane) {
-  for (int c = lane * kCount; c < dim; c += 32 * kCount) store(to + c, load<kCount>(x + c));
+__device__ void put(const float* x, T* to, int dim, int lane, float scale = 1) {
+  for (int c = lane * kCount; c < dim; c += 32 * kCount) {
+    auto v = load<kCount>(x + c);
+    for (int i = 0; i < kCount && sizeof(T) == 1; ++i) v.x[i] /= scale;
+    store(to + c, v);
+  }
 }
 
 template <int kCount, class T>
@@ -118,6 +123,8 @@ __global__ void __launch_bounds__(kThreads) heads_kernel(const __grid_constant__
   const float* weights = is_q ? p.q_norm : is_v ? nullptr : p.k_norm;
   const Known<kCount> known(p, weights, h.dim, token, lane);
   const int64_t slot = is_q ? 0 : p.slots[token];
+  const Cache& cache = is_v ? p.v_cache : p.k_cache;
+  const float scale = is_q || sizeof(T) > 1 ? 1 : cache.scales.of(head);
   ptx::wait_for_previous();
   if (row >= p.rows || slot < 0) return;
   float* x = memory + threadIdx.x / 32 * p.most_dim;
@@ -132,11 +139,10 @@ __global__ void __launch_bounds__(kThreads) heads_kernel(const __grid_constant__
     if (p.norm_after) norm<kCount>(x, nullptr, known, h.dim, p.eps, lane);
   }
   if (is_q) return put<kCount>(x, from, h.dim, lane);
-  const Cache& cache = is_v ? p.v_cache : p.k_cache;
   put<kCount>(x,
               static_cast<T*>(cache.data) + slot / p.block * cache.block + head * cache.head +
                   slot % p.block * cache.row,
-              h.dim, lane);
+              h.dim, lane, scale);
 }
 
 Heads heads_of(const Tensor& t) {
@@ -147,8 +153,12 @@ Heads heads_of(const Tensor& t) {
           .count = static_cast<int>(t.size[1]),
           .dim = static_cast<int>(t.size[2])};
 }
-Cache cache_of(const Tensor& t) {
-  return {.data = t.data, .block = t.stride[0], .head = t.stride[1], .row = t.stride[2]};
+Cache cache_of(const Tensor& t, const Tensor& scales) {
+  return {.data = t.data,
+          .block = t.stride[0],
+          .head = t.stride[1],
+          .row = t.stride[2],
+          .scales = HeadScales(scales)};
 }
 const float* floats_of(const Tensor& t) { return t.defined() ? t.f32() : nullptr; }
 
@@ -168,8 +178,8 @@ Params params_of(const FinishHeadsArgs& args, int64_t tokens) {
               .sin_row = args.sin.stride[0],
               .pairs = args.cos.defined() ? static_cast<int>(args.cos.size[1]) : 0,
               .slots = args.slots,
-              .k_cache = cache_of(args.kv.k),
-              .v_cache = cache_of(args.kv.v),
+              .k_cache = cache_of(args.kv.k, args.kv.k_scale),
+              .v_cache = cache_of(args.kv.v, args.kv.v_scale),
               .block = args.kv.k.defined() ? static_cast<int>(args.kv.k.size[2]) : 1};
   p.rows = tokens * (p.q.count + p.k.count + p.v.count);
   p.most_dim = (std::max({p.q.dim, p.k.dim, p.v.dim}) + 3) / 4 * 4;
@@ -187,10 +197,8 @@ void finish_heads(Stream& stream, const FinishHeadsArgs& args) {
   const LaunchShape shape = {.blocks = static_cast<unsigned>((p.rows + kWarps - 1) / kWarps),
                              .threads = kThreads,
                              .shared = kWarps * p.most_dim * int{sizeof(float)}};
-  with_type(args.kv.k.dtype, [&]<class T>(const T*) {
-    if constexpr (!std::is_same_v<T, __half>) {
-      fours ? launch(stream, shape, heads_kernel<4, T>, p) : launch(stream, shape, heads_kernel<1, T>, p);
-    }
+  with_cache_type(args.kv.k.dtype, [&]<class T>(const T*) {
+    fours ? launch(stream, shape, heads_kernel<4, T>, p) : launch(stream, shape, heads_kernel<1, T>, p);
   });
 }
 

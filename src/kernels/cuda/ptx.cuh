@@ -3,6 +3,7 @@
 // in wgmma.cuh. Names and operands: the PTX manual.
 #pragma once
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 
 #include <cstdint>
 
@@ -80,6 +81,18 @@ __device__ inline uint4 load16(uint32_t from) {
   return value;
 }
 
+__device__ inline uint2 load8(uint32_t from) {
+  uint2 value;
+  asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];" : "=r"(value.x), "=r"(value.y) : "r"(from) : "memory");
+  return value;
+}
+__device__ inline void store8(uint32_t to, uint2 value) {
+  asm volatile("st.shared.v2.b32 [%0], {%1, %2};" ::"r"(to), "r"(value.x), "r"(value.y) : "memory");
+}
+__device__ inline void store4(uint32_t to, uint32_t value) {
+  asm volatile("st.shared.b32 [%0], %1;" ::"r"(to), "r"(value) : "memory");
+}
+
 // Into the second-level cache: `bytes` bytes, a multiple of 16 as `from` is; sm_90.
 __device__ inline void prefetch(const void* from, int bytes) {
   asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
@@ -111,6 +124,35 @@ __device__ inline void multiply(float (&c)[4], const uint32_t (&a)[4], uint32_t 
 __device__ inline uint32_t pack(float low, float high) {
   const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
   return *reinterpret_cast<const uint32_t*>(&pair);
+}
+
+// The same of float16.
+__device__ inline void multiply_halves(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+__device__ inline uint32_t pack_halves(float low, float high) {
+  const __half2 pair = __floats2half2_rn(low, high);
+  return *reinterpret_cast<const uint32_t*>(&pair);
+}
+
+// Two numbers of FP8 E4M3, in the low or high half of `codes`, as float16, which holds all of them.
+template <bool kHigh>
+__device__ inline uint32_t halves_of_e4m3(uint32_t codes) {
+#if __CUDA_ARCH__ >= 890
+  uint32_t pair;
+  asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(pair) : "h"(static_cast<uint16_t>(kHigh ? codes >> 16 : codes)));
+  return pair;
+#else  // exponent and mantissa moved into place are 2^8 too small; 480 would be NaN's code
+  const uint32_t spread = __byte_perm(codes, 0, kHigh ? 0x3424 : 0x1404);
+  const uint32_t small = (spread & 0x7f007f00) >> 1 | (spread & 0x80008000);
+  const __half2 value = __hmul2(*reinterpret_cast<const __half2*>(&small), __float2half2_rn(256));
+  const uint32_t nan = __vcmpeq2(spread & 0x7f007f00, 0x7f007f00);
+  return *reinterpret_cast<const uint32_t*>(&value) | (nan & 0x7fff7fff);
+#endif
 }
 
 __device__ inline float exp2(float x) {

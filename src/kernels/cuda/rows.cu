@@ -207,6 +207,7 @@ struct KvWrite {
   T *k_cache, *v_cache;
   int64_t k_block, k_head, k_row, v_block, v_head, v_row;
   int64_t heads, block, head_dim;
+  HeadScales k_scale, v_scale;
   template <int kCount>
   __device__ void run(int64_t row, int64_t column) const {
     const int64_t slot = slots[row / heads];
@@ -214,11 +215,17 @@ struct KvWrite {
     const int64_t head = row % heads;
     if (column < head_dim) {
       T* to = k_cache + slot / block * k_block + head * k_head + slot % block * k_row;
-      store(to + column, load<kCount>(k.at(row) + column));
+      put<kCount>(k.at(row) + column, k_scale.of(head), to + column);
     } else {
       T* to = v_cache + slot / block * v_block + head * v_head + slot % block * v_row;
-      store(to + column - head_dim, load<kCount>(v.at(row) + column - head_dim));
+      put<kCount>(v.at(row) + column - head_dim, v_scale.of(head), to + column - head_dim);
     }
+  }
+  template <int kCount>
+  static __device__ void put(const float* from, float scale, T* to) {
+    auto x = load<kCount>(from);
+    for (int i = 0; i < kCount && sizeof(T) == 1; ++i) x.x[i] /= scale;
+    store(to, x);
   }
 };
 
@@ -346,24 +353,24 @@ void kv_write(Stream& stream, const KvWriteArgs& args) {
   const Tensor& k = args.kv.k;
   const Tensor& v = values ? args.kv.v : args.kv.k;
   const bool fours = in_fours(args.k) && in_fours(args.v) && in_fours(k) && in_fours(v);
-  with_type(k.dtype, [&]<class T>(const T*) {
-    if constexpr (!std::is_same_v<T, __half>) {
-      const KvWrite<T> op = {.k = Rows<const float>(args.k),
-                             .v = Rows<const float>(args.v),
-                             .slots = args.slots,
-                             .k_cache = k.as<T>(),
-                             .v_cache = v.as<T>(),
-                             .k_block = k.stride[0],
-                             .k_head = k.stride[1],
-                             .k_row = k.stride[2],
-                             .v_block = v.stride[0],
-                             .v_head = v.stride[1],
-                             .v_row = v.stride[2],
-                             .heads = n["kv_heads"],
-                             .block = n["block"],
-                             .head_dim = n["head_dim"]};
-      run_each(stream, op, n["tokens"] * n["kv_heads"], n["head_dim"] + (values ? n["v_dim"] : 0), fours);
-    }
+  with_cache_type(k.dtype, [&]<class T>(const T*) {
+    const KvWrite<T> op = {.k = Rows<const float>(args.k),
+                           .v = Rows<const float>(args.v),
+                           .slots = args.slots,
+                           .k_cache = k.as<T>(),
+                           .v_cache = v.as<T>(),
+                           .k_block = k.stride[0],
+                           .k_head = k.stride[1],
+                           .k_row = k.stride[2],
+                           .v_block = v.stride[0],
+                           .v_head = v.stride[1],
+                           .v_row = v.stride[2],
+                           .heads = n["kv_heads"],
+                           .block = n["block"],
+                           .head_dim = n["head_dim"],
+                           .k_scale = HeadScales(args.kv.k_scale),
+                           .v_scale = HeadScales(args.kv.v_scale)};
+    run_each(stream, op, n["tokens"] * n["kv_heads"], n["head_dim"] + (values ? n["v_dim"] : 0), fours);
   });
 }
 

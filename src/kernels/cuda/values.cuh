@@ -23,6 +23,18 @@ __device__ inline __nv_bfloat16 from_float<__nv_bfloat16>(float x) {
   return __float2bfloat16_rn(x);
 }
 
+// What is beyond 448 becomes 448.
+template <>
+__device__ inline e4m3 from_float<e4m3>(float x) {
+#if __CUDA_ARCH__ >= 890
+  uint16_t pair;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0F), "f"(x));
+  return {static_cast<uint8_t>(pair)};
+#else
+  return heed::from_float<e4m3>(x);
+#endif
+}
+
 // kCount consecutive elements of type T as they lie in memory, aligned to their size.
 template <class T, int kCount>
 struct alignas(sizeof(T) * kCount) Pack {
@@ -54,6 +66,22 @@ inline bool in_fours(const Tensor& t) {
       t.size[t.rank - 1] % 4 == 0 && reinterpret_cast<uintptr_t>(t.data) % static_cast<uintptr_t>(align) == 0;
   for (int i = 0; i + 1 < t.rank; ++i) yes = yes && t.stride[i] % 4 == 0;
   return yes;
+}
+
+// The scale of a head where a cache has any: PagedKv.
+struct HeadScales {
+  const float* all;  // null: ones
+  explicit HeadScales(const Tensor& t) : all(t.as<const float>()) {}
+  __device__ float of(int64_t head) const { return all != nullptr ? all[head] : 1; }
+};
+
+// Calls body with a null pointer of the device's type for a cache's dtype.
+template <class Body>
+void with_cache_type(DType dtype, const Body& body) {
+  if (dtype == DType::kF32) return body(static_cast<const float*>(nullptr));
+  if (dtype == DType::kBF16) return body(static_cast<const __nv_bfloat16*>(nullptr));
+  CHECK(dtype == DType::kE4M3, name_of(dtype));
+  body(static_cast<const e4m3*>(nullptr));
 }
 
 // Calls body with a null pointer of the device's type for a dtype.

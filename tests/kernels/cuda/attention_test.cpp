@@ -55,6 +55,8 @@ class CudaAttention : public Gpu {
     args.kv.v = args.kv.k;
     args.kv.v.size[3] = p.v.t.size[3];
     if (p.v.t.data != p.k.t.data) args.kv.v = put(p.v);  // else values lie within the keys
+    if (p.k_scale.t.defined()) args.kv.k_scale = put(p.k_scale);
+    if (p.v_scale.t.defined()) args.kv.v_scale = put(p.v_scale);
     args.kv.table = put(p.table);
     args.seq_start = put(p.seq_start);
     args.rows = put(p.rows);
@@ -77,7 +79,21 @@ class CudaAttention : public Gpu {
             .block = c.block};
   }
   bool flash_takes(const AttentionCase& c) const {
-    return cuda.attention[0].why_not(needs_of(c)).empty() && c.pad % 8 == 0;
+    return cuda.attention[0].why_not(needs_of(c)).empty() && c.pad % 16 == 0;
+  }
+  // All that the kernel takes, with a cache of bfloat16 and of fp8.
+  std::vector<AttentionCase> flash_cases() const {
+    std::vector<AttentionCase> all;
+    for (const AttentionCase& c : all_cases()) {
+      for (const DType kv : {DType::kBF16, DType::kE4M3}) {
+        AttentionCase one = c;
+        one.kv = kv;
+        if (kv == DType::kE4M3) one.scales = static_cast<AttentionCase::Scales>(all.size() / 2 % 3);
+        one.name += " of " + std::string(name_of(kv));
+        if (flash_takes(one)) all.push_back(one);
+      }
+    }
+    return all;
   }
 
   std::vector<float> run_flash(AttentionProblem& p, const AttentionPlanShape& shape) {
@@ -97,7 +113,9 @@ class CudaAttention : public Gpu {
 };
 
 TEST_F(CudaAttention, simple_equals_ref) {
-  for (const AttentionCase& c : all_cases()) {
+  std::vector<AttentionCase> all = all_cases();
+  for (const AttentionCase& c : fp8_attention_cases()) all.push_back(c);
+  for (const AttentionCase& c : all) {
     if (c.sequences[0].past > 10000) continue;
     SCOPED_TRACE(c.name);
     AttentionProblem want(c, 11), got(c, 11);
@@ -113,9 +131,7 @@ TEST_F(CudaAttention, simple_equals_ref) {
 
 TEST_F(CudaAttention, flash_equals_ref_with_every_plan) {
   int run = 0;
-  for (AttentionCase c : all_cases()) {
-    c.kv = DType::kBF16;
-    if (!flash_takes(c)) continue;
+  for (const AttentionCase& c : flash_cases()) {
     SCOPED_TRACE(c.name);
     AttentionProblem want(c, 11);
     round_queries(want);
@@ -151,9 +167,8 @@ TEST_F(CudaAttention, queries_in_float32_cost_no_more_than_their_rounding) {
 }
 
 TEST_F(CudaAttention, a_sequence_has_the_same_bits_alone_and_in_a_batch) {
-  for (AttentionCase c : all_cases()) {
-    c.kv = DType::kBF16;
-    if (!flash_takes(c) || c.sequences.size() < 2) continue;
+  for (const AttentionCase& c : flash_cases()) {
+    if (c.sequences.size() < 2) continue;
     SCOPED_TRACE(c.name);
     AttentionProblem whole(c, 17);
     const AttentionPlanShape shape = cuda_plan_shape(needs_of(c), *device);
@@ -191,32 +206,36 @@ TEST_F(CudaAttention, a_sequence_has_the_same_bits_alone_and_in_a_batch) {
 
 // The cache of a problem with blocks a little further apart: no multiple of a head's stride.
 Array spread(const Array& cache) {
-  Array out(cache.t.dtype, {cache.t.size[0] * (cache.t.stride[0] + 24)});
+  constexpr int64_t kFurther = 48;
+  Array out(cache.t.dtype, {cache.t.size[0] * (cache.t.stride[0] + kFurther)});
   out.t.rank = 4;
   out.t.size = cache.t.size;
   out.t.stride = cache.t.stride;
-  out.t.stride[0] += 24;
+  out.t.stride[0] += kFurther;
   for (int64_t block = 0; block < cache.t.size[0]; ++block) {
-    const int64_t bytes = cache.t.stride[0] * 2;
-    std::memcpy(out.memory.data() + block * out.t.stride[0] * 2, cache.memory.data() + block * bytes,
+    const int64_t element = size_of(cache.t.dtype);
+    const int64_t bytes = cache.t.stride[0] * element;
+    std::memcpy(out.memory.data() + block * out.t.stride[0] * element, cache.memory.data() + block * bytes,
                 static_cast<size_t>(bytes));
   }
   return out;
 }
 
 TEST_F(CudaAttention, blocks_of_the_cache_may_be_any_distance_apart) {
-  AttentionCase c = {"", causal(), {{0, 200}, {40, 3}}, 4, 2, 64, 64, 16, DType::kBF16};
-  AttentionProblem plain(c, 29), apart(c, 29);
-  const AttentionPlanShape shape = cuda_plan_shape(needs_of(c), *device);
-  const std::vector<float> want = run_flash(plain, shape);
-  AttentionArgs args = args_of(apart);
-  args.kv.k = put(spread(apart.k));
-  args.kv.v = put(spread(apart.v));
-  const AttentionPlan plan = plan_of(apart, shape);
-  args.plan = &plan;
-  cuda.attention[0].run(stream, args);
-  get(apart.out, args.out);
-  EXPECT_TRUE(same_bits(apart.out.values(), want));
+  for (const DType kv : {DType::kBF16, DType::kE4M3}) {
+    AttentionCase c = {"", causal(), {{0, 200}, {40, 3}}, 4, 2, 64, 64, 16, kv};
+    AttentionProblem plain(c, 29), apart(c, 29);
+    const AttentionPlanShape shape = cuda_plan_shape(needs_of(c), *device);
+    const std::vector<float> want = run_flash(plain, shape);
+    AttentionArgs args = args_of(apart);
+    args.kv.k = put(spread(apart.k));
+    args.kv.v = put(spread(apart.v));
+    const AttentionPlan plan = plan_of(apart, shape);
+    args.plan = &plan;
+    cuda.attention[0].run(stream, args);
+    get(apart.out, args.out);
+    EXPECT_TRUE(same_bits(apart.out.values(), want)) << name_of(kv);
+  }
 }
 
 TEST_F(CudaAttention, the_table_row_of_a_sequence_is_looked_up) {

@@ -10,7 +10,7 @@ using namespace cases;
 class CudaFused : public Gpu {
  protected:
   static std::string suffixed(std::string op, DType dtype) {
-    return dtype == DType::kBF16 ? op + " bfloat16" : op;
+    return dtype == DType::kBF16 ? op + " bfloat16" : dtype == DType::kE4M3 ? op + " fp8" : op;
   }
   // The arguments with everything on the device.
   LinearsArgs there(const LinearsCase& c, LinearsProblem& p, std::vector<Tensor>& outs) {
@@ -96,6 +96,7 @@ TEST_F(CudaFused, finished_heads_equal_ref) {
       args.v = put(got.v);
       args.slots = put(got.slots);
       args.kv = {.k = put(got.k_cache), .v = put(got.v_cache)};
+      if (got.scales.t.defined()) args.kv.v_scale = put(got.scales);
     }
     cuda.finish_heads(stream, args);
     if (c.queries) get(got.q, args.q);

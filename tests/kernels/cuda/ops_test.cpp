@@ -283,6 +283,24 @@ TEST_F(CudaOps, kv_write_equals_ref_and_touches_nothing_else) {
   }
 }
 
+TEST_F(CudaOps, rows_of_an_fp8_cache_have_the_codes_of_ref) {
+  const Fp8Rows rows;
+  Array cache[4] = {rows.cache(37), rows.cache(24), rows.cache(37), rows.cache(24)};
+  ref.kv_write(host, {.k = rows.k.t,
+                      .v = rows.v.t,
+                      .slots = rows.slots.data(),
+                      .kv = {.k = cache[0].t, .v = cache[1].t, .k_scale = rows.scales.t}});
+  const KvWriteArgs args = {.k = put(rows.k),
+                            .v = put(rows.v),
+                            .slots = put(rows.slots),
+                            .kv = {.k = put(cache[2]), .v = put(cache[3]), .k_scale = put(rows.scales)}};
+  cuda.kv_write(stream, args);
+  get(cache[2], args.kv.k);
+  get(cache[3], args.kv.v);
+  EXPECT_EQ(cache[0].memory, cache[2].memory);
+  EXPECT_EQ(cache[1].memory, cache[3].memory);
+}
+
 TEST_F(CudaOps, rope_and_its_table_equal_ref) {
   for (const auto& [head_dim, pairs] : {std::pair{64, 32}, {80, 20}, {24, 12}, {7, 3}, {128, 64}, {16, 0}}) {
     Random random(47);
