@@ -115,9 +115,8 @@ Result<OrderedJson> measure(Engine& engine, const LatencyOptions& o, const Promp
     const BatchRun run = TRY(run_batch(engine, o, prompts, size, static_cast<size_t>(i) * size));
     engine.drain();
     const Ceilings after = measure_ceilings(engine);
-    repeats.push_back({.first = run.first,
-                       .rate = run.all > run.first ? run.tokens / (run.all - run.first) : 0,
-                       .ceilings = mean(std::exchange(before, after), after)});
+    repeats.push_back(
+        {.first = run.first, .rate = run.rate, .ceilings = mean(std::exchange(before, after), after)});
   }
   OrderedJson line = {{"batch", size},
                       {"first_token_seconds", median_of(repeats, &Repeat::first)},
