@@ -18,6 +18,7 @@
 
 #include "kernels/cuda/attention_consume.cuh"
 #include "kernels/cuda/attention_produce.cuh"
+#include "kernels/cuda/tensor_map.h"
 
 // For GPUs before Hopper the kernel is compiled empty, and what it would use is unused.
 #pragma nv_diag_suppress 177
@@ -67,22 +68,6 @@ __global__ void __launch_bounds__(C::kThreads, 1)
 }
 
 // ---- The host's side ----
-
-using EncodeTiled = decltype(&cuTensorMapEncodeTiled);
-
-// Of the driver, found at run time: the program must start without one.
-EncodeTiled encode_tiled() {
-  static const EncodeTiled found = [] {
-    void* function = nullptr;
-    cudaDriverEntryPointQueryResult result;
-    constexpr unsigned kSince = 12000;
-    CUDA_CALL(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, kSince, cudaEnableDefault,
-                                               &result));
-    CHECK(result == cudaDriverEntryPointSuccess, static_cast<int>(result));
-    return reinterpret_cast<EncodeTiled>(function);
-  }();
-  return found;
-}
 
 CUtensorMap map_of(const AttentionParams& p, const __nv_bfloat16* data, int dim, int64_t row,
                    const Steps& steps, int box, int atoms) {
