@@ -2,6 +2,7 @@
 // tokens a second, for one or more numbers of sequences at a time, beside what the machine could do at best.
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
 #include "cli/bench_model.h"
 
@@ -49,43 +50,79 @@ int mean_length(const Prompts& prompts) {
   return static_cast<int>(tokens / prompts.size());
 }
 
+// One repeat, and what the machine could do around it: shared machines change within seconds, so a share of
+// the limit is taken of each by itself.
+struct Repeat {
+  double first = 0;  // seconds
+  double rate = 0;   // tokens a second after the first ones
+  Ceilings ceilings;
+};
+
+double median_of(const std::vector<Repeat>& repeats, double Repeat::*field) {
+  std::vector<double> values;
+  for (const Repeat& repeat : repeats) values.push_back(repeat.*field);
+  return median(std::move(values));
+}
+
+// The same work in each repeat, where one took seconds_of(repeat): medians, of the shares too.
+template <class SecondsOf>
+OrderedJson work_of_repeats(const StepWork& work, const std::vector<Repeat>& repeats, SecondsOf seconds_of) {
+  std::vector<double> seconds;
+  std::vector<double> shares;
+  Ceilings sum;
+  for (const Repeat& repeat : repeats) {
+    seconds.push_back(seconds_of(repeat));
+    const OrderedJson line = work_line(work, seconds.back(), repeat.ceilings);
+    if (line.contains("share_of_limit")) shares.push_back(line["share_of_limit"]);
+    sum = {sum.bytes + repeat.ceilings.bytes, sum.flops + repeat.ceilings.flops};
+  }
+  const auto count = static_cast<double>(repeats.size());
+  OrderedJson line = work_line(work, median(std::move(seconds)), {sum.bytes / count, sum.flops / count});
+  if (shares.empty()) return line;
+  line["shares"] = shares;
+  line["share_of_limit"] = median(std::move(shares));
+  return line;
+}
+
 // What the first tokens and a later step have to do, beside the times.
-void add_work(const Engine& engine, const LatencyOptions& o, const Prompts& prompts, const Ceilings& ceilings,
-              OrderedJson& line) {
+void add_work(const Engine& engine, const LatencyOptions& o, const Prompts& prompts,
+              const std::vector<Repeat>& repeats, OrderedJson& line) {
   const int size = line["batch"];
   const int length = mean_length(prompts);
   const std::vector<SequenceStep> prefill(static_cast<size_t>(size), {0, length});
   line["prompt_tokens_per_second"] = size * length / line["first_token_seconds"].get<double>();
-  line["prefill"] =
-      work_line(work_of(engine.runner(), prefill), line["first_token_seconds"].get<double>(), ceilings);
-  const double rate = line["decode_tokens_per_second"];
-  if (engine.plan().drafts > 0 || rate == 0) return;
+  line["prefill"] = work_of_repeats(work_of(engine.runner(), prefill), repeats,
+                                    [](const Repeat& repeat) { return repeat.first; });
+  if (engine.plan().drafts > 0 || line["decode_tokens_per_second"] == 0) return;
   const std::vector<SequenceStep> step(static_cast<size_t>(size), {length + o.sampling.max_tokens / 2, 1});
-  line["decode_step"] = work_line(work_of(engine.runner(), step), size / rate, ceilings);
+  line["decode_step"] = work_of_repeats(work_of(engine.runner(), step), repeats, [&](const Repeat& repeat) {
+    return repeat.rate > 0 ? size / repeat.rate : 0;
+  });
 }
 
 Result<OrderedJson> measure(Engine& engine, const LatencyOptions& o, const Prompts& prompts, int size) {
-  std::vector<double> first;
-  std::vector<double> rate;
   const bool on_host = engine.plan().run.place.on_host();
   for (int i = 0; i < (on_host ? 0 : 2); ++i) {  // what a device sets up on first use, and records
     engine.forget_prefixes();
     TRY(run_batch(engine, o, prompts, size, 0));
   }
   engine.drain();
-  const Ceilings before = measure_ceilings(engine);
+  std::vector<Repeat> repeats;
+  Ceilings before = measure_ceilings(engine);
   const EngineStats stats = engine.stats();
-  for (int repeat = 0; repeat < o.repeats; ++repeat) {
+  for (int i = 0; i < o.repeats; ++i) {
     engine.forget_prefixes();
-    const BatchRun run = TRY(run_batch(engine, o, prompts, size, static_cast<size_t>(repeat) * size));
-    first.push_back(run.first);
-    rate.push_back(run.all > run.first ? run.tokens / (run.all - run.first) : 0);
+    const BatchRun run = TRY(run_batch(engine, o, prompts, size, static_cast<size_t>(i) * size));
+    engine.drain();
+    const Ceilings after = measure_ceilings(engine);
+    repeats.push_back(
+        {.first = run.first, .rate = run.rate, .ceilings = mean(std::exchange(before, after), after)});
   }
-  engine.drain();
-  OrderedJson line = {
-      {"batch", size}, {"first_token_seconds", median(first)}, {"decode_tokens_per_second", median(rate)}};
+  OrderedJson line = {{"batch", size},
+                      {"first_token_seconds", median_of(repeats, &Repeat::first)},
+                      {"decode_tokens_per_second", median_of(repeats, &Repeat::rate)}};
   line["device"] = engine.plan().run.place.description();
-  add_work(engine, o, prompts, mean(before, measure_ceilings(engine)), line);
+  add_work(engine, o, prompts, repeats, line);
   if (!on_host) line["each_step"] = steps_between(stats, engine.stats());
   const int most = engine.plan().drafts;
   if (most > 0) line["speculation"] = guesses_between(stats, engine.stats(), most);

@@ -42,23 +42,37 @@ Prompts random_prompts(int count, int length, int vocab) {
 // Hears the events of some requests.
 class BatchTimes {
  public:
-  explicit BatchTimes(size_t sequences) : left_(sequences) {}
+  explicit BatchTimes(size_t sequences) : sequences_(sequences), left_(sequences) {}
 
   void hear(const Event& event, bool is_first) {
     const double now = std::chrono::duration<double>(Clock::now() - start_).count();
     if (is_first) run_.firsts.push_back(now);
-    run_.tokens += event.id >= 0 && !is_first ? 1 : 0;
+    const int token = event.id >= 0 && !is_first ? 1 : 0;
+    run_.tokens += token;
+    if (run_.firsts.size() == sequences_ && left_ == sequences_) {  // all of them are running
+      together_ += token;
+      together_until_ = now;
+    }
     if (!event.finish) return;
     if (--left_ > 0) return;
     run_.first = run_.firsts.back();
     run_.all = now;
+    run_.rate = rate();
     done_.set_value(run_);
   }
   BatchRun result() { return done_.get_future().get(); }
 
  private:  // on the engine's thread
+  // While all sequences were running; where they never were, all tokens since the first one of any.
+  double rate() const {
+    if (together_ > 0 && together_until_ > run_.first) return together_ / (together_until_ - run_.first);
+    return run_.all > run_.firsts.front() ? run_.tokens / (run_.all - run_.firsts.front()) : 0;
+  }
+
   Clock::time_point start_ = Clock::now();
-  size_t left_;
+  size_t sequences_, left_;
+  int together_ = 0;
+  double together_until_ = 0;
   BatchRun run_;
   std::promise<BatchRun> done_;
 };

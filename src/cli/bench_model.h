@@ -38,6 +38,7 @@ struct BatchRun {
   double first = 0;            // seconds until each sequence had its first token
   double all = 0;              // until the last token of all
   int tokens = 0;              // after the first ones
+  double rate = 0;             // of these, a second, while all sequences were running
   std::vector<double> firsts;  // of each sequence
 };
 Result<BatchRun> run_batch(Engine& engine, const BenchModelOptions& options, const Prompts& prompts, int size,

@@ -131,7 +131,7 @@ void add_engine_options(CLI::App& app, EngineOptions& options) {
   app.add_option("--async-scheduling", options.async_scheduling,
                  "On a GPU, prepare each step while the one before it runs: on or off")
       ->type_name("on|off")
-      ->default_str("off");
+      ->default_str("on");
   app.add_option("--max-num-seqs", options.max_sequences, "Most sequences that run at a time")
       ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();

@@ -155,6 +155,7 @@ void add_linear(const Kernels& kernels, std::vector<OpCase>& all) {
   }
   for (const DType type : types) {
     for (const int64_t tokens : {1, 16, 512}) all.push_back(linear_case(kernels, type, tokens, 1024, 4096));
+    all.push_back(linear_case(kernels, type, 1, 3072, 1024));
   }
 }
 

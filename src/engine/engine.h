@@ -43,9 +43,9 @@ struct EngineOptions {
   SpeculativeOptions speculative;  // --speculative-config
   // A proposer of somebody else's in place of the method's own; speculative.tokens still holds.
   std::function<std::unique_ptr<Proposer>()> make_proposer = nullptr;
-  int64_t image_bytes = -1;       // --image-cache-memory, of encoded pictures; -1: see plan_engine
-  int max_logprobs = 20;          // most that a request may ask for
-  bool async_scheduling = false;  // an accelerator may run a step while the host prepares the next
+  int64_t image_bytes = -1;      // --image-cache-memory, of encoded pictures; -1: see plan_engine
+  int max_logprobs = 20;         // most that a request may ask for
+  bool async_scheduling = true;  // an accelerator may run a step while the host prepares the next
   // Takes the planned memory from the start on, in a thread of its own, as a server should: see
   // wait_for_memory(). Else it is taken when it is first used.
   bool touch_memory = false;

@@ -46,16 +46,27 @@ Status GrammarBuilder::within_limits() const {
                        " steps to compile");
 }
 
+// A rule is looked at again when one that it calls turns out to accept the empty text: a chain of rules, each
+// of which calls the next, is looked at twice and not once for each of its links.
 std::vector<bool> GrammarBuilder::nullable_rules() {
-  std::vector<bool> nullable(drafts_.size(), false);
-  for (bool changed = true; changed && !budget_.spent();) {
-    changed = false;
-    for (size_t i = 0; i < drafts_.size(); ++i) {
-      if (nullable[i] || drafts_[i].encoding == Encoding::kJsonString) continue;
-      if (!accepts_empty(drafts_[i].automaton, nullable, budget_)) continue;
-      nullable[i] = true;
-      changed = true;
+  std::vector<std::vector<size_t>> callers(drafts_.size());
+  std::vector<size_t> open;
+  for (size_t rule = 0; rule < drafts_.size(); ++rule) {
+    open.push_back(rule);
+    for (const AutomatonState& state : drafts_[rule].automaton.states) {
+      for (const AutomatonEdge& edge : state.edges) {
+        if (edge.kind == EdgeKind::kCall) callers[static_cast<size_t>(edge.lo)].push_back(rule);
+      }
     }
+  }
+  std::vector<bool> nullable(drafts_.size(), false);
+  while (!open.empty() && !budget_.spent()) {
+    const size_t rule = open.back();
+    open.pop_back();
+    if (nullable[rule] || drafts_[rule].encoding == Encoding::kJsonString) continue;
+    if (!accepts_empty(drafts_[rule].automaton, nullable, budget_)) continue;
+    nullable[rule] = true;
+    open.insert(open.end(), callers[rule].begin(), callers[rule].end());
   }
   return nullable;
 }

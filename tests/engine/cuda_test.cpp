@@ -1,6 +1,6 @@
 // Backend cuda under what must not change the answer: how a prefill is cut, block sizes, neighbours,
-// recordings. cuBLASLt sums in an order that depends on the number of rows, so logits agree within rounding;
-// tokens are the same.
+// recordings, whether the host runs ahead. cuBLASLt sums in an order that depends on the number of rows, so
+// logits agree within rounding; tokens are the same.
 #include <filesystem>
 
 #include "tests/engine/drafters.h"
@@ -95,15 +95,22 @@ TEST_P(Cuda, an_engine_answers_as_the_reference_does) {
     asks.push_back({.prompt = {from, from + 20 + 3 * i}, .max_tokens = 8 + i});
   }
   const auto want = run_all(*start(golden_folder(GetParam()), {.runner = {.backend = "cpu"}}), asks);
-  for (const bool recordings : {true, false}) {
-    for (const char* method : {"", "ngram"}) {
-      const auto engine = start(golden_folder(GetParam()),
-                                {.runner = {.backend = "cuda", .step_tokens = 40, .recordings = recordings},
-                                 .max_sequences = 9,
-                                 .speculative = {.method = method, .tokens = 3}});
-      EXPECT_EQ(run_all(*engine, asks), want) << recordings << method;
-      EXPECT_EQ(run_all(*engine, asks, /*reversed=*/true), want) << recordings << method;
-    }
+  struct Way {
+    bool recordings, async;
+    const char* method;
+  };
+  const Way ways[] = {{true, true, ""},   {true, false, ""},     {false, true, ""},
+                      {false, false, ""}, {true, true, "ngram"}, {false, true, "ngram"}};
+  for (const auto& [recordings, async, method] : ways) {
+    SCOPED_TRACE(std::string(recordings ? "recorded " : "") + (async ? "ahead " : "in step ") + method);
+    const auto engine = start(golden_folder(GetParam()),
+                              {.runner = {.backend = "cuda", .step_tokens = 40, .recordings = recordings},
+                               .max_sequences = 9,
+                               .speculative = {.method = method, .tokens = 3},
+                               .async_scheduling = async});
+    EXPECT_EQ(run_all(*engine, asks), want);
+    EXPECT_EQ(run_all(*engine, asks, /*reversed=*/true), want);
+    EXPECT_EQ(engine->stats().steps_ahead > 0, async && method == std::string());
   }
 }
 

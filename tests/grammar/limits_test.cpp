@@ -83,8 +83,7 @@ TEST(Limits, grammars_that_explode) {
   chain.clear();
   for (int i = 0; i < 10'000; ++i)
     chain += std::string("r") + std::to_string(i) + " ::= r" + std::to_string(i + 1) + " \"\"\n";
-  EXPECT_THAT(compile(std::string("root ::= r0\n") + chain + "r10000 ::= \"a\" | \"\""),
-              testing::HasSubstr("more than"));
+  EXPECT_EQ(compile(std::string("root ::= r0\n") + chain + "r10000 ::= \"a\" | \"\""), "compiled");
   EXPECT_THAT(compile("root ::= a a a a a a a a\na ::= b b b b\nb ::= root | \"x\" | "), "compiled");
 }
 

@@ -1,6 +1,7 @@
 #include "kernels/cpu/peak.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstring>
 
@@ -178,35 +179,43 @@ Loop loop_for(std::string_view isa, Peak peak) {
   return fma_baseline;
 }
 
+// The middle of a few rounds: the best one would be what a shared machine does not keep up.
+constexpr int kMeasured = 5;
+template <class Round>
+double median_rate(Round round) {
+  std::array<double, kMeasured> rates;
+  for (double& rate : rates) {
+    const double start = seconds();
+    const double done = round();
+    rate = done / (seconds() - start);
+  }
+  std::nth_element(rates.begin(), rates.begin() + kMeasured / 2, rates.end());
+  return rates[kMeasured / 2];
+}
+
 }  // namespace
 
 double read_bandwidth(ThreadPool& pool) {
   const int64_t bytes = int64_t{1} << 30;
   const Buffer memory(bytes);
   std::memset(memory.data(), 1, static_cast<size_t>(bytes));
-  double best = 0;
-  for (int round = 0; round < 5; ++round) {
+  return median_rate([&] {
     std::atomic<uint64_t> sink{0};
-    const double start = seconds();
     pool.parallel_for(bytes, 1, [&](int64_t begin, int64_t end) {
       sink |= read_all(static_cast<const char*>(memory.data()) + begin, end - begin);
     });
-    best = std::max(best, static_cast<double>(bytes) / (seconds() - start));
-  }
-  return best;
+    return static_cast<double>(bytes);
+  });
 }
 
 double peak_rate(ThreadPool& pool, std::string_view isa, Peak peak) {
-  double best = 0;
-  for (int round = 0; round < 3; ++round) {
+  return median_rate([&] {
     std::atomic<double> done{0};
-    const double start = seconds();
     pool.parallel_for(pool.size(), 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) done.fetch_add(loop_for(isa, peak)());
     });
-    best = std::max(best, done.load() / (seconds() - start));
-  }
-  return best;
+    return done.load();
+  });
 }
 
 }  // namespace heed

@@ -1,4 +1,4 @@
-// What this machine can do at best, measured: the floor that times are compared with.
+// What this machine can do at best, measured, medians of five rounds: the floor that times are compared with.
 #pragma once
 #include <string_view>
 

@@ -2,6 +2,7 @@
 #include <numeric>
 
 #include "kernels/cuda/attention_prefill.cuh"
+#include "kernels/cuda/tensor_map.h"
 
 // For GPUs before Hopper the kernel is compiled empty, and what it would use is unused.
 #pragma nv_diag_suppress 177
@@ -12,22 +13,6 @@ namespace {
 using namespace prefill;
 
 // ---- The host's side ----
-
-using EncodeTiled = decltype(&cuTensorMapEncodeTiled);
-
-// Of the driver, found at run time: the program must start without one.
-EncodeTiled encode_tiled() {
-  static const EncodeTiled found = [] {
-    void* function = nullptr;
-    cudaDriverEntryPointQueryResult result;
-    constexpr unsigned kSince = 12000;
-    CUDA_CALL(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, kSince, cudaEnableDefault,
-                                               &result));
-    CHECK(result == cudaDriverEntryPointSuccess, static_cast<int>(result));
-    return reinterpret_cast<EncodeTiled>(function);
-  }();
-  return found;
-}
 
 CUtensorMap map_of(const AttentionParams& p, const void* data, int dim, int64_t row, const Steps& steps,
                    int box, int atoms) {

@@ -1,6 +1,7 @@
-// linear. Definition: kernels/ref/ref.cpp. Weights in blocks: blocks.cu. Four ways, by the number of rows and
+// linear. Definition: kernels/ref/ref.cpp. Weights in blocks: blocks.cu. Five ways, by the number of rows and
 // the types:
 //   few rows, all bfloat16, sm_90  linear_few.cu
+//   some dozens, without a sum     linear_batch.cu
 //   few other rows                 gemv_kernel: bound by reading the weights once; float32 arithmetic
 //   float32 or bfloat16 weights    cuBLASLt, where it is on this machine and the rows lie at 16 bytes
 //   anything else                  tile_kernel: float32 arithmetic, any types and strides; correct, not fast
@@ -9,6 +10,7 @@
 #include "kernels/checks.h"
 #include "kernels/cuda/blocks.h"
 #include "kernels/cuda/cublaslt.h"
+#include "kernels/cuda/linear_batch.h"
 #include "kernels/cuda/linear_few.h"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/recurrent.cuh"
@@ -222,6 +224,7 @@ void linear(Stream& stream, const LinearArgs& args) {
   const LinearsArgs alone = {
       .x = args.x, .parts = {{{args.weight, args.bias, args.out}}}, .accumulate = args.accumulate};
   if (few_takes(device, alone)) return run_few(stream, alone);
+  if (batch_takes(device, args)) return run_batch(stream, args);
   if (n["tokens"] > kFewRows && blas_takes(args) && device.blas() != nullptr) {
     return run_blas(device, *device.blas(), args);
   }

@@ -36,6 +36,12 @@ __device__ inline void cluster_arrive() {
   asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
 #endif
 }
+// Orders nothing: for barriers that barrier_inits_done has made known.
+__device__ inline void cluster_arrive_relaxed() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+#endif
+}
 __device__ inline void cluster_wait() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
@@ -47,6 +53,24 @@ __device__ inline void store_in_block(int block, uint32_t address, float value) 
   uint32_t there;
   asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address), "r"(block));
   asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(there), "f"(value) : "memory");
+#endif
+}
+
+// The address in the shared memory of another block of the cluster that this block has at `address`.
+__device__ inline uint32_t address_in_block(int block, uint32_t address) {
+  uint32_t there = 0;
+#if __CUDA_ARCH__ >= 900
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address), "r"(block));
+#endif
+  return there;
+}
+// A store whose bytes the barrier beside it counts; addresses as address_in_block gives them.
+__device__ inline void send(uint32_t address, float2 value, uint32_t barrier) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [%0], {%1, %2}, [%3];" ::"r"(address),
+      "f"(value.x), "f"(value.y), "r"(barrier)
+      : "memory");
 #endif
 }
 
@@ -213,6 +237,14 @@ __device__ inline void copy_box(uint32_t to, const void* map, int c0, int c1, in
       "%4, %5, "
       "%6}], [%7];" ::"r"(to),
       "l"(map), "r"(c0), "r"(c1), "r"(c2), "r"(c3), "r"(c4), "r"(barrier)
+      : "memory");
+}
+__device__ inline void copy_box(uint32_t to, const void* map, int c0, int c1, uint32_t barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, "
+      "%3}], "
+      "[%4];" ::"r"(to),
+      "l"(map), "r"(c0), "r"(c1), "r"(barrier)
       : "memory");
 }
 // `bytes` bytes in a row; these and both addresses are multiples of 16.

@@ -1,6 +1,19 @@
 // The products of wgmma.cuh with operands of one type, HEED_WGMMA_TYPE: "bf16" or "f16". Included there, once
 // for each.
 
+// d[64, 32] = (add: d +) a[64, 16] b[32, 16]^T, both by rows_descriptor
+__device__ __forceinline__ void multiply(float (&d)[16], uint64_t a, uint64_t b, bool add) {
+  asm volatile(
+      "{\n.reg .pred add;\nsetp.ne.b32 add, %18, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n32k16.f32." HEED_WGMMA_TYPE "." HEED_WGMMA_TYPE
+      " {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, "
+      "%16, %17, add, 1, 1, 0, 0;\n}"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
+        "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15])
+      : "l"(a), "l"(b), "r"(add ? 1 : 0));
+}
+
 // d[64, 64] = (add: d +) a[64, 16] b[64, 16]^T, both by rows_descriptor
 __device__ __forceinline__ void multiply(float (&d)[32], uint64_t a, uint64_t b, bool add) {
   asm volatile(

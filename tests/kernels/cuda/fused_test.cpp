@@ -26,6 +26,7 @@ class CudaFused : public Gpu {
     if (args.gated) args.inner = put(p.inner);
     return args;
   }
+  void expect_same_bits(int64_t most, std::initializer_list<int64_t> some_rows);
   void back(LinearsProblem& p, const LinearsArgs& args, const std::vector<Tensor>& outs) {
     for (size_t i = 0; i < outs.size(); ++i) get(p.outs[i], outs[i]);
     if (args.gated) get(p.inner, args.inner);
@@ -54,27 +55,38 @@ TEST_F(CudaFused, linears_equal_ref) {
   }
 }
 
-TEST_F(CudaFused, a_row_has_the_same_bits_whatever_few_are_beside_it) {
-  if (!device->hopper()) GTEST_SKIP() << "the kernel is for sm_90";
-  const LinearsCase c = {.tokens = 16, .in = 2048, .outs = {40, 72}, .normalise = true};
+// Of `most` rows the last: alone or with any of these numbers beside it.
+void CudaFused::expect_same_bits(int64_t most, std::initializer_list<int64_t> some_rows) {
+  const LinearsCase c = {.tokens = most, .in = 2048, .outs = {40, 72}, .normalise = true};
   LinearsProblem whole(c, 3);
   std::vector<Tensor> outs;
   const LinearsArgs args = there(c, whole, outs);
   cuda.linears(stream, args);
   back(whole, args, outs);
   const std::vector<float> all = whole.outs[1].values();
-  for (const int64_t rows : {1, 2, 3, 5, 8, 9, 15}) {
+  for (const int64_t rows : some_rows) {
     LinearsProblem some(c, 3);
     std::vector<Tensor> unused;
     LinearsArgs part = there(c, some, unused);
-    part.x = part.x.slice(16 - rows, 16);
-    part.h = part.h.slice(16 - rows, 16);
+    part.x = part.x.slice(most - rows, most);
+    part.h = part.h.slice(most - rows, most);
     for (int i = 0; i < 2; ++i) part.parts[i].out = part.parts[i].out.slice(0, rows);
     cuda.linears(stream, part);
     EXPECT_TRUE(same_bits(get(part.parts[1].out.as<const float>(), static_cast<size_t>(rows * 72)),
                           std::vector<float>(all.end() - rows * 72, all.end())))
         << rows;
   }
+}
+
+TEST_F(CudaFused, a_row_has_the_same_bits_whatever_few_are_beside_it) {
+  if (!device->hopper()) GTEST_SKIP() << "the kernel is for sm_90";
+  expect_same_bits(16, {1, 2, 3, 5, 8, 9, 15});
+}
+
+TEST_F(CudaFused, a_row_has_the_same_bits_whatever_dozens_are_beside_it) {
+  if (!device->hopper()) GTEST_SKIP() << "the kernel is for sm_90";
+  expect_same_bits(32, {17, 18, 25, 31});
+  expect_same_bits(64, {33, 40, 63});
 }
 
 TEST_F(CudaFused, finished_heads_equal_ref) {

@@ -210,17 +210,26 @@ class Ahead {
     add(lo, hi, v, p_.v_block, p_.v_row, p_.v_dim);
   }
 
-  // The first lines of every segment, then the second ones: prefetchers of the processor then follow all of
-  // them.
+  // In the order in which they lie in memory, into the nearest cache: on Zen 5 0.73 of reading instead of
+  // 0.60 to 0.70, and 0.63 instead of 0.57 where two cores have a cache each. Processors with AMX are
+  // measured with the first lines of every segment, then the second ones, into the second cache.
   HEED_INLINE void fetch(int lines) {
     int segment = segment_;
     int line = line_;
-    for (; lines > 0 && line < most_lines_; --lines) {
+    for (; lines > 0 && segment < segments_ && line < most_lines_; --lines) {
       const Segment& s = segment_at_[segment];
-      if (line < s.lines) fetch_soon(s.at + line * kLine);
-      if (++segment == segments_) {
-        segment = 0;
-        ++line;
+      if constexpr (kInOrder) {
+        __builtin_prefetch(s.at + line * kLine);
+        if (++line == s.lines) {
+          line = 0;
+          ++segment;
+        }
+      } else {
+        if (line < s.lines) fetch_soon(s.at + line * kLine);
+        if (++segment == segments_) {
+          segment = 0;
+          ++line;
+        }
       }
     }
     segment_ = segment;
@@ -244,6 +253,11 @@ class Ahead {
   static constexpr int kStep = 4;
   static constexpr int kLinesAStep = 10;
   static constexpr int kLine = 64;  // bytes
+#if defined(__AMX_TILE__)
+  static constexpr bool kInOrder = false;
+#else
+  static constexpr bool kInOrder = true;
+#endif
 
   void fetch_scales(int lo, int hi, const float* k_scale, const float* v_scale) const {
     for (int64_t block = lo / p_.block; block * p_.block < hi; ++block) {

@@ -53,8 +53,16 @@ HEED_INLINE Bytes up(Bytes a, int n) { return {_mm512_slli_epi32(a.v, static_cas
 HEED_INLINE Bytes down(Bytes a, int n) { return {_mm512_srli_epi32(a.v, static_cast<unsigned>(n))}; }
 HEED_INLINE Bytes times(Bytes a, Bytes b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
 HEED_INLINE Bytes plus(Bytes a, Bytes b) { return {_mm512_add_epi32(a.v, b.v)}; }
-HEED_INLINE Bytes words(const BlockRows& r, int64_t at) {
-  return {_mm512_i32gather_epi32(_mm512_load_si512(r.offset), r.row[0] + at, 1)};
+HEED_INLINE Bytes words(const BlockRows& r, int64_t at) {  // a gather takes several times as long
+  const auto four = [&](int i) __attribute__((always_inline)) {
+    const auto word = [&](int row) __attribute__((always_inline)) {
+      return static_cast<int>(word_at(r.row[row] + at));
+    };
+    return _mm_setr_epi32(word(i), word(i + 1), word(i + 2), word(i + 3));
+  };
+  const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(four(0)), four(4), 1);
+  const __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(four(8)), four(12), 1);
+  return {_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1)};
 }
 HEED_INLINE Bytes look_up(const int8_t* table, Bytes a) {
   const __m128i t = _mm_loadu_si128(static_cast<const __m128i_u*>(static_cast<const void*>(table)));
