@@ -5,7 +5,8 @@ namespace heed {
 namespace {
 
 TEST(BenchOps, a_line_has_its_work_the_limit_of_the_run_and_the_share_of_it) {
-  const Json lines = json_of(heed("bench ops --filter '^linear Q4_0 1 x 1024' --threads 2 --repeats 3 --json"));
+  const Json lines =
+      json_of(heed("bench ops --filter '^linear Q4_0 1 x 1024' --threads 2 --repeats 3 --json"));
   ASSERT_EQ(lines.size(), 1);
   const Json& line = lines[0];
   EXPECT_EQ(line["op"], "linear Q4_0 1 x 1024 x 4096");
