@@ -125,11 +125,11 @@ void linear_widened(Stream& stream, const LinearArgs& args) {
     const int64_t end = std::min(first + each, outs);
     const Tensor wide(scratch + kBlasScratch, args.x.dtype, {end - first, in});
     widen(stream, args.weight.slice(first, end), wide);
-    linear(stream, {.x = args.x,
-                    .weight = wide,
-                    .bias = args.bias.defined() ? args.bias.slice(first, end) : Tensor(),
-                    .accumulate = args.accumulate,
-                    .out = args.out.columns(first, end)});
+    linear_in_turn(stream, {.x = args.x,
+                            .weight = wide,
+                            .bias = args.bias.defined() ? args.bias.slice(first, end) : Tensor(),
+                            .accumulate = args.accumulate,
+                            .out = args.out.columns(first, end)});
   }
 }
 

@@ -225,7 +225,12 @@ void linear(Stream& stream, const LinearArgs& args) {
       .x = args.x, .parts = {{{args.weight, args.bias, args.out}}}, .accumulate = args.accumulate};
   if (few_takes(device, alone)) return run_few(stream, alone);
   if (batch_takes(device, args)) return run_batch(stream, args);
-  if (n["tokens"] > kFewRows && blas_takes(args) && device.blas() != nullptr) {
+  linear_in_turn(stream, args);
+}
+
+void linear_in_turn(Stream& stream, const LinearArgs& args) {
+  CudaStream& device = device_of(stream);
+  if (args.x.size[0] > kFewRows && blas_takes(args) && device.blas() != nullptr) {
     return run_blas(device, *device.blas(), args);
   }
   const Params params = {.x = args.x.data,
@@ -235,9 +240,9 @@ void linear(Stream& stream, const LinearArgs& args) {
                          .x_row = args.x.stride[0],
                          .weight_row = args.weight.stride[0],
                          .out_row = args.out.stride[0],
-                         .tokens = static_cast<int>(n["tokens"]),
-                         .in = static_cast<int>(n["in"]),
-                         .outs = static_cast<int>(n["out"]),
+                         .tokens = static_cast<int>(args.x.size[0]),
+                         .in = static_cast<int>(args.x.size[1]),
+                         .outs = static_cast<int>(args.weight.size[0]),
                          .accumulate = args.accumulate};
   const bool aligned = in_chunks(args.x) && in_chunks(args.weight);
   if (args.x.dtype == DType::kBF16)

@@ -259,8 +259,12 @@ __device__ void work(const Params& p, const M& memory, const Share& share, int r
   for (; tile + n * clusters < p.tiles; ++n) {
     float d[M::kTokens / 2] = {};
     multiply_tile(memory, share, place, d);
-    // Who sends anything of a tile has finished the one before: its other memory is free again.
-    if (n > 0) sums.finish(tile + (n - 1) * clusters, (n - 1) % 2, (n - 1) / 2 % 2);
+    // A block that sends anything of a tile has finished the one before, in all its threads: who gets it may
+    // send into the memory of that one.
+    if (n > 0) {
+      sums.finish(tile + (n - 1) * clusters, (n - 1) % 2, (n - 1) / 2 % 2);
+      ptx::threads_sync(1, kWorkers);
+    }
     if (threadIdx.x == 0) ptx::barrier_arrive_expecting(memory.sums_full(n % 2), sums.bytes());
     sums.send(d, n % 2);
   }
@@ -292,6 +296,7 @@ __global__ void __launch_bounds__(kThreads, 2) batch_kernel(const __grid_constan
 
 // ---- The host's side ----
 
+constexpr int64_t kMostIn = 1 << 20;      // far more than fits into shared memory
 constexpr int kMostShared = 226 << 10;    // of a block, bytes
 constexpr int kHalfShared = 113 << 10;    // of a block that has another beside it
 constexpr int kRing = 48 << 10;           // of weights on their way, at least
@@ -318,8 +323,9 @@ int most_clusters() {
                                        .attrs = &attribute,
                                        .numAttrs = 1};
     int clusters = 0;
-    CUDA_CALL(cudaOccupancyMaxActiveClusters(&clusters, batch_kernel<M>, &config));
-    return clusters;
+    if (cudaOccupancyMaxActiveClusters(&clusters, batch_kernel<M>, &config) == cudaSuccess) return clusters;
+    (void)cudaGetLastError();  // a part of a GPU may be too small for any
+    return 0;
   }();
   return most;
 }
@@ -401,9 +407,8 @@ bool batch_takes(const CudaStream& device, const LinearArgs& args) {
   const int64_t tokens = args.x.size[0];
   return device.hopper() && !args.accumulate && kMostFewRows < tokens && tokens <= kMostBatchRows &&
          args.x.dtype == DType::kBF16 && args.weight.dtype == DType::kBF16 && in_chunks(args.x) &&
-         in_chunks(args.weight) && args.weight.size[1] % kDepth == 0 &&
-         args.weight.size[1] <= INT32_MAX / 2 && args.weight.size[0] <= INT32_MAX / 2 &&
-         way_of(args).cluster > 0;
+         in_chunks(args.weight) && args.weight.size[1] % kDepth == 0 && args.weight.size[1] <= kMostIn &&
+         args.weight.size[0] <= INT32_MAX / 2 && way_of(args).cluster > 0;
 }
 
 void run_batch(Stream& stream, const LinearArgs& args) {

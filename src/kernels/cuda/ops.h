@@ -7,6 +7,8 @@ namespace heed::cuda {
 void embed(Stream& stream, const EmbedArgs& args);
 void rms_norm(Stream& stream, const RmsNormArgs& args);
 void linear(Stream& stream, const LinearArgs& args);
+// By kernels that read nothing before the kernel before them has ended: for weights that it has written.
+void linear_in_turn(Stream& stream, const LinearArgs& args);
 void rope_table(Stream& stream, const RopeTableArgs& args);
 void rope(Stream& stream, const RopeArgs& args);
 void kv_write(Stream& stream, const KvWriteArgs& args);

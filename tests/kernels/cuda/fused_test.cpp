@@ -26,6 +26,7 @@ class CudaFused : public Gpu {
     if (args.gated) args.inner = put(p.inner);
     return args;
   }
+  void expect_equals_ref(const LinearsCase& c);
   void expect_same_bits(int64_t most, std::initializer_list<int64_t> some_rows);
   void back(LinearsProblem& p, const LinearsArgs& args, const std::vector<Tensor>& outs) {
     for (size_t i = 0; i < outs.size(); ++i) get(p.outs[i], outs[i]);
@@ -33,26 +34,35 @@ class CudaFused : public Gpu {
   }
 };
 
-TEST_F(CudaFused, linears_equal_ref) {
-  for (const LinearsCase& c : linears_cases()) {
-    SCOPED_TRACE(name_of(c));
-    LinearsProblem want(c, 5);
-    LinearsProblem got(c, 5);
-    if (!c.normalise) {  // x that bfloat16 holds: then rounding it changes nothing
-      for (LinearsProblem* p : {&want, &got})
-        for_each(p->x.t, [&](int64_t at) { write(p->x.t, at, rounded_to_bf16(read(p->x.t, at))); });
-    }
-    ref.linears(host, want.args);
-    std::vector<Tensor> outs;
-    const LinearsArgs args = there(c, got, outs);
-    cuda.linears(stream, args);
-    back(got, args, outs);
-    forget();
-    // A step of bfloat16 in what a norm gives moves sums, too.
-    const bool rounds = c.normalise && c.x == DType::kBF16;
-    const std::string op = rounds ? "linears rounded" : "linears";
-    expect_close(got.results(), want.results(), c.gated ? suffixed(op + " gated", c.inner) : op);
+void CudaFused::expect_equals_ref(const LinearsCase& c) {
+  SCOPED_TRACE(name_of(c));
+  LinearsProblem want(c, 5);
+  LinearsProblem got(c, 5);
+  if (!c.normalise) {  // x that bfloat16 holds: then rounding it changes nothing
+    for (LinearsProblem* p : {&want, &got})
+      for_each(p->x.t, [&](int64_t at) { write(p->x.t, at, rounded_to_bf16(read(p->x.t, at))); });
   }
+  ref.linears(host, want.args);
+  std::vector<Tensor> outs;
+  const LinearsArgs args = there(c, got, outs);
+  cuda.linears(stream, args);
+  back(got, args, outs);
+  forget();
+  // A step of bfloat16 in what a norm gives moves sums, too.
+  const bool rounds = c.normalise && c.x == DType::kBF16;
+  const std::string op = rounds ? "linears rounded" : "linears";
+  expect_close(got.results(), want.results(), c.gated ? suffixed(op + " gated", c.inner) : op);
+}
+
+TEST_F(CudaFused, linears_equal_ref) {
+  for (const LinearsCase& c : linears_cases()) expect_equals_ref(c);
+}
+
+// So many outputs that each cluster has several tiles of them.
+TEST_F(CudaFused, many_outputs_of_dozens_of_rows_equal_ref) {
+  expect_equals_ref({.tokens = 32, .in = 128, .outs = {40000}, .bias = true});
+  expect_equals_ref({.tokens = 64, .in = 128, .outs = {40000}, .bias = true});
+  expect_equals_ref({.tokens = 32, .in = 3584, .outs = {18944}});
 }
 
 // Of `most` rows the last: alone or with any of these numbers beside it.
