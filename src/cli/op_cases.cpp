@@ -260,6 +260,11 @@ void add_attention(const Kernels& kernels, std::vector<OpCase>& all) {
       add({std::string(name) + ", prefill of 2048", mask, 1, 0, 2048, kv});
     }
   }
+  for (const int length : {512, 32768}) {  // what lies before a window or a chunk costs nothing
+    const std::string at = ", decode at " + std::to_string(length);
+    add({"window 512" + at, causal() & window(512), 1, length - 1, 1, DType::kBF16});
+    add({"chunk 512" + at, causal() & chunk(512), 1, length - 1, 1, DType::kBF16});
+  }
   add({"causal, decode of 8 at 4096", causal(), 8, 4095, 1, DType::kBF16});
   add({"causal, prefill of 512 behind 4096", causal(), 1, 4096, 512, DType::kBF16});
 }
