@@ -178,13 +178,16 @@ struct AttentionShape {
 };
 
 void run_attention(const Attention& s, Stream& stream, int64_t call) {
+  // What a window sees of a long sequence would stay in a cache: other blocks each time.
+  constexpr int64_t kOthers = 67;  // prime: all of them have their turn
+  const int64_t first = call * kOthers % (std::ssize(s.table) / 2);
   const bool codes = (*s.k).dtype == DType::kI8;
   s.kernel.run(stream, {.q = *s.q,
                         .kv = {.k = s.k[call],
                                .v = s.v[call],
                                .k_scale = codes ? *s.k_scale : Tensor(),
                                .v_scale = codes ? *s.v_scale : Tensor(),
-                               .table = s.table.data(),
+                               .table = s.table.data() + first,
                                .table_stride = s.table_stride},
                         .seq_start = s.seq_start.data(),
                         .sequences = static_cast<int>(s.seq_start.size()) - 1,
@@ -215,6 +218,8 @@ ReadyOp prepare_attention(const Kernels& kernels, const AttentionKernel& kernel,
       .table_stride = stride});
   std::iota(state->table.begin(), state->table.end(), 0);
   std::shuffle(state->table.begin(), state->table.end(), random.generator());
+  state->table.resize(static_cast<size_t>(2 * blocks));  // once more behind itself, to begin anywhere in it
+  std::copy_n(state->table.begin(), blocks, state->table.begin() + blocks);
   StepWork work = {.bytes = state->q.bytes() + state->out.bytes()};
   const double key_bytes =
       2.0 * kKvHeads *
