@@ -4,7 +4,9 @@
 #include <cstdio>
 #include <utility>
 
+#include "base/file.h"
 #include "cli/bench_model.h"
+#include "cli/timeline.h"
 
 namespace heed {
 namespace {
@@ -12,6 +14,7 @@ namespace {
 struct LatencyOptions : BenchModelOptions {
   std::vector<int> batches = {1};
   int repeats = 3;
+  std::string timeline;  // a file
 };
 
 // Of the guesses between two readings: how many tokens a step with guesses came to, and which share of such
@@ -100,7 +103,9 @@ void add_work(const Engine& engine, const LatencyOptions& o, const Prompts& prom
   });
 }
 
-Result<OrderedJson> measure(Engine& engine, const LatencyOptions& o, const Prompts& prompts, int size) {
+// timeline: gets the steps of the last repeat, where the engine notes them.
+Result<OrderedJson> measure(Engine& engine, const LatencyOptions& o, const Prompts& prompts, int size,
+                            Timeline& timeline) {
   const bool on_host = engine.plan().run.place.on_host();
   for (int i = 0; i < (on_host ? 0 : 2); ++i) {  // what a device sets up on first use, and records
     engine.forget_prefixes();
@@ -112,6 +117,7 @@ Result<OrderedJson> measure(Engine& engine, const LatencyOptions& o, const Promp
   const EngineStats stats = engine.stats();
   for (int i = 0; i < o.repeats; ++i) {
     engine.forget_prefixes();
+    engine.take_traced();
     const BatchRun run = TRY(run_batch(engine, o, prompts, size, static_cast<size_t>(i) * size));
     engine.drain();
     const Ceilings after = measure_ceilings(engine);
@@ -124,6 +130,8 @@ Result<OrderedJson> measure(Engine& engine, const LatencyOptions& o, const Promp
   line["device"] = engine.plan().run.place.description();
   add_work(engine, o, prompts, repeats, line);
   if (!on_host) line["each_step"] = steps_between(stats, engine.stats());
+  timeline = {.name = "batch " + std::to_string(size), .steps = engine.take_traced()};
+  if (!o.timeline.empty()) line["timeline"] = summary_of(timeline.steps);
   const int most = engine.plan().drafts;
   if (most > 0) line["speculation"] = guesses_between(stats, engine.stats(), most);
   return line;
@@ -137,6 +145,11 @@ void print(const OrderedJson& line) {
     const std::string text = line.contains(part) ? describe_work(line[part]) : "";
     if (!text.empty())
       std::printf("  %-11s %s\n", part == std::string("prefill") ? "first token" : "decode", text.c_str());
+  }
+  if (line.contains("timeline") && line["timeline"]["steps"] > 0) {
+    const OrderedJson& t = line["timeline"];
+    std::printf("  each step   device %.0f us, idle before the next %.0f us; host at work %.0f us\n",
+                t["device_us"].get<double>(), t["device_idle_us"].get<double>(), t["host_us"].get<double>());
   }
   if (line.contains("speculation")) {
     const OrderedJson& s = line["speculation"];
@@ -152,12 +165,16 @@ Status bench_latency(const LatencyOptions& o) {
   const int largest = *std::max_element(o.batches.begin(), o.batches.end());
   BenchModel model = TRY(open_bench_model(o, largest * o.repeats));
   const auto engine = TRY(start_bench_engine(model, o, largest));
+  if (!o.timeline.empty() && engine->plan().run.place.on_host())
+    return invalid("--timeline shows the steps of a device, and the model runs on the host: see --device");
   TRY(run_batch(*engine, o, model.prompts, 1, 0));  // pages are touched, threads awake
   OrderedJson lines = OrderedJson::array();
+  std::vector<Timeline> timelines;
   for (const int size : o.batches) {
-    lines.push_back(TRY(measure(*engine, o, model.prompts, size)));
+    lines.push_back(TRY(measure(*engine, o, model.prompts, size, timelines.emplace_back())));
     if (!o.json) print(lines.back());
   }
+  if (!o.timeline.empty()) TRY(write_file(o.timeline, to_text(trace_events(timelines))));
   if (o.json) std::printf("%s\n", to_text(lines).c_str());
   return {};
 }
@@ -173,10 +190,17 @@ Command add_bench_latency(CLI::App& bench) {
       ->delimiter(',')
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
+  command->add_option(
+      "--timeline", o->timeline,
+      "Write to this file when each step of the last repeat ran on the device and when the host "
+      "worked for it, for Perfetto or chrome://tracing");
   command->add_option("--repeats", o->repeats, "Times that each is measured; medians are printed")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
-  return {command, [o] { return bench_latency(*o); }};
+  return {command, [o] {
+            o->engine.trace_steps = !o->timeline.empty();
+            return bench_latency(*o);
+          }};
 }
 
 }  // namespace heed

@@ -96,6 +96,9 @@ SentStep DeviceRun::send(Batch& batch, const std::function<Tensor()>& forward,
   const auto rows = std::ssize(batch.logit_rows);
   CHECK(draws.empty() || std::ssize(draws) == rows, draws.size(), rows);
   Stopwatch watch;
+  const int64_t number = ++times_.steps;
+  const int64_t replayed = times_.replayed;
+  if (trace_) trace_->begin(number);
   std::optional<BatchShape> shape = shape_to_record(batch);
   if (shape && !batch_.send(batch, /*recorded=*/true)) shape.reset();
   if (!shape) batch_.send(batch, /*recorded=*/false);
@@ -113,7 +116,8 @@ SentStep DeviceRun::send(Batch& batch, const std::function<Tensor()>& forward,
     draws_.send();
   }
   times_.send_seconds += watch.lap();
-  SentStep sent = {.rows = rows, .number = ++times_.steps};
+  if (trace_) trace_->sent(number);
+  SentStep sent = {.rows = rows, .number = number};
   sent.logits = shape ? replay(recorded_[*shape], forward) : run(forward);
   const bool can_say = how != nullptr || (is_greedy && arg_max_ != nullptr);
   sent.draws = !draws.empty() && can_say && rows <= kMostDrawn;
@@ -127,6 +131,7 @@ SentStep DeviceRun::send(Batch& batch, const std::function<Tensor()>& forward,
     here.there->set();
   }
   times_.launch_seconds += watch.lap();
+  if (trace_) trace_->launched(number, times_.replayed > replayed);
   return sent;
 }
 
@@ -134,6 +139,7 @@ Tensor DeviceRun::read(const SentStep& sent) {
   CHECK(sent.number >= times_.steps - 1, sent.number, times_.steps);
   const bool is_newest = sent.number == times_.steps;
   Stopwatch watch;
+  if (trace_) trace_->wait(sent.number);
   Tensor here;
   drawn_ = {};
   if (sent.draws) {
@@ -147,6 +153,7 @@ Tensor DeviceRun::read(const SentStep& sent) {
     here = to_host(sent.logits, sent.rows);
   }
   times_.wait_seconds += watch.lap();
+  if (trace_) trace_->read(sent.number);
   return here;
 }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "engine/device_batch.h"
+#include "engine/step_trace.h"
 
 namespace heed {
 
@@ -64,6 +65,9 @@ class DeviceRun {
   const std::vector<const AttentionPlan*>& plans() const { return batch_.plans(); }
   Constants& constants() { return constants_; }
   const DeviceTimes& times() const { return times_; }
+  // From now on it is noted when each step runs.
+  void trace() { trace_ = std::make_unique<StepTrace>(device_); }
+  std::vector<TracedStep> take_traced() { return trace_ ? trace_->take() : std::vector<TracedStep>(); }
 
  private:
   struct Recorded {
@@ -97,6 +101,7 @@ class DeviceRun {
   const int32_t* id_offsets_ = nullptr;
   std::span<const int32_t> drawn_;
   DeviceTimes times_;
+  std::unique_ptr<StepTrace> trace_;  // null: nobody wants to know
 };
 
 }  // namespace heed

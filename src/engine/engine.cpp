@@ -89,6 +89,7 @@ Result<std::unique_ptr<Engine>> Engine::start(Checkpoint checkpoint, const Engin
                                   .arena_bytes = arena_bytes,
                                   .scratch_bytes = plan.run.place.on_host() ? 0 : plan.memory.scratch},
                                  progress));
+  if (options.trace_steps) runner->trace_steps();
   return std::unique_ptr<Engine>(
       new Engine(std::move(plan), std::move(runner), std::move(proposer), options));
 }

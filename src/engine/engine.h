@@ -49,6 +49,8 @@ struct EngineOptions {
   // Takes the planned memory from the start on, in a thread of its own, as a server should: see
   // wait_for_memory(). Else it is taken when it is first used.
   bool touch_memory = false;
+  // Note when each step of an accelerator runs: take_traced().
+  bool trace_steps = false;
   // Hears of each step, on the engine's thread: tokens computed of prompts and tokens sampled, together.
   std::function<void(int64_t tokens)> on_step = nullptr;
 };
@@ -133,6 +135,8 @@ class Engine {
   void wait_for_memory();
   // No prefix computed so far is found again.
   void forget_prefixes();
+  // The steps since the last call, where the options asked for it. From any thread.
+  std::vector<TracedStep> take_traced() { return runner_->take_traced(); }
 
  private:
   Engine(EnginePlan plan, std::unique_ptr<Runner> runner, std::unique_ptr<Proposer> proposer,

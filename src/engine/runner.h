@@ -157,6 +157,13 @@ class Runner {
   const Weights& weights() const { return model_.weights; }
   const Narrowed& narrowed() const { return model_.weights.narrowed; }
   ThreadPool& pool() { return pool_; }
+  // From now on it is noted when each step runs on an accelerator; and what was noted since, from any thread.
+  void trace_steps() {
+    if (device_run_) device_run_->trace();
+  }
+  std::vector<TracedStep> take_traced() {
+    return device_run_ ? device_run_->take_traced() : std::vector<TracedStep>();
+  }
   DeviceTimes device_times() const { return device_run_ ? device_run_->times() : DeviceTimes{}; }
 
  private:

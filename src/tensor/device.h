@@ -18,6 +18,8 @@ class Fence {
   virtual ~Fence() = default;
   virtual void set() = 0;   // now
   virtual void wait() = 0;  // until all before the last set() is done; at once where there was none
+  // From the earlier one's last moment to this one's, both past and of fences that keep time.
+  virtual double seconds_since(const Fence& earlier) const = 0;
 };
 
 // Work recorded once, to be run again at the price of one call. It reads and writes the same addresses again.
@@ -52,7 +54,8 @@ class Device {
   virtual void copy(void* to, const void* from, int64_t bytes) = 0;  // within its memory
   virtual void zero(void* at, int64_t bytes) = 0;
   virtual void wait() = 0;
-  virtual std::unique_ptr<Fence> make_fence() = 0;  // which the device must outlive
+  virtual std::unique_ptr<Fence> make_fence() = 0;        // which the device must outlive
+  virtual std::unique_ptr<Fence> make_timed_fence() = 0;  // one that keeps time
   // words[places[i]] = values[i]; all of it in the device's memory, and no place twice.
   virtual void scatter(int32_t* words, const int32_t* places, const int32_t* values, int64_t count) = 0;
   // tokens[places[i]] = ids[rows[i]], or 0 where that is below 0: tokens that were drawn in its memory.

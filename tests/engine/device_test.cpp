@@ -199,6 +199,40 @@ TEST(EngineOnDevice, its_memory_is_what_the_plan_counts_with) {
   EXPECT_NE(too_long.error().message.find("of memory"), std::string::npos) << too_long.error().message;
 }
 
+TEST(EngineOnDevice, when_steps_ran_is_noted) {
+  fake::add();
+  const Golden golden = read_golden("qwen3");
+  const std::vector<Ask> asks(
+      3, {.prompt = {golden.input.begin(), golden.input.begin() + 30}, .max_tokens = 12});
+  const auto engine =
+      start(golden_folder("qwen3"), {.runner = {.backend = "fake", .step_tokens = 40}, .trace_steps = true});
+  run_all(*engine, asks);
+  engine->drain();
+  const std::vector<TracedStep> steps = engine->take_traced();
+  EXPECT_EQ(std::ssize(steps), engine->stats().device.steps);
+  ASSERT_GT(steps.size(), 12);
+  int ahead = 0;
+  int replayed = 0;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const TracedStep& step = steps[i];
+    EXPECT_EQ(step.number, static_cast<int64_t>(i) + 1);
+    EXPECT_LE(step.begun, step.sent);
+    EXPECT_LE(step.sent, step.launched);
+    EXPECT_LE(step.launched, step.waiting);
+    EXPECT_LE(step.waiting, step.read);
+    EXPECT_LT(step.device_begun, step.device_done);
+    const TracedStep& before = steps[i > 0 ? i - 1 : 0];
+    EXPECT_TRUE(i == 0 || before.device_done <= step.device_begun) << i;
+    if (i > 0 && step.launched <= before.waiting) ++ahead;
+    if (step.replayed) ++replayed;
+  }
+  EXPECT_EQ(replayed, engine->stats().device.replayed);
+  EXPECT_GT(ahead, 8) << "the host prepares a step before it waits for the one before";
+  EXPECT_TRUE(engine->take_traced().empty());
+  run_all(*engine, asks);
+  EXPECT_FALSE(engine->take_traced().empty());
+}
+
 TEST(EngineOnDevice, what_cannot_be_is_said) {
   fake::add();
   EXPECT_EQ(find_device("fake:1", "").error().message, "fake:1 cannot be used here: there is one");

@@ -219,6 +219,7 @@ class FakeDevice final : public Device {
     for (const auto& each : std::exchange(under_way_, {})) each();
   }
   std::unique_ptr<Fence> make_fence() override { return std::make_unique<End>(*this); }
+  std::unique_ptr<Fence> make_timed_fence() override { return make_fence(); }
   void scatter(int32_t* words, const int32_t* places, const int32_t* values, int64_t count) override {
     all_in(words, places, values);
     const Memory::Open open;
@@ -244,12 +245,20 @@ class FakeDevice final : public Device {
  private:
   struct End final : Fence {
     explicit End(FakeDevice& of) : device(of) {}
-    void set() override { is_set = true; }
+    void set() override {
+      is_set = true;
+      moment = std::chrono::steady_clock::now();
+    }
     void wait() override {
       if (is_set) device.wait();
     }
+    double seconds_since(const Fence& earlier) const override {
+      CHECK(is_set && static_cast<const End&>(earlier).is_set);
+      return std::chrono::duration<double>(moment - static_cast<const End&>(earlier).moment).count();
+    }
     FakeDevice& device;
     bool is_set = false;
+    std::chrono::steady_clock::time_point moment;
   };
   std::vector<std::function<void()>> under_way_;
 

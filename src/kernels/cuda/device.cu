@@ -25,12 +25,17 @@ void release_pinned(void* memory) { CUDA_CALL(cudaFreeHost(memory)); }
 
 class Event final : public Fence {
  public:
-  explicit Event(cudaStream_t stream) : stream_(stream) {
-    CUDA_CALL(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming));
+  Event(cudaStream_t stream, bool timed) : stream_(stream) {
+    CUDA_CALL(cudaEventCreateWithFlags(&event_, timed ? cudaEventDefault : cudaEventDisableTiming));
   }
   ~Event() override { CUDA_CALL(cudaEventDestroy(event_)); }
   void set() override { CUDA_CALL(cudaEventRecord(event_, stream_)); }
   void wait() override { CUDA_CALL(cudaEventSynchronize(event_)); }
+  double seconds_since(const Fence& earlier) const override {
+    float milliseconds = 0;
+    CUDA_CALL(cudaEventElapsedTime(&milliseconds, static_cast<const Event&>(earlier).event_, event_));
+    return 1e-3 * milliseconds;
+  }
 
  private:
   cudaStream_t stream_;
@@ -87,7 +92,8 @@ class CudaDevice final : public Device {
     CUDA_CALL(cudaMemsetAsync(at, 0, static_cast<size_t>(bytes), handle()));
   }
   void wait() override { stream_->synchronize(); }
-  std::unique_ptr<Fence> make_fence() override { return std::make_unique<Event>(handle()); }
+  std::unique_ptr<Fence> make_fence() override { return std::make_unique<Event>(handle(), false); }
+  std::unique_ptr<Fence> make_timed_fence() override { return std::make_unique<Event>(handle(), true); }
 
   void scatter(int32_t* words, const int32_t* places, const int32_t* values, int64_t count) override {
     if (count == 0) return;
