@@ -76,5 +76,19 @@ __global__ void __launch_bounds__(C::kThreads, 1)
 #endif
 }
 
+// What is left of a launch when the maps are there.
+template <class C>
+void launch_prefill(const AttentionLaunch& launch, const AttentionParams& p, PrefillParams params) {
+  static const bool ready = [] {
+    allow_shared(prefill_kernel<C>, C::kShared);
+    return true;
+  }();
+  CHECK(ready);
+  params.wide = writes_wide(p);
+  params.attention = p;
+  prefill_kernel<C><<<launch.sms, C::kThreads, C::kShared, handle_of(launch.stream)>>>(params);
+  CUDA_LAUNCHED("attention prefill_kernel");
+}
+
 }  // namespace
 }  // namespace heed::cuda
