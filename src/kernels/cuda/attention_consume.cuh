@@ -33,6 +33,8 @@ struct Consumer {
     return group * kGroupRows + thread / 32 * 16 + lane / 4 + 8 * i;
   }  // of the unit
 
+  // With kRescales the sums of values shrink meanwhile: the compiler puts that between the products.
+  template <bool kRescales>
   __device__ __forceinline__ void issue_scores(int stage) {
     wgmma::pin(scores);
     wgmma::fence();
@@ -41,6 +43,7 @@ struct Consumer {
       const int at = d / kAtom * kAtomBytes + d % kAtom * 2;
       C::Type::multiply(scores, wgmma::rows_descriptor(memory.q(group) + at, C::kStep),
                         wgmma::rows_descriptor(memory.k(stage) + at, C::kStep), d > 0);
+      if constexpr (kRescales) rescale(d / 2, d / 2 + 8);
     }
     wgmma::commit();
   }
@@ -85,7 +88,36 @@ struct Consumer {
     }
   }
 
-  // Scores to weights in place, and by how much earlier sums shrink.
+  // A row's largest score so far, which exponents are counted from, and by how much earlier sums shrink.
+  __device__ __forceinline__ void find_largest(float unit_scale, float (&base)[2]) {
+    constexpr int kChains = 4;  // of maxima, that do not wait for each other
+    float all[2];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      float most[kChains];
+#pragma unroll
+      for (int j = 0; j < C::kKeys / 8; ++j) {
+        const float larger = fmaxf(scores[4 * j + 2 * i], scores[4 * j + 2 * i + 1]);
+        most[j % kChains] = j < kChains ? larger : fmaxf(most[j % kChains], larger);
+      }
+      all[i] = fmaxf(fmaxf(most[0], most[1]), fmaxf(most[2], most[3]));
+    }
+#pragma unroll
+    for (int lanes = 1; lanes < 4; lanes *= 2) {
+      const float other[2] = {__shfl_xor_sync(~0U, all[0], lanes), __shfl_xor_sync(~0U, all[1], lanes)};
+      all[0] = fmaxf(all[0], other[0]);
+      all[1] = fmaxf(all[1], other[1]);
+    }
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      all[i] = fmaxf(largest[i], all[i] * unit_scale);
+      base[i] = all[i] == -INFINITY ? 0 : all[i];
+      scale[i] = ptx::exp2(largest[i] - base[i]);
+      largest[i] = all[i];
+    }
+  }
+
+  // Scores to weights.
   __device__ __forceinline__ void weigh(const AttentionUnit& unit, int key) {
     float unit_scale = p.scale_log2;
     if (p.cap_log2 != 0) {
@@ -94,37 +126,19 @@ struct Consumer {
       unit_scale = 1;
     }
     if (key < unit.full_lo || key + C::kKeys > unit.full_hi) hide(key);
+    float base[2];
+    find_largest(unit_scale, base);
+    constexpr int kChains = 4;  // of sums
+    float added[2][kChains] = {};
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      constexpr int kChains = 4;  // of sums and maxima, that do not wait for each other
-      float most[kChains];
-#pragma unroll
-      for (int j = 0; j < C::kKeys / 8; ++j) {
-        const float larger = fmaxf(scores[4 * j + 2 * i], scores[4 * j + 2 * i + 1]);
-        most[j % kChains] = j < kChains ? larger : fmaxf(most[j % kChains], larger);
-      }
-      float all = fmaxf(fmaxf(most[0], most[1]), fmaxf(most[2], most[3]));
-      all = fmaxf(all, __shfl_xor_sync(~0U, all, 1));
-      all = fmaxf(all, __shfl_xor_sync(~0U, all, 2));
-      all = fmaxf(largest[i], all * unit_scale);
-      const float base = all == -INFINITY ? 0 : all;
-      scale[i] = ptx::exp2(largest[i] - base);
-      largest[i] = all;
-      float added[kChains] = {};
-#pragma unroll
-      for (int j = 0; j < C::kKeys / 8; ++j) {
-#pragma unroll
-        for (int e = 0; e < 2; ++e) {
-          float& s = scores[4 * j + 2 * i + e];
-          s = ptx::exp2(fmaf(s, unit_scale, -base));
-          added[(2 * j + e) % kChains] += s;
-        }
-      }
-      sum[i] = sum[i] * scale[i] + ((added[0] + added[1]) + (added[2] + added[3]));
+    for (int j = 0; j < C::kKeys / 2; ++j) {
+      const int i = j / 2 % 2;
+      scores[j] = ptx::exp2(fmaf(scores[j], unit_scale, -base[i]));
+      added[i][(j / 4 * 2 + j % 2) % kChains] += scores[j];
     }
-  }
-
-  __device__ __forceinline__ void round_weights() {
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+      sum[i] = sum[i] * scale[i] + ((added[i][0] + added[i][1]) + (added[i][2] + added[i][3]));
 #pragma unroll
     for (int k = 0; k < C::kKeys / 16; ++k) {
 #pragma unroll
@@ -133,14 +147,9 @@ struct Consumer {
     }
   }
 
-  __device__ __forceinline__ void rescale() {
+  __device__ __forceinline__ void rescale(int from, int to) {
 #pragma unroll
-    for (int j = 0; j < C::kDim / 8; ++j) {
-      out[4 * j] *= scale[0];
-      out[4 * j + 1] *= scale[0];
-      out[4 * j + 2] *= scale[1];
-      out[4 * j + 3] *= scale[1];
-    }
+    for (int j = from; j < to; ++j) out[j] *= scale[j / 2 % 2];
   }
 
   __device__ __forceinline__ void free(uint32_t barrier) const {
@@ -249,6 +258,7 @@ struct Consumer {
       wgmma::pin(out);
       free(memory.v_free(stage));
       write(packet.unit, packet.head);  // read again: registers are short
+      __syncwarp();                     // every lane has read
       free(memory.unit_free(PlaceIn<C::kPackets>(n).stage));
       if constexpr (!kFit) load_queries(next.unit, next.head, 0, out);
       ptx::threads_sync(kOwn + group, kGroupThreads);  // the last scores of every warp are done
@@ -271,35 +281,31 @@ struct Consumer {
     const Tiles<C::kKeys> tiles(unit);
     Place place(done++);
     ptx::barrier_wait(memory.k_full(place.stage), place.parity);
-    issue_scores(place.stage);
+    issue_scores<false>(place.stage);
     wgmma::wait<0>();
     wgmma::pin(scores);
     free(memory.k_free(place.stage));
     weigh(unit, tiles.key(0));
-    round_weights();
     for (int i = 1; i < tiles.count; ++i) {
       const Place next(done++);
       ptx::barrier_wait(memory.k_full(next.stage), next.parity);
       ptx::barrier_wait(memory.v_full(place.stage), place.parity);
       clear_values(unit, tiles.key(i - 1), place.stage);
       take_turn();
-      issue_scores(next.stage);
+      issue_scores<true>(next.stage);
       issue_values(place.stage);
       give_turn();
-      wgmma::wait<1>();
-      wgmma::pin(scores);
-      free(memory.k_free(next.stage));
-      weigh(unit, tiles.key(i));
-      wgmma::after(sum);  // or the compiler moves all of this behind the wait
       wgmma::wait<0>();
+      wgmma::pin(scores);
       wgmma::pin(out);
+      free(memory.k_free(next.stage));
       free(memory.v_free(place.stage));
-      round_weights();
-      rescale();
+      weigh(unit, tiles.key(i));
       place = next;
     }
     ptx::barrier_wait(memory.v_full(place.stage), place.parity);
     clear_values(unit, tiles.key(tiles.count - 1), place.stage);
+    rescale(0, C::kDim / 2);
     issue_values(place.stage);
     return place.stage;
   }

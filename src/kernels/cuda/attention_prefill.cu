@@ -42,22 +42,14 @@ Steps steps_of(int64_t block, int64_t head) {
 
 template <class C>
 void launch_for(const AttentionLaunch& launch, const AttentionParams& p) {
-  static const bool ready = [] {
-    allow_shared(prefill_kernel<C>, C::kShared);
-    return true;
-  }();
-  CHECK(ready);
-  PrefillParams params;
+  PrefillParams params = {};
   params.box = std::gcd(p.block, C::kKeys);
   params.whole = p.head_dim % kAtom == 0;
   params.k_steps = steps_of(p.k_block, p.k_head);
   params.v_steps = steps_of(p.v_block, p.v_head);
   params.k = map_of(p, p.k, p.head_dim, p.k_row, params.k_steps, params.box, C::kAtoms);
   params.v = map_of(p, p.v, p.v_dim, p.v_row, params.v_steps, params.box, C::kAtoms);
-  params.wide = writes_wide(p);
-  params.attention = p;
-  prefill_kernel<C><<<launch.sms, C::kThreads, C::kShared, handle_of(launch.stream)>>>(params);
-  CUDA_LAUNCHED("attention prefill_kernel");
+  launch_prefill<C>(launch, p, params);
 }
 
 using Dim64 = Config<OfBf16, 64, 128, 3, 4, 32, 160>;

@@ -4,14 +4,16 @@
 // A block runs one unit at a time: 64 packed rows for each of kGroups warpgroups, over tiles of kKeys keys
 // from an absolute multiple on. One more warpgroup brings the data: two warps have the tensor copy engine
 // fill rings of tiles of keys and of values, page by page (one warp for both was a tenth slower); another
-// brings the next unit. Of a cache of fp8 three warps fill them (attention_widen.cuh). A computing warpgroup
-// keeps two products in flight and computes weights meanwhile:
+// brings the next unit. Of a cache of fp8 three warps fill them (attention_widen.cuh). Computing warpgroups
+// take turns at the tensor cores, so that one's softmax runs under another's products:
 //
-//   tensor cores:  Q K(j+1)^T,  P(j) V(j)           | Q K(j+2)^T, ...
-//   the others:    .........    P(j+1) = softmax of | ...
+//   one:      Q K(j+1)^T, P(j) V(j) | P(j+1) = softmax of it  | Q K(j+2)^T, P(j+1) V(j+1) | ...
+//   another:  softmax               | Q K(j+1)^T, P(j) V(j)   | softmax                   | ...
 //
-// and warpgroups take turns at issuing, so that one's softmax runs under another's products. From unit to
-// unit the next queries come under the last product, and results go out under the first of the next. Tiles
+// A warp that issues a product stands still until the tensor cores have taken it, that is for as long as the
+// product before it lasts, so a softmax cannot run under products of its own. Then nothing is gained by
+// waiting for Q K(j+1)^T alone: after both products have ended, the compiler is free to weave rounding and
+// sums into the exponentials. The next queries come under a unit's last product where registers allow. Tiles
 // that all rows see whole are not tested, tiles that no row sees are not visited. Only values outside of the
 // unit's keys within a visited tile need care: whatever lies there, their weight 0 must give 0, so they are
 // cleared.
@@ -72,6 +74,20 @@ __global__ void __launch_bounds__(C::kThreads, 1)
     }
   }
 #endif
+}
+
+// What is left of a launch when the maps are there.
+template <class C>
+void launch_prefill(const AttentionLaunch& launch, const AttentionParams& p, PrefillParams params) {
+  static const bool ready = [] {
+    allow_shared(prefill_kernel<C>, C::kShared);
+    return true;
+  }();
+  CHECK(ready);
+  params.wide = writes_wide(p);
+  params.attention = p;
+  prefill_kernel<C><<<launch.sms, C::kThreads, C::kShared, handle_of(launch.stream)>>>(params);
+  CUDA_LAUNCHED("attention prefill_kernel");
 }
 
 }  // namespace

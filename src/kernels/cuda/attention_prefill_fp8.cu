@@ -8,20 +8,6 @@ namespace {
 
 using namespace prefill;
 
-template <class C>
-void launch_for(const AttentionLaunch& launch, const AttentionParams& p) {
-  static const bool ready = [] {
-    allow_shared(prefill_kernel<C>, C::kShared);
-    return true;
-  }();
-  CHECK(ready);
-  PrefillParams params = {};
-  params.wide = writes_wide(p);
-  params.attention = p;
-  prefill_kernel<C><<<launch.sms, C::kThreads, C::kShared, handle_of(launch.stream)>>>(params);
-  CUDA_LAUNCHED("attention prefill_kernel");
-}
-
 using Dim64 = Config<OfFp8, 64, 128, 3, 4, 56, 152>;
 using Dim128 = Config<OfFp8, 128, 128, 2, 2, 56, 224>;
 using Dim256 = Config<OfFp8, 256, 64, 2, 2, 40, 232>;
@@ -29,9 +15,9 @@ using Dim256 = Config<OfFp8, 256, 64, 2, 2, 40, 232>;
 }  // namespace
 
 void run_prefill_fp8(const AttentionLaunch& launch, const AttentionParams& params) {
-  if (params.head_dim <= Dim64::kDim) return launch_for<Dim64>(launch, params);
-  if (params.head_dim <= Dim128::kDim) return launch_for<Dim128>(launch, params);
-  launch_for<Dim256>(launch, params);
+  if (params.head_dim <= Dim64::kDim) return launch_prefill<Dim64>(launch, params, {});
+  if (params.head_dim <= Dim128::kDim) return launch_prefill<Dim128>(launch, params, {});
+  launch_prefill<Dim256>(launch, params, {});
 }
 
 }  // namespace heed::cuda

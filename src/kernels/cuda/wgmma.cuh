@@ -36,17 +36,6 @@ __device__ __forceinline__ void pin(float (&registers)[kCount]) {
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(registers[i])::"memory");
 }
 
-// Nothing that follows runs before these sums are there: waits have no operands that would say so, and left
-// alone the compiler puts them before work that was meant to run meanwhile. Sums of weights are not negative.
-__device__ __forceinline__ void after(const float (&sums)[2]) {
-  asm volatile(
-      "{\n.reg .pred negative;\n.reg .f32 both;\nadd.f32 both, %0, %1;\nsetp.lt.f32 negative, both, "
-      "0f00000000;\n"
-      "@negative trap;\n}" ::"f"(sums[0]),
-      "f"(sums[1])
-      : "memory");
-}
-
 // Element [row, column] of a product's result lies in thread (row % 16 / 8 gives which pair, see below):
 // register 4 * (column / 8) + 2 * (row / 8 % 2) + column % 2 of lane 4 * (row % 8) + column % 8 / 2 of warp
 // row / 16. As the left operand of the next product, 16 columns are registers {0 1}, {2 3}, {4 5}, {6 7}.
