@@ -34,6 +34,7 @@ inline std::vector<RecurrentCase> recurrent_cases() {
       {"a prefill with saves", {130}, 1, 2, 64, 80, DType::kF32, {63, 127, 129}},
       {"heads that take turns", {6, 1, 40}, 2, 6, 16, 24, DType::kF32, {3}, 2, false, true},
       {"guesses", std::vector<int>(60, 6), 1, 2, 16, 20, DType::kF32, many},
+      {"guesses of a model's size", {6, 1, 0, 3}, 2, 4, 128, 128, DType::kF32, {0, 4, 6, 9}},
       {"few columns", {9, 2}, 4, 4, 70, 3, DType::kF32, {4}, 2},
       {"one row", {9, 2}, 3, 3, 1, 36, DType::kF32, {4}, 2},
       {"no sequences", {}, 2, 2, 8, 8},

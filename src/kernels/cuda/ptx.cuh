@@ -136,6 +136,20 @@ __device__ inline void load_transposed(uint32_t (&m)[4], uint32_t from) {
                : "r"(from)
                : "memory");
 }
+__device__ inline void store_matrices(uint32_t to, const uint32_t (&m)[4]) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(m[0]),
+               "r"(m[1]), "r"(m[2]), "r"(m[3])
+               : "memory");
+#endif
+}
+__device__ inline void store_transposed(uint32_t to, const uint32_t (&m)[4]) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(m[0]),
+               "r"(m[1]), "r"(m[2]), "r"(m[3])
+               : "memory");
+#endif
+}
 // c[16, 8] += a[16, 16] b[16, 8]
 __device__ inline void multiply(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   asm volatile(

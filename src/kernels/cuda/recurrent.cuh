@@ -59,9 +59,10 @@ struct Recurrence {
 // Sequences of so many tokens in a call run in chunks on tensor cores, where these take the sizes; the others
 // token by token. That depends on the sequence alone, so its neighbours change no bit.
 inline constexpr int kLeastInChunks = 64;
-inline constexpr int64_t kChunkScratch = int64_t{64} << 20;  // bytes that they take at most, about
-bool chunks_take(const CudaStream& device, const Recurrence& p, const StateArgs& args);
+inline constexpr int kBlocksOfSequence = 128;                 // all heads of one make about so many blocks
+inline constexpr int64_t kChunkScratch = int64_t{192} << 20;  // bytes that they take at most, about
 // The sequences with at least kLeastInChunks tokens.
-void run_chunks(const Stream& stream, const Recurrence& p, const State& state, int64_t tokens, bool delta);
+void run_linear_chunks(const Stream& stream, const Recurrence& p, const State& state, int64_t tokens);
+void run_delta_chunks(const Stream& stream, const Recurrence& p, const State& state, int64_t tokens);
 
 }  // namespace heed::cuda

@@ -22,6 +22,12 @@ __device__ __forceinline__ uint64_t columns_descriptor(uint32_t at, int step) {
          uint64_t{1} << 62;
 }
 
+// The same where the next 64 columns are `next` bytes further.
+__device__ __forceinline__ uint64_t columns_descriptor(uint32_t at, int step, int next) {
+  return uint64_t{(at & 0x3ffff) >> 4} | static_cast<uint64_t>(next >> 4) << 16 |
+         static_cast<uint64_t>(step >> 4) << 32 | uint64_t{1} << 62;
+}
+
 // Orders the registers written before it with the products after it.
 __device__ __forceinline__ void fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 __device__ __forceinline__ void commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }

@@ -109,16 +109,19 @@ class CudaRecurrent : public Gpu {
 
   // Sizes that run in chunks.
   static std::vector<RecurrentCase> chunk_cases() {
-    return {{"chunks and short ones",
-             {64, 200, 1, 129, 63},
-             1,
-             2,
-             128,
-             128,
-             DType::kF32,
-             {10, 63, 64, 150, 151, 263, 264, 300, 328, 456}},
-            {"grouped heads", {130, 64}, 2, 4, 128, 64, DType::kF32, {}, 4},
-            {"many chunks", {1500}, 1, 1, 128, 32}};
+    return {
+        {"chunks and short ones",
+         {64, 200, 1, 129, 63},
+         1,
+         2,
+         128,
+         128,
+         DType::kF32,
+         {10, 63, 64, 150, 151, 263, 264, 300, 328, 456}},
+        {"grouped heads", {130, 64}, 2, 4, 128, 64, DType::kF32, {}, 4},
+        {"many chunks", {1500}, 1, 1, 128, 32},
+        {"many chunks of some", {1500, 64, 0, 900, 66}, 1, 2, 128, 128, DType::kF32, {767, 768, 1563, 2463}},
+        {"more columns than rows", {150, 0, 70}, 1, 2, 128, 160, DType::kF32, {100, 149, 151}}};
   }
 
   PutArrays<LinearAttentionProblem> put_linear = [&](LinearAttentionProblem& p, LinearAttentionArgs& args) {
