@@ -38,6 +38,7 @@ AttentionUnit tile_of(std::span<const RowMask> rows, int sequence, int token, in
   if (unit.key_hi == 0) unit.key_lo = unit.key_hi = unit.sink_hi;  // sinks alone
   unit.sink_hi = std::min(unit.sink_hi, unit.key_lo);
   unit.slot = -1;
+  unit.last = rows[token].hi - 1;
   return unit;
 }
 
@@ -58,8 +59,8 @@ void pack(AttentionPlan& plan) {
   header.short_bins = static_cast<int32_t>(plan.starts.size()) - 1;
   header.prefill_units = static_cast<int32_t>(plan.prefill_units.size());
   header.merges = static_cast<int32_t>(plan.merges.size());
+  append(plan.packed, plan.short_units);
   header.starts_offset = append(plan.packed, plan.starts);
-  header.short_offset = append(plan.packed, plan.short_units);
   header.prefill_offset = append(plan.packed, plan.prefill_units);
   header.merge_offset = append(plan.packed, plan.merges);
   std::memcpy(plan.packed.data(), &header, sizeof(header));
@@ -241,11 +242,13 @@ void deal(AttentionPlan& plan, std::vector<Tile>& tiles) {
     bins.assign(static_cast<size_t>(count), {});
     deal_parts(plan, tiles, total, bins);
   }
-  plan.starts = {0};
+  std::erase_if(bins, [](const auto& units) { return units.empty(); });
+  for (const auto& units : bins) plan.short_units.push_back(units[0]);
   for (const auto& units : bins) {
-    plan.short_units.insert(plan.short_units.end(), units.begin(), units.end());
     plan.starts.push_back(static_cast<int32_t>(plan.short_units.size()));
+    plan.short_units.insert(plan.short_units.end(), units.begin() + 1, units.end());
   }
+  plan.starts.push_back(static_cast<int32_t>(plan.short_units.size()));
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ struct alignas(16) AttentionUnit {
   int32_t sink_hi;           // keys [0, sink_hi) are visited besides; at most key_lo
   int32_t slot;              // where its first part's result goes, and so on; -1: it has all parts of its rows
   int32_t part;              // keys of a part: parts begin at multiples of it
-  int32_t unused;
+  int32_t last;              // of the keys that its first row sees
 };
 static_assert(sizeof(AttentionUnit) == 48);
 
@@ -42,10 +42,10 @@ struct AttentionMerge {
 };
 static_assert(sizeof(AttentionMerge) == 32);
 
-// As the device sees it: this, then the units and merges at their offsets, in bytes. Bin i has the short units
-// from starts[i] up to starts[i + 1].
+// As the device sees it: this, then right behind it the short units, and the rest at its offset, in bytes. Bin i
+// has the i-th short unit and those from starts[i] up to starts[i + 1].
 struct alignas(16) AttentionPlanHeader {
-  int32_t short_bins, starts_offset, short_offset;
+  int32_t short_bins, starts_offset;
   int32_t prefill_units, prefill_offset;
   int32_t merges, merge_offset;
   int32_t dealt, blocks_done;  // counted by the kernel for long sequences as it runs; 0 before and after
@@ -64,8 +64,8 @@ struct AttentionPlanShape {
 };
 
 struct AttentionPlan {
-  std::vector<AttentionUnit> short_units;    // bin by bin
-  std::vector<int32_t> starts;               // of the bins, and the end of the last
+  std::vector<AttentionUnit> short_units;    // the first of each bin, then the others bin by bin
+  std::vector<int32_t> starts;               // of each bin's others, and the end of the last's
   std::vector<AttentionUnit> prefill_units;  // to be dealt out in this order
   std::vector<AttentionMerge> merges;
   int slots = 0;

@@ -163,10 +163,9 @@ double imbalance(const AttentionPlan& plan) {
   const size_t bins = plan.starts.size() - 1;
   for (size_t bin = 0; bin < bins; ++bin) {
     int64_t keys = 0;
-    for (int i = plan.starts[bin]; i < plan.starts[bin + 1]; ++i) {
-      const AttentionUnit& unit = plan.short_units[static_cast<size_t>(i)];
-      keys += unit.key_hi - unit.key_lo;
-    }
+    const auto add = [&](size_t i) { keys += plan.short_units[i].key_hi - plan.short_units[i].key_lo; };
+    add(bin);
+    for (int i = plan.starts[bin]; i < plan.starts[bin + 1]; ++i) add(static_cast<size_t>(i));
     total += keys;
     most = std::max(most, keys);
   }

@@ -135,23 +135,26 @@ struct Warp {
 struct Units {
   const AttentionUnit* units;
   const int32_t* starts;
-  int work, kv_heads, at, i = 0, end = 0;
+  int work, kv_heads, at, i = 0, others = 0, left = 0;
 
   __device__ explicit Units(const AttentionParams& p)
-      : units(in_plan<AttentionUnit>(p, p.plan->short_offset)),
+      : units(reinterpret_cast<const AttentionUnit*>(p.plan + 1)),
         starts(in_plan<int32_t>(p, p.plan->starts_offset)),
         work(p.plan->short_bins * p.kv_heads),
         kv_heads(p.kv_heads),
         at(static_cast<int>(blockIdx.x) - static_cast<int>(gridDim.x)) {}
 
   __device__ bool next() {
-    ++i;
-    while (i >= end) {
-      at += static_cast<int>(gridDim.x);
-      if (at >= work) return false;
-      i = starts[at / kv_heads];
-      end = starts[at / kv_heads + 1];
+    if (left > 0) {
+      --left;
+      i = others++;
+      return true;
     }
+    at += static_cast<int>(gridDim.x);
+    if (at >= work) return false;
+    i = at / kv_heads;
+    others = starts[i];
+    left = starts[i + 1] - others;
     return true;
   }
   __device__ const AttentionUnit& unit() const { return units[i]; }
@@ -208,7 +211,7 @@ struct Loader {
   // Starts the copies of the next slice if its keys were in the cache before this step.
   __device__ bool next_if_old() {
     while (more && i >= slices.end) take_unit();
-    if (!more || (slices.at(i) + 1) * kSlice >= p.rows[unit.token].hi) return false;
+    if (!more || (slices.at(i) + 1) * kSlice > unit.last) return false;
     next();
     return true;
   }
