@@ -167,8 +167,9 @@ int64_t cost_of(const Tile& tile) { return visited(tile.unit) + tile.parts * kPa
 
 using Bins = std::vector<std::vector<AttentionUnit>>;
 
-// Whole tiles, the longest first, each to the bin that has least. False where one would have so much more than
-// the mean that the device idles meanwhile: not a little more, for who runs beside fewer others runs faster.
+// Whole tiles, the longest first, each to the bin that has least. False where one would have so much more
+// than the mean that the device idles meanwhile: not a little more, for who runs beside fewer others runs
+// faster.
 bool deal_whole(const std::vector<Tile>& tiles, int64_t total, Bins& bins) {
   const double most = 1.25 * static_cast<double>(total) / static_cast<double>(bins.size());
   using Load = std::pair<int64_t, int>;

@@ -9,9 +9,10 @@
 //   visited   [ tested )                 [ tested       )[ no test       )[ tested         )
 //
 // Short sequences (few rows: decoding, drafts) have their keys in parts, whose results are merged in their
-// order. The size of a part depends on the sequence alone, so neighbours in the batch change no bit of a result.
-// They do decide who merges: a unit with all parts of its rows does so itself; where such units would leave some
-// of the device idle, sequences are cut into units of some parts each, whose results another kernel merges.
+// order. The size of a part depends on the sequence alone, so neighbours in the batch change no bit of a
+// result. They do decide who merges: a unit with all parts of its rows does so itself; where such units would
+// leave some of the device idle, sequences are cut into units of some parts each, whose results another
+// kernel merges.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -28,9 +29,9 @@ struct alignas(16) AttentionUnit {
   int32_t key_lo, key_hi;    // keys that some row sees
   int32_t full_lo, full_hi;  // keys that every row sees; empty: lo >= hi
   int32_t sink_hi;           // keys [0, sink_hi) are visited besides; at most key_lo
-  int32_t slot;              // where its first part's result goes, and so on; -1: it has all parts of its rows
-  int32_t part;              // keys of a part: parts begin at multiples of it
-  int32_t last;              // of the keys that its first row sees
+  int32_t slot;  // where its first part's result goes, and so on; -1: it has all parts of its rows
+  int32_t part;  // keys of a part: parts begin at multiples of it
+  int32_t last;  // of the keys that its first row sees
 };
 static_assert(sizeof(AttentionUnit) == 48);
 
@@ -42,8 +43,8 @@ struct AttentionMerge {
 };
 static_assert(sizeof(AttentionMerge) == 32);
 
-// As the device sees it: this, then right behind it the short units, and the rest at its offset, in bytes. Bin i
-// has the i-th short unit and those from starts[i] up to starts[i + 1].
+// As the device sees it: this, then right behind it the short units, and the rest at its offset, in bytes.
+// Bin i has the i-th short unit and those from starts[i] up to starts[i + 1].
 struct alignas(16) AttentionPlanHeader {
   int32_t short_bins, starts_offset;
   int32_t prefill_units, prefill_offset;

@@ -199,8 +199,9 @@ TEST(AttentionPlan, prefill_units_end_at_about_the_same_time) {
       total += unit.key_hi - unit.key_lo;
     }
   }
-  EXPECT_LT(static_cast<double>(*std::max_element(load.begin(), load.end())) * kBlocks / static_cast<double>(total),
-            1.05);
+  EXPECT_LT(
+      static_cast<double>(*std::max_element(load.begin(), load.end())) * kBlocks / static_cast<double>(total),
+      1.05);
 }
 
 TEST(AttentionPlan, long_sequences_are_dealt_out_one_after_the_other_from_their_ends) {

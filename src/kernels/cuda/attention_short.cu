@@ -112,7 +112,7 @@ namespace {
 template <class F>
 auto with_config(int k, int v, bool aliased, const F& run) {
   if (k <= 64 && v <= 64) return run(Config<Bf16, 64, 64, 1, 3, 4, 4>{});
-  if (k <= 128 && v <= 128) return run(Config<Bf16, 128, 128, 1, 3, 4, 2>{});
+  if (k <= 128 && v <= 128) return run(Config<Bf16, 128, 128, 1, 3, 4, 3>{});
   if (k <= 256 && v <= 256) return run(Config<Bf16, 256, 256, 2, 3, 4, 2>{});
   CHECK(k <= 576 && v <= 512, k, v);
   if (aliased) return run(Config<Bf16, 576, 512, 4, 3, 16, 2, true>{});

@@ -12,8 +12,8 @@
 // Then the groups' results are added up in their order, through shared memory, to that of the part. Meanwhile
 // the rings fill with the next slices: the memory never idles. Parts are merged in their order: in registers,
 // as they come, if a unit has them all, else by a second kernel. (Merging in the block that finishes last was
-// slower: the fence that it needs waits for the rings.) Keys outside of a unit are never read: their places are
-// filled with zeros.
+// slower: the fence that it needs waits for the rings.) Keys outside of a unit are never read: their places
+// are filled with zeros.
 #pragma once
 #include <cfloat>
 
@@ -40,7 +40,8 @@ __device__ uint32_t further(uint32_t at, int bytes) { return (at ^ bytes % 128) 
 
 // Elements_: what keys and values are, and how they are multiplied. kAliased: values are the first columns of
 // the keys (latent attention). kAtOnce: rows whose sums the groups exchange at a time. kBlocks: of a
-// multiprocessor, for which registers have to suffice.
+// multiprocessor, for which registers have to suffice; where one more than shared memory has room for, so
+// that blocks of the kernel before are no hindrance.
 template <class Elements_, int kK_, int kV_, int kShare_, int kStages_, int kAtOnce_, int kBlocks_,
           bool kAliased_ = false>
 struct Config {
@@ -62,13 +63,15 @@ struct Config {
   static constexpr int kPieces = (kShortTile * kV / 4 + kThreads - 1) / kThreads;
 };
 
-// The slices of a unit that a group visits: those whose number it has, first those of the sinks, then from the
-// first key on. Counted without the gap between both: from the group's number on in steps of kGroups.
+// The slices of a unit that a group visits: those whose number it has, first those of the sinks, then from
+// the first key on. Counted without the gap between both: from the group's number on in steps of kGroups.
 template <class C>
 struct Slices {
   int sink_end, gap, end;
   __device__ Slices(const AttentionUnit& unit, int group) {
-    const auto own_from = [&](int slice) { return slice + (group + C::kGroups - slice % C::kGroups) % C::kGroups; };
+    const auto own_from = [&](int slice) {
+      return slice + (group + C::kGroups - slice % C::kGroups) % C::kGroups;
+    };
     sink_end = (unit.sink_hi + kSlice - 1) / kSlice;
     gap = own_from(max(unit.key_lo / kSlice, sink_end)) - own_from(sink_end);
     end = max((unit.key_hi + kSlice - 1) / kSlice - gap, sink_end);
@@ -271,7 +274,7 @@ struct Worker {
   const int lane, part;
   RowMask mask[2];  // of rows lane / 4 and lane / 4 + 8
 
-  int i;  // of the slices, the next
+  int i;                     // of the slices, the next
   float largest[2], sum[2];  // of a part so far
   float out[C::kColumns / 8][4];
 
@@ -395,8 +398,9 @@ __device__ void store_row(const AttentionParams& p, int64_t token, int row, int 
   store4(p, token + row / p.group, head, column, out);
 }
 
-// Where the results of a part are exchanged, in shared memory, after the queries: each group's sums of kAtOnce
-// rows and stats of all, and the stats of all parts so far, which take turns with those one part later.
+// Where the results of a part are exchanged, in shared memory, after the queries: each group's sums of
+// kAtOnce rows and stats of all, and the stats of all parts so far, which take turns with those one part
+// later.
 template <class C>
 struct Exchange {
   float* sums;
@@ -537,11 +541,10 @@ int blocks_of() {
 
 template <class C>
 void launch_for(const AttentionLaunch& how, const AttentionParams& params) {
-  launch(how.stream,
-         {.blocks = static_cast<unsigned>(blocks_of<C>() * how.sms),
-          .threads = kThreads,
-          .shared = C::kShared},
-         short_kernel<C>, params);
+  launch(
+      how.stream,
+      {.blocks = static_cast<unsigned>(blocks_of<C>() * how.sms), .threads = kThreads, .shared = C::kShared},
+      short_kernel<C>, params);
   if (how.merges) run_merge(how, params);
 }
 
