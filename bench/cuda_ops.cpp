@@ -119,6 +119,7 @@ std::vector<AttentionCase> attention_cases() {
   for (const auto& [batch, length] : {std::pair{1, 2048},
                                       {1, 32768},
                                       {1, 131072},
+                                      {32, 576},
                                       {16, 2048},
                                       {16, 32768},
                                       {8, 32768},

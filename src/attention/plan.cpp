@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <climits>
 #include <cstring>
+#include <functional>
+#include <queue>
+#include <utility>
 
 #include "base/check.h"
 
@@ -35,32 +38,14 @@ AttentionUnit tile_of(std::span<const RowMask> rows, int sequence, int token, in
   if (unit.key_hi == 0) unit.key_lo = unit.key_hi = unit.sink_hi;  // sinks alone
   unit.sink_hi = std::min(unit.sink_hi, unit.key_lo);
   unit.slot = -1;
+  unit.last = rows[token].hi - 1;
   return unit;
-}
-
-// The parts of a tile, cut at multiples of the part's size. The first takes the sinks.
-void split(AttentionPlan& plan, const AttentionUnit& tile) {
-  const int part = part_keys(visited(tile));
-  const int first = tile.key_lo / part;
-  const int last = std::max((tile.key_hi + part - 1) / part, first + 1);
-  if (last - first == 1) {
-    plan.short_units.push_back(tile);
-    return;
-  }
-  plan.merges.push_back(
-      {.token = tile.token, .row = tile.row, .rows = tile.rows, .slot = plan.slots, .slots = last - first});
-  for (int i = first; i < last; ++i) {
-    AttentionUnit unit = tile;
-    unit.key_lo = std::max(tile.key_lo, i * part);
-    unit.key_hi = std::min(tile.key_hi, (i + 1) * part);
-    if (i > first) unit.sink_hi = 0;
-    unit.slot = plan.slots++;
-    plan.short_units.push_back(unit);
-  }
 }
 
 template <class T>
 int32_t append(std::vector<int32_t>& words, const std::vector<T>& items) {
+  constexpr size_t kAlign = alignof(AttentionUnit) / sizeof(int32_t);
+  words.resize((words.size() + kAlign - 1) / kAlign * kAlign);
   const size_t offset = words.size() * sizeof(int32_t);
   words.resize(words.size() + items.size() * sizeof(T) / sizeof(int32_t));
   if (!items.empty())
@@ -71,10 +56,11 @@ int32_t append(std::vector<int32_t>& words, const std::vector<T>& items) {
 void pack(AttentionPlan& plan) {
   plan.packed.assign(sizeof(AttentionPlanHeader) / sizeof(int32_t), 0);
   AttentionPlanHeader header = {};
-  header.short_units = static_cast<int32_t>(plan.short_units.size());
+  header.short_bins = static_cast<int32_t>(plan.starts.size()) - 1;
   header.prefill_units = static_cast<int32_t>(plan.prefill_units.size());
   header.merges = static_cast<int32_t>(plan.merges.size());
-  header.short_offset = append(plan.packed, plan.short_units);
+  append(plan.packed, plan.short_units);
+  header.starts_offset = append(plan.packed, plan.starts);
   header.prefill_offset = append(plan.packed, plan.prefill_units);
   header.merge_offset = append(plan.packed, plan.merges);
   std::memcpy(plan.packed.data(), &header, sizeof(header));
@@ -136,7 +122,8 @@ int64_t most_decode_slots(int64_t sequences, int64_t length, const AttentionPlan
 
 int64_t decode_plan_bytes(int64_t sequences, int64_t slots, const AttentionPlanShape& shape, int64_t tokens) {
   const int64_t tiles = sequences * tiles_of(tokens * shape.group);
-  return int64_t{sizeof(AttentionPlanHeader)} + (tiles + slots) * int64_t{sizeof(AttentionUnit)} +
+  constexpr int64_t kStarts = (kMostBins + 4) * int64_t{sizeof(int32_t)};
+  return int64_t{sizeof(AttentionPlanHeader)} + kStarts + (tiles + slots) * int64_t{sizeof(AttentionUnit)} +
          tiles * int64_t{sizeof(AttentionMerge)};
 }
 
@@ -161,11 +148,119 @@ void in_order_of_keys(std::vector<AttentionUnit>& units) {
 
 }  // namespace
 
+namespace {
+
+// Rows of a short sequence with all their keys.
+struct Tile {
+  AttentionUnit unit;
+  int first, parts;  // parts [first, first + parts)
+};
+
+Tile short_tile(AttentionUnit unit, bool cut) {
+  unit.part = cut ? part_keys(visited(unit)) : kUnbounded;
+  const int first = unit.key_lo / unit.part;
+  return {unit, first, std::max((unit.key_hi + unit.part - 1) / unit.part - first, 1)};
+}
+
+constexpr int kPartCost = 32;  // of a part's end, in keys
+int64_t cost_of(const Tile& tile) { return visited(tile.unit) + tile.parts * kPartCost; }
+
+using Bins = std::vector<std::vector<AttentionUnit>>;
+
+// Whole tiles, the longest first, each to the bin that has least. False where one would have so much more
+// than the mean that the device idles meanwhile: not a little more, for who runs beside fewer others runs
+// faster.
+bool deal_whole(const std::vector<Tile>& tiles, int64_t total, Bins& bins) {
+  const double most = 1.25 * static_cast<double>(total) / static_cast<double>(bins.size());
+  using Load = std::pair<int64_t, int>;
+  std::priority_queue<Load, std::vector<Load>, std::greater<>> loads;
+  for (int i = 0; i < static_cast<int>(bins.size()); ++i) loads.emplace(0, i);
+  for (const Tile& tile : tiles) {
+    auto [load, bin] = loads.top();
+    loads.pop();
+    load += cost_of(tile);
+    if (static_cast<double>(load) > most) return false;
+    bins[static_cast<size_t>(bin)].push_back(tile.unit);
+    loads.emplace(load, bin);
+  }
+  return true;
+}
+
+// Parts [first, first + count) of a tile as a unit of their own. The first takes the sinks.
+AttentionUnit unit_of(const Tile& tile, int first, int count, int slot) {
+  AttentionUnit unit = tile.unit;
+  if (count == tile.parts) return unit;
+  unit.key_lo = std::max(tile.unit.key_lo, first * unit.part);
+  unit.key_hi = std::min(tile.unit.key_hi, (first + count) * unit.part);
+  if (first > tile.first) unit.sink_hi = 0;
+  unit.slot = slot + first - tile.first;
+  return unit;
+}
+
+// One tile behind the other, cut between parts wherever a bin has its share.
+void deal_parts(AttentionPlan& plan, const std::vector<Tile>& tiles, int64_t total, Bins& bins) {
+  int64_t dealt = 0;
+  size_t bin = 0;
+  for (const Tile& tile : tiles) {
+    int begin = tile.first;
+    const int end = tile.first + tile.parts;
+    const auto put = [&](int upto) {
+      if (upto > begin) bins[bin].push_back(unit_of(tile, begin, upto - begin, plan.slots));
+      begin = upto;
+    };
+    for (int part = tile.first; part < end; ++part) {
+      const int64_t cost = visited(unit_of(tile, part, 1, 0)) + kPartCost;
+      const int64_t share_end = total * static_cast<int64_t>(bin + 1) / std::ssize(bins);
+      if (bin + 1 < bins.size() && dealt + cost / 2 > share_end) {
+        put(part);
+        ++bin;
+      }
+      dealt += cost;
+    }
+    if (begin == tile.first) {
+      bins[bin].push_back(tile.unit);
+      continue;
+    }
+    put(end);
+    const AttentionUnit& unit = tile.unit;
+    plan.merges.push_back(
+        {.token = unit.token, .row = unit.row, .rows = unit.rows, .slot = plan.slots, .slots = tile.parts});
+    plan.slots += tile.parts;
+  }
+}
+
+void deal(AttentionPlan& plan, std::vector<Tile>& tiles) {
+  const auto longer = [](const Tile& a, const Tile& b) { return visited(a.unit) > visited(b.unit); };
+  std::stable_sort(tiles.begin(), tiles.end(), longer);
+  int64_t total = 0, parts = 0;
+  for (const Tile& tile : tiles) {
+    total += cost_of(tile);
+    parts += tile.parts;
+  }
+  const auto count = static_cast<int>(std::min<int64_t>(plan.shape.bins, parts));
+  Bins bins(static_cast<size_t>(count));
+  if (!deal_whole(tiles, total, bins)) {
+    bins.assign(static_cast<size_t>(count), {});
+    deal_parts(plan, tiles, total, bins);
+  }
+  std::erase_if(bins, [](const auto& units) { return units.empty(); });
+  for (const auto& units : bins) plan.short_units.push_back(units[0]);
+  for (const auto& units : bins) {
+    plan.starts.push_back(static_cast<int32_t>(plan.short_units.size()));
+    plan.short_units.insert(plan.short_units.end(), units.begin() + 1, units.end());
+  }
+  plan.starts.push_back(static_cast<int32_t>(plan.short_units.size()));
+}
+
+}  // namespace
+
 AttentionPlan plan_attention(std::span<const RowMask> rows, std::span<const int32_t> seq_start,
                              const AttentionPlanShape& shape) {
   CHECK(shape.group > 0 && !seq_start.empty(), shape.group);
+  CHECK(0 < shape.bins && shape.bins <= kMostBins, shape.bins);
   AttentionPlan plan;
   plan.shape = shape;
+  std::vector<Tile> tiles;
   for (int s = 0; s + 1 < static_cast<int>(seq_start.size()); ++s) {
     const int token = seq_start[s];
     const int count = (seq_start[s + 1] - token) * shape.group;
@@ -173,17 +268,14 @@ AttentionPlan plan_attention(std::span<const RowMask> rows, std::span<const int3
     const int tile = is_small ? kShortTile : shape.prefill_tile;
     for (int row = 0; row < count; row += tile) {
       const AttentionUnit unit = tile_of(rows, s, token, row, std::min(tile, count - row), shape.group);
-      if (is_small && count <= kMostCutRows) {
-        split(plan, unit);
-      } else if (is_small) {
-        plan.short_units.push_back(unit);
+      if (is_small) {
+        tiles.push_back(short_tile(unit, count <= kMostCutRows));
       } else {
         plan.prefill_units.push_back(unit);
       }
     }
   }
-  const auto longer = [](const AttentionUnit& a, const AttentionUnit& b) { return visited(a) > visited(b); };
-  std::stable_sort(plan.short_units.begin(), plan.short_units.end(), longer);
+  deal(plan, tiles);
   in_order_of_keys(plan.prefill_units);
   pack(plan);
   return plan;

@@ -8,9 +8,11 @@
 //   keys      0 ...... sink_hi ......... key_lo ........ full_lo ........ full_hi ........ key_hi
 //   visited   [ tested )                 [ tested       )[ no test       )[ tested         )
 //
-// Short sequences (few rows: decoding, drafts) are cut along their keys into parts, whose results are merged;
-// whether they are and the size of a part depends on the sequence alone, so neighbours in the batch change no
-// bit of a result.
+// Short sequences (few rows: decoding, drafts) have their keys in parts, whose results are merged in their
+// order. The size of a part depends on the sequence alone, so neighbours in the batch change no bit of a
+// result. They do decide who merges: a unit with all parts of its rows does so itself; where such units would
+// leave some of the device idle, sequences are cut into units of some parts each, whose results another
+// kernel merges.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -20,15 +22,16 @@
 
 namespace heed {
 
-struct AttentionUnit {
+struct alignas(16) AttentionUnit {
   int32_t sequence;
   int32_t token;             // the sequence's first in the call
   int32_t row, rows;         // of the sequence: [row, row + rows)
   int32_t key_lo, key_hi;    // keys that some row sees
   int32_t full_lo, full_hi;  // keys that every row sees; empty: lo >= hi
   int32_t sink_hi;           // keys [0, sink_hi) are visited besides; at most key_lo
-  int32_t slot;              // where its partial result goes, or -1: it is the whole of its rows
-  int32_t unused[2];
+  int32_t slot;  // where its first part's result goes, and so on; -1: it has all parts of its rows
+  int32_t part;  // keys of a part: parts begin at multiples of it
+  int32_t last;  // of the keys that its first row sees
 };
 static_assert(sizeof(AttentionUnit) == 48);
 
@@ -40,9 +43,10 @@ struct AttentionMerge {
 };
 static_assert(sizeof(AttentionMerge) == 32);
 
-// As the device sees it: this, then the units and merges at their offsets, in bytes.
-struct AttentionPlanHeader {
-  int32_t short_units, short_offset;
+// As the device sees it: this, then right behind it the short units, and the rest at its offset, in bytes.
+// Bin i has the i-th short unit and those from starts[i] up to starts[i + 1].
+struct alignas(16) AttentionPlanHeader {
+  int32_t short_bins, starts_offset;
   int32_t prefill_units, prefill_offset;
   int32_t merges, merge_offset;
   int32_t dealt, blocks_done;  // counted by the kernel for long sequences as it runs; 0 before and after
@@ -51,14 +55,18 @@ struct AttentionPlanHeader {
 inline constexpr int kShortTile = 16;  // rows of a unit of short sequences
 // Sequences of more rows in a call are not cut into parts: they have tiles enough to keep the device busy.
 inline constexpr int kMostCutRows = 512;
+inline constexpr int kMostBins = 1024;
 
 struct AttentionPlanShape {
   int group = 1;         // heads / kv_heads
   int prefill_tile = 0;  // rows of a unit of long sequences; 0: no kernel for them, all are short
+  int bins = 1;          // of short units, that the device runs at the same time for each kv head
+  bool operator==(const AttentionPlanShape&) const = default;
 };
 
 struct AttentionPlan {
-  std::vector<AttentionUnit> short_units;    // most keys first
+  std::vector<AttentionUnit> short_units;    // the first of each bin, then the others bin by bin
+  std::vector<int32_t> starts;               // of each bin's others, and the end of the last's
   std::vector<AttentionUnit> prefill_units;  // to be dealt out in this order
   std::vector<AttentionMerge> merges;
   int slots = 0;
@@ -70,7 +78,7 @@ struct AttentionPlan {
   bool reads_ahead = true;
 
   AttentionPlanShape shape;
-  std::vector<int32_t> packed;   // header, units, merges, to be copied to the device in one piece
+  std::vector<int32_t> packed;   // header, starts, units, merges, to be copied to the device in one piece
   const void* device = nullptr;  // where that is; set by whoever copied it
   int64_t bytes() const { return static_cast<int64_t>(packed.size() * sizeof(int32_t)); }
 };

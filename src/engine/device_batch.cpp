@@ -40,10 +40,7 @@ DeviceBatch::DeviceBatch(Device& device, DeviceTables& tables, const RunPlan& pl
     kind_of_layer_.push_back(-1);
     if (group < 0 || kernel == nullptr || kernel->plan_shape == nullptr) continue;
     const AttentionPlanShape shape = kernel->plan_shape(plan.attention[layer], stream);
-    const auto same = [&](const Kind& kind) {
-      return kind.group == group && kind.shape.group == shape.group &&
-             kind.shape.prefill_tile == shape.prefill_tile;
-    };
+    const auto same = [&](const Kind& kind) { return kind.group == group && kind.shape == shape; };
     const auto found = std::find_if(kinds_.begin(), kinds_.end(), same);
     kind_of_layer_.back() = static_cast<int>(found - kinds_.begin());
     if (found == kinds_.end()) kinds_.push_back({.group = group, .shape = shape, .plan = {}});

@@ -59,7 +59,7 @@ TEST(AttentionPlan, every_visible_key_of_every_row_is_visited_once) {
     const Batch batch = batch_of(c);
     for (const int tile : {0, 64, 128, 192}) {
       const int group = c.heads / c.kv_heads;
-      const AttentionPlan plan = plan_attention(batch.rows, batch.seq_start, {group, tile});
+      const AttentionPlan plan = plan_attention(batch.rows, batch.seq_start, {group, tile, tile / 4 + 1});
       Visits visited;
       expect_covers(batch, plan.short_units, group, visited);
       expect_covers(batch, plan.prefill_units, group, visited);
@@ -94,21 +94,30 @@ TEST(AttentionPlan, keys_that_no_row_of_a_unit_sees_are_not_visited) {
   }
 }
 
+// Of a short unit.
+int first_part(const AttentionUnit& unit) { return unit.key_lo / unit.part; }
+int parts_of(const AttentionUnit& unit) {
+  return std::max((unit.key_hi + unit.part - 1) / unit.part - first_part(unit), 1);
+}
+
 TEST(AttentionPlan, each_slot_belongs_to_one_part_and_one_merge) {
   Batch batch;
   for (const int past : {0, 100, 511, 5000, 40000, 130000}) batch.add(causal(), {past, 3});
-  const AttentionPlan plan = plan_attention(batch.rows, batch.seq_start, {4, 128});
-  std::vector<int> parts(static_cast<size_t>(plan.slots)), merged(static_cast<size_t>(plan.slots));
-  for (const AttentionUnit& unit : plan.short_units) {
-    if (unit.slot >= 0) ++parts[static_cast<size_t>(unit.slot)];
+  for (const int bins : {1, 3, 33, 264}) {
+    const AttentionPlan plan = plan_attention(batch.rows, batch.seq_start, {4, 128, bins});
+    std::vector<int> parts(static_cast<size_t>(plan.slots)), merged(static_cast<size_t>(plan.slots));
+    for (const AttentionUnit& unit : plan.short_units) {
+      if (unit.slot < 0) continue;
+      for (int i = 0; i < parts_of(unit); ++i) ++parts[static_cast<size_t>(unit.slot + i)];
+    }
+    for (const AttentionMerge& merge : plan.merges) {
+      EXPECT_GT(merge.slots, 1);
+      for (int i = 0; i < merge.slots; ++i) ++merged[static_cast<size_t>(merge.slot + i)];
+    }
+    EXPECT_EQ(plan.slots > 0, bins > 1) << bins;
+    EXPECT_EQ(parts, std::vector<int>(parts.size(), 1));
+    EXPECT_EQ(merged, std::vector<int>(merged.size(), 1));
   }
-  for (const AttentionMerge& merge : plan.merges) {
-    EXPECT_GT(merge.slots, 1);
-    for (int i = 0; i < merge.slots; ++i) ++merged[static_cast<size_t>(merge.slot + i)];
-  }
-  EXPECT_GT(plan.slots, 0);
-  EXPECT_EQ(parts, std::vector<int>(parts.size(), 1));
-  EXPECT_EQ(merged, std::vector<int>(merged.size(), 1));
 }
 
 TEST(AttentionPlan, the_parts_of_a_sequence_do_not_depend_on_its_neighbours) {
@@ -116,44 +125,83 @@ TEST(AttentionPlan, the_parts_of_a_sequence_do_not_depend_on_its_neighbours) {
   alone.add(causal(), {9000, 1});
   for (int i = 0; i < 50; ++i) together.add(causal(), {i * 997, 1});
   together.add(causal(), {9000, 1});
-  const AttentionPlan one = plan_attention(alone.rows, alone.seq_start, {4, 128});
-  const AttentionPlan many = plan_attention(together.rows, together.seq_start, {4, 128});
-  std::vector<std::pair<int, int>> want, got;
-  for (const AttentionUnit& unit : one.short_units) want.emplace_back(unit.key_lo, unit.key_hi);
-  for (const AttentionUnit& unit : many.short_units) {
-    if (unit.sequence == 50) got.emplace_back(unit.key_lo, unit.key_hi);
+  // Where parts of a sequence begin, and its merges.
+  const auto parts = [](const AttentionPlan& plan, int sequence) {
+    std::vector<int> begins;
+    for (const AttentionUnit& unit : plan.short_units) {
+      if (unit.sequence != sequence) continue;
+      begins.push_back(unit.key_lo);
+      for (int i = 1; i < parts_of(unit); ++i) begins.push_back((first_part(unit) + i) * unit.part);
+    }
+    std::sort(begins.begin(), begins.end());
+    return begins;
+  };
+  for (const int bins : {1, 33, 264}) {
+    const AttentionPlan one = plan_attention(alone.rows, alone.seq_start, {4, 128, bins});
+    const AttentionPlan many = plan_attention(together.rows, together.seq_start, {4, 128, bins});
+    EXPECT_EQ(parts(many, 50), parts(one, 0)) << bins;
   }
-  std::sort(want.begin(), want.end());
-  std::sort(got.begin(), got.end());
-  EXPECT_EQ(got, want);
 }
 
-// The most work of a block over the mean, as kernels deal the units out.
-double imbalance(const std::vector<AttentionUnit>& units, int kv_heads, int blocks) {
-  std::vector<int64_t> load(static_cast<size_t>(blocks));
-  const int work = static_cast<int>(units.size()) * kv_heads;
+TEST(AttentionPlan, many_sequences_are_not_cut) {
+  Batch few, many;
+  for (int i = 0; i < 8; ++i) few.add(causal(), {575, 1});
+  for (int i = 0; i < 32; ++i) many.add(causal(), {575, 1});
+  const AttentionPlan cut = plan_attention(few.rows, few.seq_start, {2, 128, 33});
+  EXPECT_EQ(cut.merges.size(), 8U);
+  EXPECT_EQ(cut.short_units.size(), 24U);
+  const AttentionPlan whole = plan_attention(many.rows, many.seq_start, {2, 128, 33});
+  EXPECT_EQ(whole.merges.size(), 0U);
+  EXPECT_EQ(whole.slots, 0);
+  EXPECT_EQ(whole.short_units.size(), 32U);
+}
+
+// The most keys of a bin over the mean.
+double imbalance(const AttentionPlan& plan) {
   int64_t total = 0;
-  for (int i = 0; i < work; ++i) {
-    const AttentionUnit& unit = units[static_cast<size_t>(i / kv_heads)];
-    const int round = i / blocks;
-    const int block = round % 2 == 0 ? i % blocks : blocks - 1 - i % blocks;
-    load[static_cast<size_t>(block)] += unit.key_hi - unit.key_lo;
-    total += unit.key_hi - unit.key_lo;
+  int64_t most = 0;
+  const size_t bins = plan.starts.size() - 1;
+  for (size_t bin = 0; bin < bins; ++bin) {
+    int64_t keys = 0;
+    const auto add = [&](size_t i) { keys += plan.short_units[i].key_hi - plan.short_units[i].key_lo; };
+    add(bin);
+    for (int i = plan.starts[bin]; i < plan.starts[bin + 1]; ++i) add(static_cast<size_t>(i));
+    total += keys;
+    most = std::max(most, keys);
   }
-  return static_cast<double>(*std::max_element(load.begin(), load.end())) * blocks /
-         static_cast<double>(total);
+  return static_cast<double>(most) * static_cast<double>(bins) / static_cast<double>(total);
 }
 
 TEST(AttentionPlan, blocks_get_nearly_equal_work_whatever_the_lengths) {
-  constexpr int kSms = 132;
+  constexpr int kBins = 33;
   Random random(3);
-  Batch mixed, prefill;
+  Batch mixed, one;
   for (int i = 0; i < 128; ++i) mixed.add(causal(), {random.below(32768), 1});
+  one.add(causal(), {131071, 1});
+  for (int i = 0; i < 40; ++i) one.add(causal(), {random.below(1000), 1});
+  const AttentionPlan decode = plan_attention(mixed.rows, mixed.seq_start, {4, 128, kBins});
+  EXPECT_LT(imbalance(decode), 1.25);
+  const AttentionPlan uneven = plan_attention(one.rows, one.seq_start, {4, 128, kBins});
+  EXPECT_LT(imbalance(uneven), 1.25);
+}
+
+// The most work of a block over the mean where units are dealt out to whoever is free.
+TEST(AttentionPlan, prefill_units_end_at_about_the_same_time) {
+  constexpr int kBlocks = 132, kKvHeads = 8;
+  Batch prefill;
   prefill.add(causal(), {0, 8192});
-  const AttentionPlan decode = plan_attention(mixed.rows, mixed.seq_start, {4, 128});
-  EXPECT_LT(imbalance(decode.short_units, 8, 2 * kSms), 1.02);
   const AttentionPlan whole = plan_attention(prefill.rows, prefill.seq_start, {4, 128});
-  EXPECT_LT(imbalance(whole.prefill_units, 8, kSms), 1.05);
+  std::vector<int64_t> load(kBlocks);
+  int64_t total = 0;
+  for (const AttentionUnit& unit : whole.prefill_units) {
+    for (int head = 0; head < kKvHeads; ++head) {
+      *std::min_element(load.begin(), load.end()) += unit.key_hi - unit.key_lo;
+      total += unit.key_hi - unit.key_lo;
+    }
+  }
+  EXPECT_LT(
+      static_cast<double>(*std::max_element(load.begin(), load.end())) * kBlocks / static_cast<double>(total),
+      1.05);
 }
 
 TEST(AttentionPlan, long_sequences_are_dealt_out_one_after_the_other_from_their_ends) {
@@ -177,7 +225,7 @@ TEST(AttentionPlan, most_slots_is_an_upper_bound) {
       Batch batch;
       for (int i = 0; i < 5; ++i) batch.add(causal(), {length - 1 - (i % 2) * (length / 2), 1});
       batch.add(causal(), {std::max(length - 9, 0), std::min(length, 9)});
-      const AttentionPlan plan = plan_attention(batch.rows, batch.seq_start, {group, 0});
+      const AttentionPlan plan = plan_attention(batch.rows, batch.seq_start, {group, 0, 264});
       const auto tokens = static_cast<int64_t>(batch.rows.size());
       EXPECT_LE(plan.slots, most_slots(tokens, 6, length, {group, 0})) << length << " keys, group " << group;
     }
@@ -188,7 +236,7 @@ TEST(AttentionPlan, the_packed_form_holds_the_units) {
   Batch batch;
   batch.add(causal(), {0, 300});
   batch.add(causal(), {700, 1});
-  const AttentionPlan plan = plan_attention(batch.rows, batch.seq_start, {2, 128});
+  const AttentionPlan plan = plan_attention(batch.rows, batch.seq_start, {2, 128, 33});
   const char* bytes = reinterpret_cast<const char*>(plan.packed.data());
   AttentionPlanHeader header;
   std::memcpy(&header, bytes, sizeof(header));

@@ -10,8 +10,12 @@
 namespace heed {
 
 AttentionPlanShape cuda_plan_shape(const AttentionNeeds& needs, const CudaStream& stream) {
+  const bool fp8 = needs.kv_dtype == DType::kE4M3;
+  const int blocks =
+      stream.sms() * (fp8 ? cuda::short_blocks_fp8 : cuda::short_blocks)(needs.head_dim, needs.v_dim);
   return {.group = needs.heads / needs.kv_heads,
-          .prefill_tile = stream.hopper() ? cuda::prefill_tile(needs.head_dim, needs.v_dim) : 0};
+          .prefill_tile = stream.hopper() ? cuda::prefill_tile(needs.head_dim, needs.v_dim) : 0,
+          .bins = std::clamp(blocks / needs.kv_heads, 1, kMostBins)};
 }
 
 namespace cuda {

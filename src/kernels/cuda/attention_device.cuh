@@ -6,6 +6,12 @@
 
 namespace heed::cuda {
 
+// What lies at an offset of the plan.
+template <class T>
+__device__ const T* in_plan(const AttentionParams& p, int offset) {
+  return reinterpret_cast<const T*>(reinterpret_cast<const char*>(p.plan) + offset);
+}
+
 __device__ inline const int32_t* table_of(const AttentionParams& p, int sequence) {
   return p.table + (p.table_rows != nullptr ? p.table_rows[sequence] : sequence) * p.table_stride;
 }

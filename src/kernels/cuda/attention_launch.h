@@ -48,6 +48,9 @@ struct AttentionLaunch {
 // For dims up to 64, 128, 256, 512 and 576/512; merges included.
 void run_short(const AttentionLaunch& launch, const AttentionParams& params);
 void run_short_fp8(const AttentionLaunch& launch, const AttentionParams& params);
+// Blocks of them that a multiprocessor runs at once.
+int short_blocks(int head_dim, int v_dim);
+int short_blocks_fp8(int head_dim, int v_dim);
 void run_merge(const AttentionLaunch& launch, const AttentionParams& params);
 // head_dim == v_dim, up to 64, 128 or 256; sm_90a.
 void run_prefill(const AttentionLaunch& launch, const AttentionParams& params);

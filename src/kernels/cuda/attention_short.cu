@@ -49,25 +49,20 @@ struct Bf16 {
     }
   }
 
-  // Row lane / 4 (i: 0), or that 8 further, of the sums so far.
+  // A warp's columns of row lane / 4 (i: 0), or of that 8 further.
   template <class C>
-  static __device__ void add_row(float* to, int lane, int i, const float (&out)[C::kColumns / 8][4],
-                                 float weight, bool add) {
+  static __device__ void put_row(float* to, int lane, int i, const float (&out)[C::kColumns / 8][4]) {
     to += lane % 4 * 2;
 #pragma unroll
-    for (int c = 0; c < C::kColumns; c += 8) {
-      auto* pair = reinterpret_cast<float2*>(to + c);
-      const float2 before = add ? *pair : float2{0, 0};
-      *pair = {before.x + out[c / 8][2 * i] * weight, before.y + out[c / 8][2 * i + 1] * weight};
-    }
+    for (int c = 0; c < C::kColumns; c += 8)
+      *reinterpret_cast<float2*>(to + c) = {out[c / 8][2 * i], out[c / 8][2 * i + 1]};
   }
 };
 
 // A warp merges a row's parts: each lane some columns of 4, over the parts in their order.
 __global__ void __launch_bounds__(kThreads) merge_kernel(const __grid_constant__ AttentionParams p) {
   constexpr int kAtOnce = 16;  // loads in flight
-  const auto* merges =
-      reinterpret_cast<const AttentionMerge*>(reinterpret_cast<const char*>(p.plan) + p.plan->merge_offset);
+  const auto* merges = in_plan<AttentionMerge>(p, p.plan->merge_offset);
   const int work = p.plan->merges * kShortTile * p.kv_heads;
   ptx::let_next_start();
   if (blockIdx.x > 0 && blockIdx.x * (kThreads / 32) >= work) return;
@@ -81,7 +76,7 @@ __global__ void __launch_bounds__(kThreads) merge_kernel(const __grid_constant__
     const int64_t first = (int64_t{merge.slot} * p.kv_heads + head) * kShortTile + row;
     const int64_t step = int64_t{p.kv_heads} * kShortTile;  // from part to part
     for (int column = threadIdx.x % 32 * 4; column < p.v_dim; column += 32 * 4) {
-      float2 whole = {-INFINITY, 0};
+      float2 all = {kNone, 0};
       float4 value = {0, 0, 0, 0};
       for (int part = 0; part < merge.slots; part += kAtOnce) {
         float2 stats[kAtOnce];
@@ -92,20 +87,15 @@ __global__ void __launch_bounds__(kThreads) merge_kernel(const __grid_constant__
           stats[j] = p.stats[place];
           sums[j] = *reinterpret_cast<const float4*>(p.partial + place * p.v_dim + column);
         }
-        float most = whole.x;
-#pragma unroll
-        for (int j = 0; j < kAtOnce; ++j) most = fmaxf(most, stats[j].x);
-        const float keep = weight_of(whole, most);
-        whole = {most, whole.y * keep};
-        value = {value.x * keep, value.y * keep, value.z * keep, value.w * keep};
 #pragma unroll
         for (int j = 0; j < kAtOnce; ++j) {
-          const float weight = part + j < merge.slots ? weight_of(stats[j], most) : 0;
-          whole.y += stats[j].y * weight;
-          add_scaled(value, sums[j], weight);
+          if (part + j >= merge.slots) break;
+          const Sum sum(all, stats[j]);
+          value = sum.of(value, sums[j]);
+          all = sum.stats;
         }
       }
-      store_row(p, merge.token, merge.row + row, head, column, value, whole);
+      store_row(p, merge.token, merge.row + row, head, column, value, all);
     }
   }
 }
@@ -117,15 +107,27 @@ void run_merge(const AttentionLaunch& how, const AttentionParams& params) {
          params);
 }
 
-void run_short(const AttentionLaunch& launch, const AttentionParams& params) {
-  const int k = params.head_dim;
-  const int v = params.v_dim;
-  if (k <= 64 && v <= 64) return launch_for<Config<Bf16, 64, 64, 1, 3>>(launch, params);
-  if (k <= 128 && v <= 128) return launch_for<Config<Bf16, 128, 128, 1, 3>>(launch, params);
-  if (k <= 256 && v <= 256) return launch_for<Config<Bf16, 256, 256, 2, 3>>(launch, params);
+namespace {
+
+template <class F>
+auto with_config(int k, int v, bool aliased, const F& run) {
+  if (k <= 64 && v <= 64) return run(Config<Bf16, 64, 64, 1, 3, 4, 4>{});
+  if (k <= 128 && v <= 128) return run(Config<Bf16, 128, 128, 1, 3, 4, 3>{});
+  if (k <= 256 && v <= 256) return run(Config<Bf16, 256, 256, 2, 3, 4, 2>{});
   CHECK(k <= 576 && v <= 512, k, v);
-  if (is_aliased(params)) return launch_for<Config<Bf16, 576, 512, 4, 3, true>>(launch, params);
-  launch_for<Config<Bf16, 576, 512, 4, 3>>(launch, params);
+  if (aliased) return run(Config<Bf16, 576, 512, 4, 3, 16, 2, true>{});
+  return run(Config<Bf16, 576, 512, 4, 3, 16, 1>{});
+}
+
+}  // namespace
+
+void run_short(const AttentionLaunch& launch, const AttentionParams& params) {
+  with_config(params.head_dim, params.v_dim, is_aliased(params),
+              [&]<class C>(C) { launch_for<C>(launch, params); });
+}
+
+int short_blocks(int head_dim, int v_dim) {
+  return with_config(head_dim, v_dim, head_dim > v_dim, []<class C>(C) { return blocks_of<C>(); });
 }
 
 }  // namespace heed::cuda

@@ -4,16 +4,19 @@
 //
 // A block runs one unit at a time: 16 rows with a range of keys. Its 4 warps form groups of kShare warps; a
 // group takes every n-th slice of 16 keys and has its own softmax and its own ring of kStages slices filled
-// by asynchronous copies, so that groups do not wait for each other before the end of the unit:
+// by asynchronous copies, so that groups do not wait for each other before the end of a part:
 //
 //   scores[16, 16] = Q[16, dim] K[16, dim]^T      every warp of the group
 //   out[16, columns] += P[16, 16] V[16, columns]  each warp its share of the columns
 //
-// Then the groups' results are added up in shared memory in their order. Meanwhile the rings fill with the
-// next unit's slices: the memory never idles. The parts of a tile are merged by a second kernel, in their
-// order. (Merging in the block that finishes last was slower: the fence that it needs waits for the rings.)
-// Keys outside of a unit are never read: their places are filled with zeros.
+// Then the groups' results are added up in their order, through shared memory, to that of the part. Meanwhile
+// the rings fill with the next slices: the memory never idles. Parts are merged in their order: in registers,
+// as they come, if a unit has them all, else by a second kernel. (Merging in the block that finishes last was
+// slower: the fence that it needs waits for the rings.) Keys outside of a unit are never read: their places
+// are filled with zeros.
 #pragma once
+#include <cfloat>
+
 #include "kernels/cuda/attention_device.cuh"
 
 namespace heed::cuda {
@@ -36,12 +39,16 @@ __device__ int place_of(int row, int byte) {
 __device__ uint32_t further(uint32_t at, int bytes) { return (at ^ bytes % 128) + bytes / 128 * 128; }
 
 // Elements_: what keys and values are, and how they are multiplied. kAliased: values are the first columns of
-// the keys (latent attention).
-template <class Elements_, int kK_, int kV_, int kShare_, int kStages_, bool kAliased_ = false>
+// the keys (latent attention). kAtOnce: rows whose sums the groups exchange at a time. kBlocks: of a
+// multiprocessor, for which registers have to suffice; where one more than shared memory has room for, so
+// that blocks of the kernel before are no hindrance.
+template <class Elements_, int kK_, int kV_, int kShare_, int kStages_, int kAtOnce_, int kBlocks_,
+          bool kAliased_ = false>
 struct Config {
   using Elements = Elements_;
   static constexpr int kK = kK_, kV = kV_;  // head_dim and v_dim, rounded up
   static constexpr int kShare = kShare_, kStages = kStages_;
+  static constexpr int kAtOnce = kAtOnce_, kBlocks = kBlocks_;
   static constexpr bool kAliased = kAliased_;
   static constexpr int kGroups = kWarps / kShare;
   static constexpr int kColumns = kV / kShare;  // of a warp
@@ -49,27 +56,58 @@ struct Config {
   static constexpr int kVRow = kAliased ? kKRow : Elements::row_bytes(kV);
   static constexpr int kStage = kSlice * (kKRow + (kAliased ? 0 : kVRow));  // bytes, as those to come
   static constexpr int kRings = kGroups * kStages * kStage;
-  static constexpr int kQ = kShortTile * kK * 2;  // sums and stats take their place
-  static constexpr int kSums = kShortTile * kV;   // floats
-  static constexpr int kMerge = kSums * 4 + kGroups * kShortTile * 8;
-  static constexpr int kShared = kRings + (kMerge > kQ ? kMerge : kQ);
+  static constexpr int kQ = kShortTile * kK * 2;
+  static constexpr int kSums = kAtOnce * kV;  // of a group, floats
+  static constexpr int kShared = kRings + kQ + kGroups * kSums * 4 + (kGroups + 2) * kShortTile * 8;
+  // Results of a thread, in pieces of 4 columns; rows follow one another.
+  static constexpr int kPieces = (kShortTile * kV / 4 + kThreads - 1) / kThreads;
 };
 
-// The slices of a unit that a group visits: first those of the sinks, then from the first key on.
+// The slices of a unit that a group visits: those whose number it has, first those of the sinks, then from
+// the first key on. Counted without the gap between both: from the group's number on in steps of kGroups.
+template <class C>
 struct Slices {
-  int sinks, first, count;
-  __device__ explicit Slices(const AttentionUnit& unit) {
-    sinks = (unit.sink_hi + kSlice - 1) / kSlice;
-    first = max(unit.key_lo / kSlice, sinks);
-    count = sinks + max((unit.key_hi + kSlice - 1) / kSlice - first, 0);
+  int sink_end, gap, end;
+  __device__ Slices(const AttentionUnit& unit, int group) {
+    const auto own_from = [&](int slice) {
+      return slice + (group + C::kGroups - slice % C::kGroups) % C::kGroups;
+    };
+    sink_end = (unit.sink_hi + kSlice - 1) / kSlice;
+    gap = own_from(max(unit.key_lo / kSlice, sink_end)) - own_from(sink_end);
+    end = max((unit.key_hi + kSlice - 1) / kSlice - gap, sink_end);
   }
-  __device__ int at(int i) const { return i < sinks ? i : first + i - sinks; }
+  __device__ int at(int i) const { return i < sink_end ? i : i + gap; }
 };
 
 // Weight of a result with these stats in a merge whose largest score is `largest`.
 __device__ float weight_of(float2 stats, float largest) {
-  return stats.y == 0 ? 0 : ptx::exp2(stats.x - largest);
+  return ptx::exp2(stats.x - fmaxf(largest, -FLT_MAX));  // 0 if it has none
 }
+
+__device__ float4 scaled(float4 x, float scale) {
+  return {x.x * scale, x.y * scale, x.z * scale, x.w * scale};
+}
+__device__ float4 plus_scaled(float4 to, float4 x, float scale) {
+  return {fmaf(x.x, scale, to.x), fmaf(x.y, scale, to.y), fmaf(x.z, scale, to.z), fmaf(x.w, scale, to.w)};
+}
+
+// How the sum of some parts of a row and that of the next part are added to one of both. Parts are added in
+// their order, with the same bits wherever that is done.
+struct Sum {
+  float keep, weight;  // of what is there, and of the part
+  float2 stats;        // of both
+
+  __device__ Sum(float2 before, float2 part) {
+    const float most = fmaxf(before.x, part.x);
+    keep = weight_of(before, most);
+    weight = weight_of(part, most);
+    stats = {most, fmaf(part.y, weight, before.y * keep)};
+  }
+  __device__ float4 of(float4 before, float4 part) const {
+    return plus_scaled(scaled(before, keep), part, weight);
+  }
+};
+constexpr float kNone = -INFINITY;  // largest score of a row that has none
 
 // The place of a warp in its block, and its group's ring.
 template <class C>
@@ -96,24 +134,34 @@ struct Warp {
   __device__ static int after(int stage) { return stage + 1 == C::kStages ? 0 : stage + 1; }
 };
 
-// Walks a block's units.
+// Walks a block's units: those of some bins, each with one kv head.
 struct Units {
   const AttentionUnit* units;
-  int work, kv_heads, round = -1;
+  const int32_t* starts;
+  int work, kv_heads, at, i = 0, others = 0, left = 0;
 
   __device__ explicit Units(const AttentionParams& p)
-      : units(reinterpret_cast<const AttentionUnit*>(reinterpret_cast<const char*>(p.plan) +
-                                                     p.plan->short_offset)),
-        work(p.plan->short_units * p.kv_heads),
-        kv_heads(p.kv_heads) {}
+      : units(reinterpret_cast<const AttentionUnit*>(p.plan + 1)),
+        starts(in_plan<int32_t>(p, p.plan->starts_offset)),
+        work(p.plan->short_bins * p.kv_heads),
+        kv_heads(p.kv_heads),
+        at(static_cast<int>(blockIdx.x) - static_cast<int>(gridDim.x)) {}
 
-  __device__ int index() const { return snake(round, blockIdx.x, gridDim.x); }
-  __device__ bool next() {  // the last round may leave some blocks without a unit
-    ++round;
-    return index() < work;
+  __device__ bool next() {
+    if (left > 0) {
+      --left;
+      i = others++;
+      return true;
+    }
+    at += static_cast<int>(gridDim.x);
+    if (at >= work) return false;
+    i = at / kv_heads;
+    others = starts[i];
+    left = starts[i + 1] - others;
+    return true;
   }
-  __device__ const AttentionUnit& unit() const { return units[index() / kv_heads]; }
-  __device__ int head() const { return index() % kv_heads; }
+  __device__ const AttentionUnit& unit() const { return units[i]; }
+  __device__ int head() const { return at % kv_heads; }
 };
 
 // Fills a group's ring, slice after slice and unit after unit.
@@ -126,31 +174,30 @@ struct Loader {
   Units units;
   AttentionUnit unit = {};
   int head = 0;
-  int first = 0, sinks = 0, count = 0, i = 0;  // of the unit's slices: those of this group
+  Slices<C> slices;
+  int i = 0;  // of the slices, the next
   const int32_t* table = nullptr;
   int entry = 0, entry_row = 0;  // of the table, for one of the next 32 slices a lane
   int stage = 0;                 // of the ring, for the next slice
   bool more = true;
 
-  __device__ Loader(const AttentionParams& params, const Warp<C>& w) : p(params), warp(w), units(params) {}
-
-  __device__ int slice(int n) const {
-    const int at = warp.group + n * C::kGroups;
-    return at < sinks ? at : first + at - sinks;
-  }
+  __device__ Loader(const AttentionParams& params, const Warp<C>& w)
+      : p(params), warp(w), units(params), slices(unit, w.group) {}
 
   // Starts the copies of the next slice, if there is one.
   __device__ void next() {
-    while (more && i >= count) take_unit();
+    while (more && i >= slices.end) take_unit();
     if (more) {
-      const int key = slice(i) * kSlice;
-      if (i % 32 == 0 && i + warp.lane < count) {
-        const int ahead = slice(i + warp.lane) * kSlice;
+      const int key = slices.at(i) * kSlice;
+      const int lane = i / C::kGroups % 32;
+      const int mine = i + warp.lane * C::kGroups;
+      if (lane == 0 && mine < slices.end) {
+        const int ahead = slices.at(mine) * kSlice;
         entry = table[ahead / p.block];
         entry_row = ahead % p.block;
       }
-      const int block = __shfl_sync(~0U, entry, i % 32);
-      const int64_t row = __shfl_sync(~0U, entry_row, i % 32);
+      const int block = __shfl_sync(~0U, entry, lane);
+      const int64_t row = __shfl_sync(~0U, entry_row, lane);
       const auto* k = static_cast<const Element*>(p.k) + block * p.k_block + head * p.k_head + row * p.k_row;
       load_rows<C::kK, C::kKRow>(warp.keys(stage), k, p.k_row, p.head_dim, key, block);
       if constexpr (!C::kAliased) {
@@ -158,7 +205,7 @@ struct Loader {
             static_cast<const Element*>(p.v) + block * p.v_block + head * p.v_head + row * p.v_row;
         load_rows<C::kV, C::kVRow>(warp.values(stage), v, p.v_row, p.v_dim, key, block);
       }
-      ++i;
+      i += C::kGroups;
       stage = warp.after(stage);
     }
     ptx::copies_commit();
@@ -166,8 +213,8 @@ struct Loader {
 
   // Starts the copies of the next slice if its keys were in the cache before this step.
   __device__ bool next_if_old() {
-    while (more && i >= count) take_unit();
-    if (!more || (slice(i) + 1) * kSlice >= p.rows[unit.token].hi) return false;
+    while (more && i >= slices.end) take_unit();
+    if (!more || (slices.at(i) + 1) * kSlice > unit.last) return false;
     next();
     return true;
   }
@@ -177,11 +224,8 @@ struct Loader {
     if (!more) return;
     unit = units.unit();
     head = units.head();
-    const Slices slices(unit);
-    sinks = slices.sinks;
-    first = slices.first;
-    count = (slices.count - warp.group + C::kGroups - 1) / C::kGroups;
-    i = 0;
+    slices = Slices<C>(unit, warp.group);
+    i = warp.group;
     table = table_of(p, unit.sequence);
   }
 
@@ -226,19 +270,20 @@ struct Worker {
   const AttentionParams& p;
   const Warp<C>& warp;
   const AttentionUnit& unit;
-  const Slices slices;
+  const Slices<C> slices;
   const int lane, part;
   RowMask mask[2];  // of rows lane / 4 and lane / 4 + 8
 
-  float largest[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
-  float out[C::kColumns / 8][4] = {};
+  int i;                     // of the slices, the next
+  float largest[2], sum[2];  // of a part so far
+  float out[C::kColumns / 8][4];
 
   __device__ Worker(const AttentionParams& params, const Warp<C>& w, const AttentionUnit& u)
-      : p(params), warp(w), unit(u), slices(u), lane(w.lane), part(w.part) {
+      : p(params), warp(w), unit(u), slices(u, w.group), lane(w.lane), part(w.part), i(w.group) {
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const int row = lane / 4 + 8 * i;
-      mask[i] = row < unit.rows ? p.rows[unit.token + (unit.row + row) / p.group] : RowMask{0, 0, 0};
+    for (int r = 0; r < 2; ++r) {
+      const int row = lane / 4 + 8 * r;
+      mask[r] = row < unit.rows ? p.rows[unit.token + (unit.row + row) / p.group] : RowMask{0, 0, 0};
     }
   }
 
@@ -287,9 +332,16 @@ struct Worker {
     return moved;
   }
 
-  // stage: of the ring, where the unit's first slice of this group is.
-  __device__ void run(uint32_t q, Loader<C>& loader, int& stage) {
-    for (int i = warp.group; i < slices.count; i += C::kGroups) {
+  // A part: what is left before slice `end`. stage: of the ring, where its first slice is.
+  __device__ void run(int end, uint32_t q, Loader<C>& loader, int& stage) {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      largest[r] = -INFINITY;
+      sum[r] = 0;
+    }
+#pragma unroll
+    for (int c = 0; c < C::kColumns / 8; ++c) out[c][0] = out[c][1] = out[c][2] = out[c][3] = 0;
+    for (; i < slices.end && slices.at(i) < end; i += C::kGroups) {
       ptx::copies_wait<C::kStages - 2>();
       warp.group_sync();  // everyone's copies of the slice are there, and everyone is done with the one
                           // before
@@ -300,37 +352,22 @@ struct Worker {
       C::Elements::template add_values<C>(warp.values(stage), lane, part, s, out);
       stage = warp.after(stage);
     }
-  }
-
-  // Adds up the groups' sums in shared memory: [kShortTile, kV], and each one's stats.
-  __device__ void put(float* sums, float2* stats) {
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      sum[i] += __shfl_xor_sync(~0U, sum[i], 1);
-      sum[i] += __shfl_xor_sync(~0U, sum[i], 2);
-      if (part == 0 && lane % 4 == 0)
-        stats[warp.group * kShortTile + lane / 4 + 8 * i] = {largest[i], sum[i]};
-    }
-    __syncthreads();
-    float weight[2];
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      float most = -INFINITY;
-      for (int g = 0; g < C::kGroups; ++g) most = fmaxf(most, stats[g * kShortTile + lane / 4 + 8 * i].x);
-      weight[i] = weight_of({largest[i], sum[i]}, most);
-    }
-    for (int g = 0; g < C::kGroups; ++g) {
-      if (g == warp.group) add_to(sums, weight, g > 0);
-      __syncthreads();
+    for (int r = 0; r < 2; ++r) {
+      sum[r] += __shfl_xor_sync(~0U, sum[r], 1);
+      sum[r] += __shfl_xor_sync(~0U, sum[r], 2);
     }
   }
 
-  __device__ void add_to(float* sums, const float (&weight)[2], bool add) const {
+  // This group's results of rows [row, row + kAtOnce) to shared memory.
+  __device__ void put(int row, float* sums, float2* stats) const {
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      if (lane / 4 + 8 * i >= unit.rows) continue;
-      float* to = sums + (lane / 4 + 8 * i) * C::kV + part * C::kColumns;
-      C::Elements::template add_row<C>(to, lane, i, out, weight[i], add);
+    for (int r = 0; r < 2; ++r) {
+      const int own = lane / 4 + 8 * r;
+      if (own < row || own >= min(row + C::kAtOnce, unit.rows)) continue;
+      if (part == 0 && lane % 4 == 0) stats[warp.group * kShortTile + own] = {largest[r], sum[r]};
+      float* to = sums + warp.group * C::kSums + (own - row) * C::kV + part * C::kColumns;
+      C::Elements::template put_row<C>(to, lane, r, out);
     }
   }
 };
@@ -351,56 +388,118 @@ __device__ void load_queries(const AttentionParams& p, const AttentionUnit& unit
   }
 }
 
-__device__ void add_scaled(float4& to, float4 x, float scale) {
-  to.x += x.x * scale;
-  to.y += x.y * scale;
-  to.z += x.z * scale;
-  to.w += x.w * scale;
-}
-
 __device__ void store_row(const AttentionParams& p, int64_t token, int row, int kv_head, int column,
                           float4 sums, float2 stats) {
   const int head = kv_head * p.group + row % p.group;
   const float total = with_sink(p, head, stats).y;
   const float scale = total == 0 ? 0 : ptx::exp2(stats.x - with_sink(p, head, stats).x) / total;
   float4 out = {0, 0, 0, 0};
-  if (stats.y != 0) add_scaled(out, sums, scale * value_scale(p, kv_head));
+  if (stats.y != 0) out = scaled(sums, scale * value_scale(p, kv_head));
   store4(p, token + row / p.group, head, column, out);
 }
 
-// Writes the output, or a partial result.
+// Where the results of a part are exchanged, in shared memory, after the queries: each group's sums of
+// kAtOnce rows and stats of all, and the stats of all parts so far, which take turns with those one part
+// later.
 template <class C>
-__device__ void finish(const AttentionParams& p, const AttentionUnit& unit, int head, const float* sums,
-                       const float2* stats) {
-  const int columns = p.v_dim / 4;
-  for (int c = threadIdx.x; c < unit.rows * columns; c += kThreads) {
-    const int row = c / columns;
-    const int column = c % columns * 4;
-    float2 whole = {-INFINITY, 0};
-    for (int g = 0; g < C::kGroups; ++g) whole.x = fmaxf(whole.x, stats[g * kShortTile + row].x);
-    for (int g = 0; g < C::kGroups; ++g) {
-      const float2 own = stats[g * kShortTile + row];
-      whole.y += own.y * weight_of(own, whole.x);
+struct Exchange {
+  float* sums;
+  float2 *stats, *whole;
+  __device__ explicit Exchange(char* memory)
+      : sums(reinterpret_cast<float*>(memory + C::kQ)),
+        stats(reinterpret_cast<float2*>(sums + C::kGroups * C::kSums)),
+        whole(stats + C::kGroups * kShortTile) {}
+};
+
+// What becomes of a unit: a thread's pieces of it.
+template <class C>
+struct Results {
+  static constexpr int kAcross = C::kV / 4;
+  const AttentionParams& p;
+  const AttentionUnit& unit;
+  const int head;
+  float4 whole[C::kPieces];
+
+  // Of the n-th part, rows [row, row + kAtOnce).
+  __device__ void add(int n, int row, const Exchange<C>& exchange) {
+#pragma unroll
+    for (int i = 0; i < C::kPieces; ++i) {
+      const int own = row_of(i);
+      if (own < row || own >= min(row + C::kAtOnce, unit.rows)) continue;
+      float2 part = {kNone, 0};
+      float4 value = {0, 0, 0, 0};
+      const float2* stats = exchange.stats + own;
+#pragma unroll
+      for (int g = 0; g < C::kGroups; ++g) part.x = fmaxf(part.x, stats[g * kShortTile].x);
+#pragma unroll
+      for (int g = 0; g < C::kGroups; ++g) {
+        const float weight = weight_of(stats[g * kShortTile], part.x);
+        const float* from = exchange.sums + g * C::kSums + (own - row) * C::kV + column_of(i);
+        part.y = fmaf(stats[g * kShortTile].y, weight, part.y);
+        value = plus_scaled(value, *reinterpret_cast<const float4*>(from), weight);
+      }
+      if (unit.slot < 0) {
+        add_part(n, i, part, value, exchange.whole + own);
+      } else if (column_of(i) < p.v_dim) {
+        const int64_t place = (int64_t{unit.slot + n} * p.kv_heads + head) * kShortTile + own;
+        *reinterpret_cast<float4*>(p.partial + place * p.v_dim + column_of(i)) = value;
+        if (column_of(i) == 0) p.stats[place] = part;
+      }
     }
-    const float4 value = *reinterpret_cast<const float4*>(sums + row * C::kV + column);
-    if (unit.slot < 0) {
-      store_row(p, unit.token, unit.row + row, head, column, value, whole);
-      continue;
-    }
-    const int64_t place = (int64_t{unit.slot} * p.kv_heads + head) * kShortTile + row;
-    *reinterpret_cast<float4*>(p.partial + place * p.v_dim + column) = value;
-    if (column == 0) p.stats[place] = whole;
   }
+
+  // After the n-th part, the last.
+  __device__ void store(int n, const Exchange<C>& exchange) const {
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < C::kPieces; ++i) {
+      if (row_of(i) >= unit.rows || column_of(i) >= p.v_dim) continue;
+      store_row(p, unit.token, unit.row + row_of(i), head, column_of(i), whole[i],
+                exchange.whole[(n + 1) % 2 * kShortTile + row_of(i)]);
+    }
+  }
+
+ private:
+  __device__ void add_part(int n, int i, float2 part, float4 value, float2* stats) {
+    const Sum sum(n == 0 ? float2{kNone, 0} : stats[n % 2 * kShortTile], part);
+    whole[i] = sum.of(n == 0 ? float4{0, 0, 0, 0} : whole[i], value);
+    if (column_of(i) == 0) stats[(n + 1) % 2 * kShortTile] = sum.stats;
+  }
+  static __device__ int row_of(int i) { return (static_cast<int>(threadIdx.x) + i * kThreads) / kAcross; }
+  static __device__ int column_of(int i) {
+    return (static_cast<int>(threadIdx.x) + i * kThreads) % kAcross * 4;
+  }
+};
+
+template <class C>
+__device__ void run_unit(const AttentionParams& p, const AttentionUnit& unit, int head, const Warp<C>& warp,
+                         Loader<C>& loader, int& stage, char* memory) {
+  const Exchange<C> exchange(memory);
+  load_queries<C>(p, unit, head, memory);
+  Worker<C> worker(p, warp, unit);
+  Results<C> results = {p, unit, head, {}};
+  int end = unit.key_lo / unit.part * unit.part;
+  int n = 0;
+  for (; n == 0 || end < unit.key_hi; ++n) {
+    end += unit.part;
+    __syncthreads();  // queries are there, or what was exchanged of the part before has been read
+    worker.run(end / kSlice, shared(memory), loader, stage);
+    for (int row = 0; row < unit.rows; row += C::kAtOnce) {
+      if (row > 0) __syncthreads();
+      worker.put(row, exchange.sums, exchange.stats);
+      __syncthreads();
+      results.add(n, row, exchange);
+    }
+  }
+  if (unit.slot < 0) results.store(n - 1, exchange);
 }
 
 template <class C>
-__global__ void __launch_bounds__(kThreads) short_kernel(const __grid_constant__ AttentionParams p) {
+__global__ void __launch_bounds__(kThreads, C::kBlocks)
+    short_kernel(const __grid_constant__ AttentionParams p) {
   extern __shared__ __align__(1024) char memory[];
   // Plans are there before the step's first kernel. Blocks without a unit leave their place at once.
   if (blockIdx.x > 0 && static_cast<int>(blockIdx.x) >= Units(p).work) return;
-  char* q = memory + C::kRings;
-  auto* sums = reinterpret_cast<float*>(q);
-  auto* stats = reinterpret_cast<float2*>(sums + C::kSums);
   if (p.head_dim < C::kK || p.v_dim < C::kV) {  // columns that no copy writes
     for (int i = threadIdx.x * 16; i < C::kRings; i += kThreads * 16) {
       *reinterpret_cast<uint4*>(memory + i) = {0, 0, 0, 0};
@@ -412,23 +511,13 @@ __global__ void __launch_bounds__(kThreads) short_kernel(const __grid_constant__
   int filled = 0;
   while (p.one_token && filled < C::kStages - 1 && loader.next_if_old()) ++filled;
   Units units(p);
-  bool more = units.next();
-  AttentionUnit unit = {};
-  if (more) unit = units.unit();
   ptx::wait_for_previous();
   ptx::let_next_start();  // not before: what it reads ahead would be in the way of the first keys
   for (; filled < C::kStages - 1; ++filled) loader.next();
   int stage = 0;
-  while (more) {
-    load_queries<C>(p, unit, units.head(), q);
-    Worker<C> worker(p, warp, unit);
-    __syncthreads();
-    worker.run(shared(q), loader, stage);
-    worker.put(sums, stats);
-    finish<C>(p, unit, units.head(), sums, stats);
-    more = units.next();
-    if (more) unit = units.unit();
-    __syncthreads();
+  while (units.next()) {
+    const AttentionUnit unit = units.unit();
+    run_unit<C>(p, unit, units.head(), warp, loader, stage, memory + C::kRings);
   }
   ptx::copies_wait<0>();
 }
@@ -437,8 +526,9 @@ bool is_aliased(const AttentionParams& p) {
   return p.k == p.v && p.k_block == p.v_block && p.k_head == p.v_head && p.k_row == p.v_row;
 }
 
+// Blocks that a multiprocessor runs at once.
 template <class C>
-void launch_for(const AttentionLaunch& how, const AttentionParams& params) {
+int blocks_of() {
   static const int blocks = [] {
     allow_shared(short_kernel<C>, C::kShared);
     int each = 0;
@@ -446,9 +536,15 @@ void launch_for(const AttentionLaunch& how, const AttentionParams& params) {
     CHECK(each > 0, C::kShared);
     return each;
   }();
-  launch(how.stream,
-         {.blocks = static_cast<unsigned>(blocks * how.sms), .threads = kThreads, .shared = C::kShared},
-         short_kernel<C>, params);
+  return blocks;
+}
+
+template <class C>
+void launch_for(const AttentionLaunch& how, const AttentionParams& params) {
+  launch(
+      how.stream,
+      {.blocks = static_cast<unsigned>(blocks_of<C>() * how.sms), .threads = kThreads, .shared = C::kShared},
+      short_kernel<C>, params);
   if (how.merges) run_merge(how, params);
 }
 

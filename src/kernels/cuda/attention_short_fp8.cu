@@ -101,38 +101,40 @@ struct E4m3 {
     }
   }
 
-  // Row lane / 4 (i: 0), or that 8 further, of the sums so far.
+  // A warp's columns of row lane / 4 (i: 0), or of that 8 further.
   template <class C>
-  static __device__ void add_row(float* to, int lane, int i, const float (&out)[C::kColumns / 8][4],
-                                 float weight, bool add) {
+  static __device__ void put_row(float* to, int lane, int i, const float (&out)[C::kColumns / 8][4]) {
     constexpr int kRun = C::kColumns / 8;
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
 #pragma unroll
       for (int j = 0; j < kRun; j += 4) {
-        auto* four = reinterpret_cast<float4*>(to + (lane % 4 * 2 + e) * kRun + j);
-        float4 sum = add ? *four : float4{0, 0, 0, 0};
-        sum.x += out[j][2 * i + e] * weight;
-        sum.y += out[j + 1][2 * i + e] * weight;
-        sum.z += out[j + 2][2 * i + e] * weight;
-        sum.w += out[j + 3][2 * i + e] * weight;
-        *four = sum;
+        *reinterpret_cast<float4*>(to + (lane % 4 * 2 + e) * kRun + j) = {
+            out[j][2 * i + e], out[j + 1][2 * i + e], out[j + 2][2 * i + e], out[j + 3][2 * i + e]};
       }
     }
   }
 };
 
+template <class F>
+auto with_config(int k, int v, bool aliased, const F& run) {
+  if (k <= 64 && v <= 64) return run(Config<E4m3, 64, 64, 1, 4, 2, 4>{});
+  if (k <= 128 && v <= 128) return run(Config<E4m3, 128, 128, 1, 4, 2, 3>{});
+  if (k <= 256 && v <= 256) return run(Config<E4m3, 256, 256, 2, 5, 4, 2>{});
+  CHECK(k <= 576 && v <= 512, k, v);
+  if (aliased) return run(Config<E4m3, 576, 512, 4, 6, 8, 2, true>{});
+  return run(Config<E4m3, 576, 512, 4, 3, 8, 2>{});
+}
+
 }  // namespace
 
 void run_short_fp8(const AttentionLaunch& launch, const AttentionParams& params) {
-  const int k = params.head_dim;
-  const int v = params.v_dim;
-  if (k <= 64 && v <= 64) return launch_for<Config<E4m3, 64, 64, 1, 4>>(launch, params);
-  if (k <= 128 && v <= 128) return launch_for<Config<E4m3, 128, 128, 1, 4>>(launch, params);
-  if (k <= 256 && v <= 256) return launch_for<Config<E4m3, 256, 256, 2, 3>>(launch, params);
-  CHECK(k <= 576 && v <= 512, k, v);
-  if (is_aliased(params)) return launch_for<Config<E4m3, 576, 512, 4, 4, true>>(launch, params);
-  launch_for<Config<E4m3, 576, 512, 4, 3>>(launch, params);
+  with_config(params.head_dim, params.v_dim, is_aliased(params),
+              [&]<class C>(C) { launch_for<C>(launch, params); });
+}
+
+int short_blocks_fp8(int head_dim, int v_dim) {
+  return with_config(head_dim, v_dim, head_dim > v_dim, []<class C>(C) { return blocks_of<C>(); });
 }
 
 }  // namespace heed::cuda

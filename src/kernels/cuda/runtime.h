@@ -63,10 +63,4 @@ void launch(const Stream& stream, const LaunchShape& shape, void (*kernel)(Param
   CUDA_CALL(cudaLaunchKernelEx(&config, kernel, Params(args)...));
 }
 
-// Unit of the i-th round of a block, when `blocks` of them share a list of units of falling cost: rounds run
-// forth and back, so that the sums come out nearly equal.
-__host__ __device__ inline int snake(int round, int block, int blocks) {
-  return round * blocks + (round % 2 == 0 ? block : blocks - 1 - block);
-}
-
 }  // namespace heed::cuda

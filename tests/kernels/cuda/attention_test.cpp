@@ -204,6 +204,25 @@ TEST_F(CudaAttention, a_sequence_has_the_same_bits_alone_and_in_a_batch) {
   }
 }
 
+TEST_F(CudaAttention, parts_have_the_same_bits_whoever_merges_them) {
+  for (const DType kv : {DType::kBF16, DType::kE4M3}) {
+    for (const int dim : {64, 128, 256}) {
+      for (const Mask& mask : {Mask(causal()), (causal() & window(700)).with_sinks(20)}) {
+        AttentionCase c = {"", mask, {{0, 1}, {575, 1}, {1500, 2}, {5000, 1}, {130, 5}}, 12, 2, dim, dim,
+                           16, kv};
+        AttentionPlanShape shape = cuda_plan_shape(needs_of(c), *device);
+        AttentionProblem split(c, 19);
+        const std::vector<float> want = run_flash(split, shape);
+        for (const int bins : {1, 3, 10}) {
+          shape.bins = bins;
+          AttentionProblem got(c, 19);
+          ASSERT_TRUE(same_bits(run_flash(got, shape), want)) << dim << ", " << bins << " bins";
+        }
+      }
+    }
+  }
+}
+
 // The cache of a problem with blocks a little further apart: no multiple of a head's stride.
 Array spread(const Array& cache) {
   constexpr int64_t kFurther = 48;
