@@ -8,8 +8,8 @@ cd "$(dirname "$0")"
 build_packages=(g++ make cmake ninja-build ccache git ca-certificates
   nlohmann-json3-dev libcli11-dev libutf8proc-dev libpcre2-dev libboost1.81-dev libssl-dev
   libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev)
-test_packages=(libgtest-dev libgmock-dev libbenchmark-dev clang lld libclang-rt-14-dev clang-format clang-tidy
-  python3 python3-venv chromium-headless-shell)  # the browser: 100 MB to fetch, 300 MB installed
+test_packages=(libgtest-dev libgmock-dev libbenchmark-dev libboost-context1.81-dev clang lld libclang-rt-14-dev
+  clang-format clang-tidy python3 python3-venv chromium-headless-shell)  # the browser: 100 MB to fetch, 300 MB installed
 
 wanted=("${build_packages[@]}")
 [[ "${1:-}" == "--test" ]] && wanted+=("${test_packages[@]}")

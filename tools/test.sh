@@ -60,7 +60,9 @@ if command -v nvcc >/dev/null; then
   quick=()
   [[ $(nvcc --help) == *--Ofast-compile* ]] && quick=(-DCMAKE_CUDA_FLAGS=--Ofast-compile=max)
   step "cuda: build" build cuda -DHEED_BENCH=ON '-DCMAKE_CUDA_ARCHITECTURES=80-virtual;90a' "${quick[@]}" -- \
-    cuda_tests heed_bench_cuda
+    cuda_tests heed_bench_cuda emulated_tests
+  # Some of its kernels run on this machine's processors.
+  step "cuda: emulated" ctest --preset cuda -j "$(nproc)" --output-on-failure -R '^emulated'
 else
   echo "== cuda: no nvcc here, not compiled"
 fi

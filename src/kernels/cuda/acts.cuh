@@ -1,5 +1,6 @@
 // Gated activations, one element. Definition: kernels/ref/ref.cpp, gated_act.
 #pragma once
+#include "kernels/cuda/ptx.cuh"
 #include "kernels/kernels.h"
 
 namespace heed::cuda {

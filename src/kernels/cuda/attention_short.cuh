@@ -497,7 +497,7 @@ __device__ void run_unit(const AttentionParams& p, const AttentionUnit& unit, in
 template <class C>
 __global__ void __launch_bounds__(kThreads, C::kBlocks)
     short_kernel(const __grid_constant__ AttentionParams p) {
-  extern __shared__ __align__(1024) char memory[];
+  auto* memory = ptx::block_memory<char, 1024>();
   // Plans are there before the step's first kernel. Blocks without a unit leave their place at once.
   if (blockIdx.x > 0 && static_cast<int>(blockIdx.x) >= Units(p).work) return;
   if (p.head_dim < C::kK || p.v_dim < C::kV) {  // columns that no copy writes

@@ -108,7 +108,7 @@ __device__ void put(const float* x, T* to, int dim, int lane, float scale = 1) {
 
 template <int kCount, class T>
 __global__ void __launch_bounds__(kThreads) heads_kernel(const __grid_constant__ Params p) {
-  extern __shared__ __align__(16) float memory[];
+  auto* memory = ptx::block_memory<float, 16>();
   ptx::let_next_start();
   const int lane = static_cast<int>(threadIdx.x % 32);
   const int64_t row = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;

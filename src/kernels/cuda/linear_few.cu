@@ -42,11 +42,7 @@ struct Weights {
   }
   __device__ void load(uint4 (&to)[2], int step) const {
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4];"
-                   : "=r"(to[i].x), "=r"(to[i].y), "=r"(to[i].z), "=r"(to[i].w)
-                   : "l"(rows[i] + step * kDepth));
-    }
+    for (int i = 0; i < 2; ++i) to[i] = ptx::load_once(rows[i] + step * kDepth);
   }
 };
 
@@ -80,8 +76,8 @@ struct Sums {
 template <class C>
 __global__ void __launch_bounds__(kThreads, 2)
     few_kernel(const __grid_constant__ Params p, int cluster, int row_size) {
-  extern __shared__ __align__(128) float memory[];
   __shared__ float norm_sums[kMostNormedRows * kWarps];
+  auto* memory = ptx::block_memory<float, 128>();
   float* own = memory;                    // [1 or 2][kWarps][kSums]
   float* all = memory + C::own(cluster);  // [2][cluster][kSums], of the cluster's first block
   auto* rows = reinterpret_cast<__nv_bfloat16*>(all + C::all(cluster));

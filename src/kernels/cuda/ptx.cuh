@@ -12,6 +12,12 @@ namespace heed::cuda::ptx {
 __device__ inline uint32_t shared(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
+// The block's dynamic shared memory; in one source always with the same alignment.
+template <class T, int kAlign>
+__device__ __forceinline__ T* block_memory() {
+  extern __shared__ __align__(kAlign) char raw_memory[];
+  return reinterpret_cast<T*>(raw_memory);
+}
 
 // ---- Kernels that overlap with their neighbours on the stream; nothing before sm_90 ----
 
@@ -88,6 +94,15 @@ __device__ inline void copies_commit() { asm volatile("cp.async.commit_group;" :
 template <int kPending>
 __device__ inline void copies_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
+}
+
+// Of memory that no kernel writes, and that is read once.
+__device__ inline uint4 load_once(const void* from) {
+  uint4 value;
+  asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+               : "l"(from));
+  return value;
 }
 
 __device__ inline void store16(uint32_t to, uint4 value) {

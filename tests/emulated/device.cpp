@@ -1,0 +1,123 @@
+// The cuda backend as far as it runs here: its stream over the host's memory, and a table with the ops whose
+// kernels are compiled for the emulator. The others are ref's.
+#include <cuda_runtime.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/attention_launch.h"
+#include "kernels/cuda/block_few.h"
+#include "kernels/cuda/blocks.h"
+#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/ops.h"
+#include "kernels/ref/ref.h"
+#include "tests/emulated/emulator.h"
+
+// What kernels ask the runtime for, where no device is.
+extern "C" {
+cudaError_t CUDARTAPI cudaGetDevice(int* /*device*/) { return cudaErrorNoDevice; }
+cudaError_t CUDARTAPI cudaDeviceGetAttribute(int* /*value*/, cudaDeviceAttr /*what*/, int /*device*/) {
+  return cudaErrorNoDevice;
+}
+cudaError_t CUDARTAPI cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks,
+                                                                             const void* /*kernel*/,
+                                                                             int /*threads*/, size_t shared,
+                                                                             unsigned /*flags*/) {
+  *blocks = static_cast<int>((228 << 10) / (shared + 1024));
+  return cudaSuccess;
+}
+cudaError_t CUDARTAPI cudaOccupancyMaxActiveClusters(int* clusters, const void* /*kernel*/,
+                                                     const cudaLaunchConfig_t* /*config*/) {
+  *clusters = 0;
+  return cudaErrorNotSupported;
+}
+}
+
+namespace heed {
+namespace cuda {
+
+class CublasLt {};
+
+// Kernels that the emulator has not.
+int prefill_tile(int /*head_dim*/, int /*v_dim*/) { return 0; }
+void run_prefill(const AttentionLaunch& /*launch*/, const AttentionParams& /*params*/) { CHECK(false); }
+void run_prefill_fp8(const AttentionLaunch& /*launch*/, const AttentionParams& /*params*/) { CHECK(false); }
+void embed_blocks(Stream& /*stream*/, const EmbedArgs& /*args*/) { CHECK(false); }
+bool block_few_takes(const CudaStream& /*device*/, const LinearsArgs& /*args*/) { return false; }
+void run_block_few(Stream& /*stream*/, const LinearsArgs& /*args*/) { CHECK(false); }
+void linear(Stream& /*stream*/, const LinearArgs& args) {
+  Stream host;
+  ref_kernels().linear(host, args);
+}
+
+}  // namespace cuda
+
+std::string cuda_why_not(int /*index*/) { return ""; }
+
+DeviceBuffer::DeviceBuffer(int64_t bytes)
+    : data_(std::aligned_alloc(1024, static_cast<size_t>((bytes + 1024) / 1024 * 1024))), bytes_(bytes) {
+  std::memset(data_, 0xff, static_cast<size_t>(bytes));
+}
+DeviceBuffer::~DeviceBuffer() { std::free(data_); }
+DeviceBuffer::DeviceBuffer(DeviceBuffer&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+DeviceBuffer& DeviceBuffer::operator=(DeviceBuffer&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+// Of as many multiprocessors as HEED_EMULATED_SMS says.
+CudaStream::CudaStream() : hopper_(true) {
+  const char* sms = std::getenv("HEED_EMULATED_SMS");
+  sms_ = sms != nullptr ? std::atoi(sms) : 1;
+}
+CudaStream::~CudaStream() = default;
+void CudaStream::upload(void* to, const void* from, int64_t bytes) {
+  std::memcpy(to, from, static_cast<size_t>(bytes));
+}
+void CudaStream::download(void* to, const void* from, int64_t bytes) {
+  std::memcpy(to, from, static_cast<size_t>(bytes));
+}
+void CudaStream::synchronize() {}
+void* CudaStream::scratch(int64_t bytes) {
+  reserve(bytes);
+  return scratch_.data();
+}
+void CudaStream::reserve(int64_t bytes) {
+  if (bytes > scratch_.bytes()) scratch_ = DeviceBuffer(bytes);
+}
+
+const Kernels& cuda_kernels() {
+  static const AttentionKernel attention[] = {{.name = "cuda.flash",
+                                               .why_not = cuda::flash_why_not,
+                                               .run = cuda::flash_attention,
+                                               .scratch_bytes = cuda::flash_scratch_bytes,
+                                               .plan_shape = cuda::flash_plan_shape},
+                                              ref_kernels().attention[0]};
+  static const Kernels kernels = [] {
+    Kernels all = ref_kernels();
+    all.attention = attention;
+    all.embed = cuda::embed;
+    all.rms_norm = cuda::rms_norm;
+    all.rope_table = cuda::rope_table;
+    all.rope = cuda::rope;
+    all.kv_write = cuda::kv_write;
+    all.gated_act = cuda::gated_act;
+    all.add = cuda::add;
+    all.gather_rows = cuda::gather_rows;
+    all.softcap = cuda::softcap;
+    all.copy = cuda::copy;
+    all.temper = cuda::temper;
+    all.scale = cuda::scale;
+    all.scale_rows = cuda::scale_rows;
+    all.linears = cuda::linears;
+    all.finish_heads = cuda::finish_heads;
+    return all;
+  }();
+  return kernels;
+}
+
+}  // namespace heed

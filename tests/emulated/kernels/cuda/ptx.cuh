@@ -1,0 +1,235 @@
+// In the place of src/kernels/cuda/ptx.cuh: what its functions do, on the CPU. Addresses in shared memory are
+// offsets in the block's. Layouts of fragments: the PTX manual, of mma.m16n8k16 and ldmatrix.
+#pragma once
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+#include "base/check.h"
+#include "tensor/dtype.h"
+#include "tests/emulated/emulator.h"
+
+#undef __launch_bounds__
+#undef __grid_constant__
+#undef __global__
+#undef __device__
+#undef __shared__
+#undef __forceinline__
+#define __launch_bounds__(...)
+#define __grid_constant__
+#define __global__
+#define __device__
+#define __shared__ static
+#define __forceinline__ inline
+
+using std::isnan;
+using std::max;
+using std::min;
+
+// threadIdx and the like: x is read where it is used.
+template <unsigned (*kOf)()>
+struct EmulatedIndex {
+  struct {
+    operator unsigned() const { return kOf(); }
+  } x;
+};
+inline constexpr EmulatedIndex<heed::emulated::thread_index> threadIdx = {};
+inline constexpr EmulatedIndex<heed::emulated::block_index> blockIdx = {};
+inline constexpr EmulatedIndex<heed::emulated::blocks> gridDim = {};
+
+inline void __syncthreads() { heed::emulated::sync_all(); }
+inline void __syncwarp() {
+  heed::emulated::together(nullptr, 0, nullptr, 0, [](const void*, void*) {});
+}
+template <class T>
+T __shfl_sync(unsigned /*lanes*/, T x, int from) {
+  struct Asked {
+    T x;
+    int from;
+  };
+  return heed::emulated::together<T>(Asked{x, from}, [](const Asked* all, T* to) {
+    for (int i = 0; i < 32; ++i) to[i] = all[all[i].from % 32].x;
+  });
+}
+template <class T>
+T __shfl_xor_sync(unsigned lanes, T x, int other) {
+  return __shfl_sync(lanes, x, heed::emulated::lane() ^ other);
+}
+inline bool __any_sync(unsigned /*lanes*/, bool x) {
+  return heed::emulated::together<bool>(x, [](const bool* all, bool* to) {
+    std::fill_n(to, 32, std::any_of(all, all + 32, [](bool one) { return one; }));
+  });
+}
+// Byte i of the result is the one of both words that digit i of `which` says, or its sign in all bits.
+inline uint32_t __byte_perm(uint32_t low, uint32_t high, uint32_t which) {
+  const uint64_t both = uint64_t{high} << 32 | low;
+  uint32_t result = 0;
+  for (int i = 0; i < 4; ++i) {
+    const uint32_t digit = which >> (4 * i) & 15;
+    uint32_t byte = both >> (8 * (digit & 7)) & 255;
+    if ((digit & 8) != 0) byte = (byte & 128) != 0 ? 255 : 0;
+    result |= byte << (8 * i);
+  }
+  return result;
+}
+inline float __fdividef(float a, float b) { return a / b; }
+
+namespace heed::cuda::ptx {
+
+inline char* at(uint32_t address, int bytes) {
+  CHECK(address % static_cast<unsigned>(bytes) == 0 &&
+            address + static_cast<unsigned>(bytes) <= static_cast<unsigned>(emulated::block_memory_bytes()),
+        address, bytes);
+  return emulated::block_memory() + address;
+}
+template <class T>
+T load_from(uint32_t address) {
+  T value;
+  std::memcpy(&value, at(address, sizeof(T)), sizeof(T));
+  return value;
+}
+template <class T>
+void store_to(uint32_t address, const T& value) {
+  std::memcpy(at(address, sizeof(T)), &value, sizeof(T));
+}
+
+template <class T, int kAlign>
+T* block_memory() {
+  static_assert(kAlign <= 1024);
+  return reinterpret_cast<T*>(emulated::block_memory());
+}
+inline uint32_t shared(const void* pointer) {
+  return static_cast<uint32_t>(static_cast<const char*>(pointer) - emulated::block_memory());
+}
+
+// Nothing runs beside a block here.
+inline void let_next_start() {}
+inline void wait_for_previous() {}
+inline void cluster_arrive() { CHECK(false, "no clusters here"); }
+inline void cluster_wait() { CHECK(false, "no clusters here"); }
+inline void store_in_block(int /*block*/, uint32_t /*address*/, float /*value*/) {
+  CHECK(false, "no clusters here");
+}
+inline void prefetch(const void* /*from*/, int /*bytes*/) {}
+
+inline void copy16(uint32_t to, const void* from, bool real = true) {
+  CHECK(reinterpret_cast<uintptr_t>(from) % 16 == 0);
+  emulated::copy_later(at(to, 16), real ? static_cast<const char*>(from) : nullptr);
+}
+inline void copies_commit() { emulated::commit_copies(); }
+template <int kPending>
+void copies_wait() {
+  emulated::wait_for_copies(kPending);
+}
+
+inline uint4 load_once(const void* from) {
+  uint4 value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
+}
+inline void store16(uint32_t to, uint4 value) { store_to(to, value); }
+inline uint4 load16(uint32_t from) { return load_from<uint4>(from); }
+inline uint2 load8(uint32_t from) { return load_from<uint2>(from); }
+inline void store8(uint32_t to, uint2 value) { store_to(to, value); }
+inline void store4(uint32_t to, uint32_t value) { store_to(to, value); }
+
+struct Fragment {
+  uint32_t m[4];
+};
+inline void load_matrices(uint32_t (&m)[4], uint32_t from) {
+  const auto all = emulated::together<Fragment>(from, [](const uint32_t* rows, Fragment* to) {
+    for (int lane = 0; lane < 32; ++lane) {
+      for (int j = 0; j < 4; ++j)
+        to[lane].m[j] = load_from<uint32_t>(rows[8 * j + lane / 4] + static_cast<uint32_t>(lane % 4) * 4);
+    }
+  });
+  std::copy_n(all.m, 4, m);
+}
+inline void load_transposed(uint32_t (&m)[4], uint32_t from) {
+  const auto all = emulated::together<Fragment>(from, [](const uint32_t* rows, Fragment* to) {
+    for (int lane = 0; lane < 32; ++lane) {
+      const auto column = static_cast<uint32_t>(lane / 4) * 2;
+      for (int j = 0; j < 4; ++j) {
+        const uint32_t low = load_from<uint16_t>(rows[8 * j + lane % 4 * 2] + column);
+        const uint32_t high = load_from<uint16_t>(rows[8 * j + lane % 4 * 2 + 1] + column);
+        to[lane].m[j] = low | high << 16;
+      }
+    }
+  });
+  std::copy_n(all.m, 4, m);
+}
+
+// c[16, 8] += a[16, 16] b[16, 8], of numbers that value_of(pair, i) gives.
+struct Operands {
+  uint32_t a[4], b[2];
+};
+struct Product {
+  float c[4];
+};
+template <class ValueOf>
+void multiply_as(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, ValueOf value_of) {
+  const Operands mine = {{a[0], a[1], a[2], a[3]}, {b0, b1}};
+  const auto product = emulated::together<Product>(mine, [&](const Operands* all, Product* to) {
+    float left[16][16], right[16][8];
+    for (int lane = 0; lane < 32; ++lane) {
+      for (int i = 0; i < 8; ++i) {
+        const int pair = i / 2;
+        left[lane / 4 + pair % 2 * 8][lane % 4 * 2 + i % 2 + pair / 2 * 8] =
+            value_of(all[lane].a[pair], i % 2);
+      }
+      for (int i = 0; i < 4; ++i)
+        right[lane % 4 * 2 + i % 2 + i / 2 * 8][lane / 4] = value_of(all[lane].b[i / 2], i % 2);
+    }
+    for (int lane = 0; lane < 32; ++lane) {
+      for (int i = 0; i < 4; ++i) {
+        float sum = 0;
+        for (int k = 0; k < 16; ++k) sum += left[lane / 4 + i / 2 * 8][k] * right[k][lane % 4 * 2 + i % 2];
+        to[lane].c[i] = sum;
+      }
+    }
+  });
+  for (int i = 0; i < 4; ++i) c[i] += product.c[i];
+}
+inline void multiply(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  multiply_as(c, a, b0, b1, [](uint32_t pair, int i) {
+    const uint32_t bits = (i == 0 ? pair : pair >> 16) << 16;
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+  });
+}
+inline float value_of_half(uint32_t pair, int i) {
+  __half value;
+  const auto bits = static_cast<uint16_t>(i == 0 ? pair : pair >> 16);
+  std::memcpy(&value, &bits, sizeof value);
+  return __half2float(value);
+}
+inline void multiply_halves(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  multiply_as(c, a, b0, b1, value_of_half);
+}
+
+template <class Pair>
+uint32_t bits_of(const Pair& pair) {
+  static_assert(sizeof(Pair) == 4);
+  uint32_t bits;
+  std::memcpy(&bits, &pair, sizeof bits);
+  return bits;
+}
+inline uint32_t pack(float low, float high) { return bits_of(__floats2bfloat162_rn(low, high)); }
+inline uint32_t pack_halves(float low, float high) { return bits_of(__floats2half2_rn(low, high)); }
+template <bool kHigh>
+uint32_t halves_of_e4m3(uint32_t codes) {
+  const auto value = [&](int i) {
+    return heed::to_float(e4m3{static_cast<uint8_t>(codes >> (kHigh ? 16 : 0) >> 8 * i)});
+  };
+  return pack_halves(value(0), value(1));
+}
+
+inline float exp2(float x) { return std::exp2(x); }
+inline void threads_sync(int id, int threads) { emulated::sync(id, threads); }
+
+}  // namespace heed::cuda::ptx
