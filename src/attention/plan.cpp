@@ -66,10 +66,6 @@ void pack(AttentionPlan& plan) {
   std::memcpy(plan.packed.data(), &header, sizeof(header));
 }
 
-}  // namespace
-
-namespace {
-
 constexpr int kUsualPart = 512;  // keys: a block of the kernel still fills its pipeline
 constexpr int kFewParts = 4;     // of few keys, which take a block longer to wait for than to read
 
@@ -145,10 +141,6 @@ void in_order_of_keys(std::vector<AttentionUnit>& units) {
     return a.sequence != b.sequence ? a.sequence < b.sequence : a.row > b.row;
   });
 }
-
-}  // namespace
-
-namespace {
 
 // Rows of a short sequence with all their keys.
 struct Tile {
