@@ -6,14 +6,15 @@ if(NOT HEED_CUDA OR NOT BOOST_CONTEXT_LIBRARY)
 endif()
 
 set(emulated_sources)
-foreach(kernels attention_short attention_short_fp8 heads linear_few norm rows)
+foreach(kernels attention_short attention_short_fp8 block_few block_few_large heads linear_few norm rows)
   set(source ${CMAKE_CURRENT_BINARY_DIR}/emulated/${kernels}.cpp)
   file(CONFIGURE OUTPUT ${source} CONTENT "#include \"kernels/cuda/${kernels}.cu\"\n")
   list(APPEND emulated_sources ${source})
 endforeach()
 add_executable(emulated_tests emulated/device.cpp emulated/emulator.cpp ${emulated_sources}
   ${CMAKE_SOURCE_DIR}/src/kernels/cuda/attention.cpp ${CMAKE_SOURCE_DIR}/src/kernels/cuda/linears.cpp
-  kernels/cuda/attention_test.cpp kernels/cuda/fused_test.cpp kernels/cuda/ops_test.cpp)
+  kernels/cuda/attention_test.cpp kernels/cuda/blocks_test.cpp kernels/cuda/fused_test.cpp
+  kernels/cuda/ops_test.cpp)
 # Its headers stand before the device's.
 target_include_directories(emulated_tests BEFORE PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/emulated)
 target_include_directories(emulated_tests PRIVATE ${CMAKE_SOURCE_DIR})
@@ -32,3 +33,4 @@ heed_emulated_test(attention CudaAttention.flash_equals_ref* 24)
 heed_emulated_test(attention_bits CudaAttention.*-*simple*:*flash_equals_ref* 24)
 # One multiprocessor, or linear layers would want clusters. Without what has no kernel here, or is large.
 heed_emulated_test(ops CudaFused.*:CudaOps.*-*many_outputs*:*dozens*:*arg_max*:*draw*:*linear_* 1)
+heed_emulated_test(blocks CudaBlocks.*-*embed*:*expert* 1)

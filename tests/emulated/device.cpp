@@ -2,17 +2,21 @@
 // kernels are compiled for the emulator. The others are ref's.
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/attention_launch.h"
 #include "kernels/cuda/block_few.h"
 #include "kernels/cuda/blocks.h"
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/linear_few.h"
 #include "kernels/cuda/ops.h"
 #include "kernels/ref/ref.h"
+#include "tensor/blocks.h"
 #include "tests/emulated/emulator.h"
 
 // What kernels ask the runtime for, where no device is.
@@ -45,11 +49,52 @@ int prefill_tile(int /*head_dim*/, int /*v_dim*/) { return 0; }
 void run_prefill(const AttentionLaunch& /*launch*/, const AttentionParams& /*params*/) { CHECK(false); }
 void run_prefill_fp8(const AttentionLaunch& /*launch*/, const AttentionParams& /*params*/) { CHECK(false); }
 void embed_blocks(Stream& /*stream*/, const EmbedArgs& /*args*/) { CHECK(false); }
-bool block_few_takes(const CudaStream& /*device*/, const LinearsArgs& /*args*/) { return false; }
-void run_block_few(Stream& /*stream*/, const LinearsArgs& /*args*/) { CHECK(false); }
-void linear(Stream& /*stream*/, const LinearArgs& args) {
+namespace {
+
+// Rows in float32.
+std::vector<float> widened(const Tensor& t) {
+  std::vector<float> wide;
+  for (int64_t row = 0; row < t.size[0]; ++row) {
+    for (int64_t i = 0; i < t.size[1]; ++i) {
+      const int64_t at = row * t.stride[0] + i;
+      wide.push_back(t.dtype == DType::kF32 ? t.as<float>()[at] : to_float(t.as<bf16>()[at]));
+    }
+  }
+  return wide;
+}
+
+// By ref, in float32, with weights rounded to what x is, as other kernels have them.
+void linear_of_widened(const LinearArgs& args) {
+  const Tensor& weight = args.weight;
+  std::vector<float> wide(static_cast<size_t>(weight.size[0] * weight.size[1]));
+  for (int64_t row = 0; row < weight.size[0]; ++row)
+    widen_blocks(weight.dtype, weight.slice(row, row + 1).data, weight.size[1], &wide[row * weight.size[1]]);
+  if (args.x.dtype == DType::kBF16) std::transform(wide.begin(), wide.end(), wide.begin(), rounded_to_bf16);
+  std::vector<float> x = widened(args.x);
+  LinearArgs plain = args;
+  plain.x = Tensor(x.data(), DType::kF32, {args.x.size[0], args.x.size[1]});
+  plain.weight = Tensor(wide.data(), DType::kF32, {weight.size[0], weight.size[1]});
   Stream host;
-  ref_kernels().linear(host, args);
+  ref_kernels().linear(host, plain);
+}
+
+}  // namespace
+
+// Of weights in blocks nearly as linear.cu has it: up to 32 rows by the kernel, as many at a time as want no
+// cluster; more with widened weights. Else ref's.
+void linear(Stream& stream, const LinearArgs& args) {
+  Stream host;
+  if (!is_blocks(args.weight.dtype)) return ref_kernels().linear(host, args);
+  const CudaStream& device = *static_cast<CudaStream*>(stream.device);
+  const int64_t some_rows = std::clamp<int64_t>((64 << 10) / (args.x.size[1] * 2), 1, kMostFewRows);
+  const auto part = [&](int64_t row) {
+    const int64_t end = std::min(row + some_rows, args.x.size[0]);
+    LinearsArgs some = {.x = args.x.slice(row, end), .accumulate = args.accumulate};
+    some.parts[0] = {args.weight, args.bias, args.out.slice(row, end)};
+    return some;
+  };
+  if (args.x.size[0] > 2 * kMostFewRows || !block_few_takes(device, part(0))) return linear_of_widened(args);
+  for (int64_t row = 0; row < args.x.size[0]; row += some_rows) run_block_few(stream, part(row));
 }
 
 }  // namespace cuda
@@ -102,6 +147,7 @@ const Kernels& cuda_kernels() {
     all.attention = attention;
     all.embed = cuda::embed;
     all.rms_norm = cuda::rms_norm;
+    all.linear = cuda::linear;
     all.rope_table = cuda::rope_table;
     all.rope = cuda::rope;
     all.kv_write = cuda::kv_write;

@@ -28,7 +28,6 @@ __global__ void __launch_bounds__(kThreads, 2)
     block_expert_kernel(const __grid_constant__ Experts e, int row_size) {
 #if __CUDA_ARCH__ >= 900
   using C = Config<1>;
-  extern __shared__ __align__(128) float shared_memory[];
   const int2 found = find_tile<kExpertRows>(e, static_cast<int>(blockIdx.y));
   if (found.x < 0) return;
   Params p = {};
@@ -43,7 +42,7 @@ __global__ void __launch_bounds__(kThreads, 2)
                 .out_row = e.out_row,
                 .outs = e.outs,
                 .end = p.tiles};
-  const BlockMemory<F, C> memory(shared_memory, 1);
+  const BlockMemory<F, C> memory(ptx::block_memory<float, 128>(), 1);
   const int warp = static_cast<int>(threadIdx.x / 32);
   const Share share(p, 0, 1, warp, BlockRing<F>::kUnit);
   const auto tile = static_cast<int>(blockIdx.x);

@@ -62,7 +62,7 @@ class Chunks {
         const int end = before + bytes - own;
 #pragma unroll
         for (int c = 0; c < Ring::kCopies * 16; c += 64) {
-          if (c < end) copy(to + c, from + c);
+          if (c < end) ptx::copy16_of_256(to + c, from + c);
         }
       }
       done_ += steps;
@@ -98,10 +98,6 @@ class Chunks {
 
  private:
   static constexpr int kSector = 32;  // what the memory gives at a time
-  static __device__ void copy(uint32_t to, const char* from) {
-    asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
-  }
-
   const Params& p_;
   const Share& share_;
   int tile_, clusters_, lane_;
@@ -147,9 +143,9 @@ struct BlockSums {
 #pragma unroll
         for (int g = 0; g < C::kGroups; ++g) {
           uint32_t b[2];
-          load_pair(b, rows + g * groups + e * 2);
-          multiply(part[g], a, b);
-          if constexpr (F::kOffset) multiply(whole[g], ones, b);
+          ptx::load_pair(b, rows + g * groups + e * 2);
+          ptx::multiply_pair(part[g], a, b);
+          if constexpr (F::kOffset) ptx::multiply_pair(whole[g], ones, b);
         }
         if ((e + 16) % F::kGroup == 0) {
           scale(F::group(low + block, base / F::kGroup), F::group(high + block, base / F::kGroup), part,
@@ -165,17 +161,6 @@ struct BlockSums {
   }
 
  private:
-  // Neither these nor products are volatile, so that steps may overlap; h does not change.
-  static __device__ __forceinline__ void load_pair(uint32_t (&b)[2], uint32_t from) {
-    asm("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];" : "=r"(b[0]), "=r"(b[1]) : "r"(from));
-  }
-  static __device__ __forceinline__ void multiply(float (&c)[4], const uint32_t (&a)[4],
-                                                  const uint32_t (&b)[2]) {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-        "{%0, %1, %2, %3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-  }
   static __device__ void clear(float (&part)[C::kGroups][4], float (&whole)[C::kGroups][4]) {
 #pragma unroll
     for (int g = 0; g < C::kGroups; ++g) {
@@ -270,10 +255,9 @@ __device__ __forceinline__ void walk_tiles(const Params& p, const BlockMemory<F,
 template <class F, class C>
 __global__ void __launch_bounds__(kThreads, 2)
     block_kernel(const __grid_constant__ Params p, int cluster, int row_size) {
-#if __CUDA_ARCH__ >= 900
-  extern __shared__ __align__(128) float shared_memory[];
+#if __CUDA_ARCH__ >= 900 || defined(HEED_EMULATED)
   __shared__ float norm_sums[kMostNormedRows * kWarps];
-  const BlockMemory<F, C> memory(shared_memory, cluster);
+  const BlockMemory<F, C> memory(ptx::block_memory<float, 128>(), cluster);
   const int lane = static_cast<int>(threadIdx.x % 32);
   const int warp = static_cast<int>(threadIdx.x / 32);
   const int rank = static_cast<int>(blockIdx.x) % cluster;

@@ -20,8 +20,6 @@ struct Params;
 // The formats whose blocks have 32 elements, and the others, each in a source of its own; p.tokens > 0.
 void launch_blocks_of_32(const Stream& stream, DType dtype, const Params& p);
 void launch_larger_blocks(const Stream& stream, DType dtype, const Params& p);
-void launch_blocks_of_32(const Stream& stream, DType dtype, const Experts& e, int64_t assignments);
-void launch_larger_blocks(const Stream& stream, DType dtype, const Experts& e, int64_t assignments);
 }  // namespace few
 
 }  // namespace heed::cuda

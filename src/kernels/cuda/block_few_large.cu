@@ -1,15 +1,8 @@
-// block_few.cuh and block_experts.cuh for the formats whose blocks have 128 or 256 elements.
-#include "kernels/cuda/block_experts.cuh"
+// block_few.cuh for the formats whose blocks have 128 or 256 elements.
+#include "kernels/cuda/block_few.cuh"
 #include "kernels/cuda/block_few.h"
 
 namespace heed::cuda {
-
-void few::launch_larger_blocks(const Stream& stream, DType dtype, const Experts& e, int64_t assignments) {
-  with_format(dtype, [&](auto format) {
-    using F = decltype(format);
-    if constexpr (F::kSize > 32) launch_block_experts<F>(stream, e, assignments);
-  });
-}
 
 void few::launch_larger_blocks(const Stream& stream, DType dtype, const Params& p) {
   with_format(dtype, [&](auto format) {

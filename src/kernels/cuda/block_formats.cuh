@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "base/check.h"
+#include "kernels/cuda/ptx.cuh"
 #include "tensor/dtype.h"
 
 namespace heed::cuda {
@@ -49,12 +50,9 @@ __device__ __forceinline__ float float_at(const uint8_t* at) {
   return __uint_as_float(halves[0] | uint32_t{halves[1]} << 16);
 }
 
-// (a & mask) | 0x43004300 in one instruction, which compilers do not find: 128 + n is the bfloat16 whose
-// mantissa is n.
+// 128 + n is the bfloat16 whose mantissa is n.
 __device__ __forceinline__ uint32_t with_exponent(uint32_t a, uint32_t mask) {
-  uint32_t all;
-  asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(all) : "r"(a), "r"(mask), "r"(0x43004300));
-  return all;
+  return ptx::and_or(a, mask, 0x43004300);
 }
 // Whole numbers below 64 in bits of `mask` of the halves of a word: less kZero, as bfloat16.
 template <int kZero>

@@ -90,6 +90,10 @@ __device__ inline void copy16(uint32_t to, const void* from, bool real) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(real ? 16 : 0)
                : "memory");
 }
+// The first, and the second-level cache brings the 256 bytes around it.
+__device__ inline void copy16_of_256(uint32_t to, const void* from) {
+  asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+}
 __device__ inline void copies_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int kPending>
 __device__ inline void copies_wait() {
@@ -172,6 +176,25 @@ __device__ inline void multiply(float (&c)[4], const uint32_t (&a)[4], uint32_t 
       "{%0, %1, %2, %3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// Not volatile, so that the compiler may move them: two matrices from memory that does not change, and the
+// product with them.
+__device__ __forceinline__ void load_pair(uint32_t (&m)[2], uint32_t from) {
+  asm("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];" : "=r"(m[0]), "=r"(m[1]) : "r"(from));
+}
+__device__ __forceinline__ void multiply_pair(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// (a & mask) | ones in one instruction, which compilers do not find.
+__device__ __forceinline__ uint32_t and_or(uint32_t a, uint32_t mask, uint32_t ones) {
+  uint32_t all;
+  asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(all) : "r"(a), "r"(mask), "r"(ones));
+  return all;
 }
 
 __device__ inline uint32_t pack(float low, float high) {

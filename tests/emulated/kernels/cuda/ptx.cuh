@@ -1,6 +1,7 @@
 // In the place of src/kernels/cuda/ptx.cuh: what its functions do, on the CPU. Addresses in shared memory are
 // offsets in the block's. Layouts of fragments: the PTX manual, of mma.m16n8k16 and ldmatrix.
 #pragma once
+#define HEED_EMULATED
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
@@ -76,6 +77,11 @@ inline uint32_t __byte_perm(uint32_t low, uint32_t high, uint32_t which) {
   }
   return result;
 }
+inline float __uint_as_float(uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
 inline float __fdividef(float a, float b) { return a / b; }
 
 namespace heed::cuda::ptx {
@@ -120,6 +126,7 @@ inline void copy16(uint32_t to, const void* from, bool real = true) {
   CHECK(reinterpret_cast<uintptr_t>(from) % 16 == 0);
   emulated::copy_later(at(to, 16), real ? static_cast<const char*>(from) : nullptr);
 }
+inline void copy16_of_256(uint32_t to, const void* from) { copy16(to, from); }
 inline void copies_commit() { emulated::commit_copies(); }
 template <int kPending>
 void copies_wait() {
@@ -163,6 +170,20 @@ inline void load_transposed(uint32_t (&m)[4], uint32_t from) {
   std::copy_n(all.m, 4, m);
 }
 
+struct Pair {
+  uint32_t m[2];
+};
+inline void load_pair(uint32_t (&m)[2], uint32_t from) {
+  const auto all = emulated::together<Pair>(from, [](const uint32_t* rows, Pair* to) {
+    for (int lane = 0; lane < 32; ++lane) {
+      for (int j = 0; j < 2; ++j)
+        to[lane].m[j] = load_from<uint32_t>(rows[8 * j + lane / 4] + static_cast<uint32_t>(lane % 4) * 4);
+    }
+  });
+  std::copy_n(all.m, 2, m);
+}
+inline uint32_t and_or(uint32_t a, uint32_t mask, uint32_t ones) { return (a & mask) | ones; }
+
 // c[16, 8] += a[16, 16] b[16, 8], of numbers that value_of(pair, i) gives.
 struct Operands {
   uint32_t a[4], b[2];
@@ -201,6 +222,9 @@ inline void multiply(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_
     std::memcpy(&value, &bits, sizeof value);
     return value;
   });
+}
+inline void multiply_pair(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  multiply(c, a, b[0], b[1]);
 }
 inline float value_of_half(uint32_t pair, int i) {
   __half value;
