@@ -78,7 +78,7 @@ struct AttentionPlan {
   bool reads_ahead = true;
 
   AttentionPlanShape shape;
-  std::vector<int32_t> packed;   // header, starts, units, merges, to be copied to the device in one piece
+  std::vector<int32_t> packed;   // header, units, starts, merges, to be copied to the device in one piece
   const void* device = nullptr;  // where that is; set by whoever copied it
   int64_t bytes() const { return static_cast<int64_t>(packed.size() * sizeof(int32_t)); }
 };

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <utility>
 #include <vector>
 
 #include "kernels/cuda/attention.h"
@@ -106,13 +105,6 @@ DeviceBuffer::DeviceBuffer(int64_t bytes)
   std::memset(data_, 0xff, static_cast<size_t>(bytes));
 }
 DeviceBuffer::~DeviceBuffer() { std::free(data_); }
-DeviceBuffer::DeviceBuffer(DeviceBuffer&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
-DeviceBuffer& DeviceBuffer::operator=(DeviceBuffer&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(bytes_, other.bytes_);
-  return *this;
-}
 
 // Of as many multiprocessors as HEED_EMULATED_SMS says.
 CudaStream::CudaStream() : hopper_(true) {

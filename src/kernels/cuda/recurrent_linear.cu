@@ -194,18 +194,11 @@ struct Segments {
     for (int i = 0; i < 16; ++i) {  // 16 rows of 16 columns
       const int half = i / 8;
       const int first = i % 8 * 8;
-      uint32_t high[4];
-      uint32_t low[4];
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        const uint2 parts = split(s[half][first + 2 * e], s[half][first + 2 * e + 1]);
-        high[e] = parts.x;
-        low[e] = parts.y;
-      }
+      const SplitRegisters parts(s[half], first);
       const int row = half * 64 + thread / 32 * 16 + lane % 16;
       const uint32_t to = base + kStateAt + column_place(row, i % 8 * 2 + lane / 16);
-      ptx::store_matrices(to, high);
-      ptx::store_matrices(to + kStateTile, low);
+      ptx::store_matrices(to, parts.high);
+      ptx::store_matrices(to + kStateTile, parts.low);
     }
     ptx::shared_writes_to_engines();
     ptx::barrier_arrive(shown());

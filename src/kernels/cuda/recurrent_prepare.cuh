@@ -176,17 +176,10 @@ struct Prepare {
     const uint32_t tile = base;  // the keys are not needed any more
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
-      uint32_t high[4];
-      uint32_t low[4];
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        const uint2 parts = split(w[i * 8 + 2 * e], w[i * 8 + 2 * e + 1]);
-        high[e] = parts.x;
-        low[e] = parts.y;
-      }
+      const SplitRegisters parts(w, i * 8);
       const uint32_t to = tile + row_place<kTokens>(warp * 16 + lane % 16, i * 2 + lane / 16);
-      ptx::store_matrices(to, high);
-      ptx::store_matrices(to + kTile, low);
+      ptx::store_matrices(to, parts.high);
+      ptx::store_matrices(to + kTile, parts.low);
     }
     group.sync();
 #pragma unroll 4

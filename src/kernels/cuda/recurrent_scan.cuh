@@ -105,18 +105,11 @@ struct Scan {
   __device__ __forceinline__ void turn(const float (&x)[32], uint32_t to, int chunk) const {
 #pragma unroll
     for (int n = 0; n < 2; ++n) {
-      uint32_t high[4];
-      uint32_t low[4];
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        const uint2 parts = split(x[n * 8 + 2 * e], x[n * 8 + 2 * e + 1]);
-        high[e] = parts.x;
-        low[e] = parts.y;
-      }
+      const SplitRegisters parts(x, n * 8);
       const int row = n * 16 + lane / 16 * 8 + lane % 8;
       const uint32_t at = to + row_place<2 * kColumns>(row, chunk + warp * 2 + lane / 8 % 2);
-      ptx::store_transposed(at, high);
-      ptx::store_transposed(at + kColumns * 128, low);
+      ptx::store_transposed(at, parts.high);
+      ptx::store_transposed(at + kColumns * 128, parts.low);
     }
   }
 

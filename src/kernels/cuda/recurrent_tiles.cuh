@@ -51,6 +51,20 @@ __device__ __forceinline__ Split split(const float4& a, const float4& b) {
   return {{x.x, y.x, z.x, w.x}, {x.y, y.y, z.y, w.y}};
 }
 
+// Eight registers of a product from `first` on, as stores of four matrices take them.
+struct SplitRegisters {
+  uint32_t high[4], low[4];
+  template <int kCount>
+  __device__ __forceinline__ SplitRegisters(const float (&x)[kCount], int first) {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      const uint2 parts = split(x[first + 2 * e], x[first + 2 * e + 1]);
+      high[e] = parts.x;
+      low[e] = parts.y;
+    }
+  }
+};
+
 // A left operand in registers: 64 rows of 16 * kSteps columns.
 template <int kSteps>
 struct Left {

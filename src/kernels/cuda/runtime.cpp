@@ -1,7 +1,5 @@
 #include "kernels/cuda/runtime.h"
 
-#include <utility>
-
 #include "kernels/cuda/cublaslt.h"
 
 namespace heed {
@@ -43,15 +41,6 @@ DeviceBuffer::DeviceBuffer(int64_t bytes) : bytes_(bytes) {
 
 DeviceBuffer::~DeviceBuffer() {
   if (data_ != nullptr) CUDA_CALL(cudaFree(data_));
-}
-
-DeviceBuffer::DeviceBuffer(DeviceBuffer&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
-
-DeviceBuffer& DeviceBuffer::operator=(DeviceBuffer&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(bytes_, other.bytes_);
-  return *this;
 }
 
 CudaStream::CudaStream() {

@@ -144,20 +144,25 @@ inline uint2 load8(uint32_t from) { return load_from<uint2>(from); }
 inline void store8(uint32_t to, uint2 value) { store_to(to, value); }
 inline void store4(uint32_t to, uint32_t value) { store_to(to, value); }
 
+template <int kCount>
 struct Fragment {
-  uint32_t m[4];
+  uint32_t m[kCount];
 };
-inline void load_matrices(uint32_t (&m)[4], uint32_t from) {
-  const auto all = emulated::together<Fragment>(from, [](const uint32_t* rows, Fragment* to) {
+// kCount matrices, of whose 8 rows each lane 8 j + r has the address of row r of the j-th.
+template <int kCount>
+void load_rows(uint32_t (&m)[kCount], uint32_t from) {
+  const auto all = emulated::together<Fragment<kCount>>(from, [](const uint32_t* rows, Fragment<kCount>* to) {
     for (int lane = 0; lane < 32; ++lane) {
-      for (int j = 0; j < 4; ++j)
+      for (int j = 0; j < kCount; ++j)
         to[lane].m[j] = load_from<uint32_t>(rows[8 * j + lane / 4] + static_cast<uint32_t>(lane % 4) * 4);
     }
   });
-  std::copy_n(all.m, 4, m);
+  std::copy_n(all.m, kCount, m);
 }
+inline void load_matrices(uint32_t (&m)[4], uint32_t from) { load_rows(m, from); }
+inline void load_pair(uint32_t (&m)[2], uint32_t from) { load_rows(m, from); }
 inline void load_transposed(uint32_t (&m)[4], uint32_t from) {
-  const auto all = emulated::together<Fragment>(from, [](const uint32_t* rows, Fragment* to) {
+  const auto all = emulated::together<Fragment<4>>(from, [](const uint32_t* rows, Fragment<4>* to) {
     for (int lane = 0; lane < 32; ++lane) {
       const auto column = static_cast<uint32_t>(lane / 4) * 2;
       for (int j = 0; j < 4; ++j) {
@@ -170,18 +175,6 @@ inline void load_transposed(uint32_t (&m)[4], uint32_t from) {
   std::copy_n(all.m, 4, m);
 }
 
-struct Pair {
-  uint32_t m[2];
-};
-inline void load_pair(uint32_t (&m)[2], uint32_t from) {
-  const auto all = emulated::together<Pair>(from, [](const uint32_t* rows, Pair* to) {
-    for (int lane = 0; lane < 32; ++lane) {
-      for (int j = 0; j < 2; ++j)
-        to[lane].m[j] = load_from<uint32_t>(rows[8 * j + lane / 4] + static_cast<uint32_t>(lane % 4) * 4);
-    }
-  });
-  std::copy_n(all.m, 2, m);
-}
 inline uint32_t and_or(uint32_t a, uint32_t mask, uint32_t ones) { return (a & mask) | ones; }
 
 // c[16, 8] += a[16, 16] b[16, 8], of numbers that value_of(pair, i) gives.
