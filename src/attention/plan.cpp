@@ -37,7 +37,7 @@ AttentionUnit tile_of(std::span<const RowMask> rows, int sequence, int token, in
   unit.key_lo = std::min(lo, unit.key_hi);
   if (unit.key_hi == 0) unit.key_lo = unit.key_hi = unit.sink_hi;  // sinks alone
   unit.sink_hi = std::min(unit.sink_hi, unit.key_lo);
-  unit.slot = -1;
+  unit.slot = unit.merge = -1;
   unit.last = rows[token].hi - 1;
   return unit;
 }
@@ -179,13 +179,14 @@ bool deal_whole(const std::vector<Tile>& tiles, int64_t total, Bins& bins) {
 }
 
 // Parts [first, first + count) of a tile as a unit of their own. The first takes the sinks.
-AttentionUnit unit_of(const Tile& tile, int first, int count, int slot) {
+AttentionUnit unit_of(const Tile& tile, int first, int count, int slot, int merge) {
   AttentionUnit unit = tile.unit;
   if (count == tile.parts) return unit;
   unit.key_lo = std::max(tile.unit.key_lo, first * unit.part);
   unit.key_hi = std::min(tile.unit.key_hi, (first + count) * unit.part);
   if (first > tile.first) unit.sink_hi = 0;
   unit.slot = slot + first - tile.first;
+  unit.merge = merge;
   return unit;
 }
 
@@ -195,13 +196,17 @@ void deal_parts(AttentionPlan& plan, const std::vector<Tile>& tiles, int64_t tot
   size_t bin = 0;
   for (const Tile& tile : tiles) {
     int begin = tile.first;
+    int units = 0;
+    const auto merge = static_cast<int>(plan.merges.size());
     const int end = tile.first + tile.parts;
     const auto put = [&](int upto) {
-      if (upto > begin) bins[bin].push_back(unit_of(tile, begin, upto - begin, plan.slots));
+      if (upto == begin) return;
+      bins[bin].push_back(unit_of(tile, begin, upto - begin, plan.slots, merge));
       begin = upto;
+      ++units;
     };
     for (int part = tile.first; part < end; ++part) {
-      const int64_t cost = visited(unit_of(tile, part, 1, 0)) + kPartCost;
+      const int64_t cost = visited(unit_of(tile, part, 1, 0, 0)) + kPartCost;
       const int64_t share_end = total * static_cast<int64_t>(bin + 1) / std::ssize(bins);
       if (bin + 1 < bins.size() && dealt + cost / 2 > share_end) {
         put(part);
@@ -215,8 +220,12 @@ void deal_parts(AttentionPlan& plan, const std::vector<Tile>& tiles, int64_t tot
     }
     put(end);
     const AttentionUnit& unit = tile.unit;
-    plan.merges.push_back(
-        {.token = unit.token, .row = unit.row, .rows = unit.rows, .slot = plan.slots, .slots = tile.parts});
+    plan.merges.push_back({.token = unit.token,
+                           .row = unit.row,
+                           .rows = unit.rows,
+                           .slot = plan.slots,
+                           .slots = tile.parts,
+                           .units = units});
     plan.slots += tile.parts;
   }
 }
@@ -262,6 +271,7 @@ AttentionPlan plan_attention(std::span<const RowMask> rows, std::span<const int3
       const AttentionUnit unit = tile_of(rows, s, token, row, std::min(tile, count - row), shape.group);
       if (is_small) {
         tiles.push_back(short_tile(unit, count <= kMostCutRows));
+        plan.most_rows = std::max(plan.most_rows, unit.rows);
       } else {
         plan.prefill_units.push_back(unit);
       }

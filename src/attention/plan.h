@@ -11,8 +11,8 @@
 // Short sequences (few rows: decoding, drafts) have their keys in parts, whose results are merged in their
 // order. The size of a part depends on the sequence alone, so neighbours in the batch change no bit of a
 // result. They do decide who merges: a unit with all parts of its rows does so itself; where such units would
-// leave some of the device idle, sequences are cut into units of some parts each, whose results another
-// kernel merges.
+// leave some of the device idle, sequences are cut into units of some parts each, and who comes last merges
+// their results.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -32,14 +32,17 @@ struct alignas(16) AttentionUnit {
   int32_t slot;  // where its first part's result goes, and so on; -1: it has all parts of its rows
   int32_t part;  // keys of a part: parts begin at multiples of it
   int32_t last;  // of the keys that its first row sees
+  int32_t merge;  // that its parts go to; -1: none
+  int32_t unused[3];
 };
-static_assert(sizeof(AttentionUnit) == 48);
+static_assert(sizeof(AttentionUnit) == 64);
 
 // The rows of a tile, and its partial results: slots [slot, slot + slots), merged in that order.
 struct AttentionMerge {
   int32_t token, row, rows;
   int32_t slot, slots;
-  int32_t unused[3];
+  int32_t units;  // that have its parts
+  int32_t unused[2];
 };
 static_assert(sizeof(AttentionMerge) == 32);
 
@@ -70,6 +73,7 @@ struct AttentionPlan {
   std::vector<AttentionUnit> prefill_units;  // to be dealt out in this order
   std::vector<AttentionMerge> merges;
   int slots = 0;
+  int most_rows = 0;  // of a short unit
   // Launches do not depend on what the plan holds, so that they may be recorded: then partial results have
   // room for so many slots. 0: they do.
   int recorded_slots = 0;

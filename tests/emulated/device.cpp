@@ -110,6 +110,8 @@ DeviceBuffer::~DeviceBuffer() { std::free(data_); }
 CudaStream::CudaStream() : hopper_(true) {
   const char* sms = std::getenv("HEED_EMULATED_SMS");
   sms_ = sms != nullptr ? std::atoi(sms) : 1;
+  counters_ = DeviceBuffer(kCounters * int64_t{sizeof(uint32_t)});
+  std::memset(counters_.data(), 0, static_cast<size_t>(counters_.bytes()));
 }
 CudaStream::~CudaStream() = default;
 void CudaStream::upload(void* to, const void* from, int64_t bytes) {

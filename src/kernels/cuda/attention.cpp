@@ -71,6 +71,9 @@ AttentionParams params_of(const AttentionArgs& args, const Shapes& n) {
           .kv_heads = static_cast<int>(n["kv_heads"]),
           .head_dim = static_cast<int>(n["head_dim"]),
           .v_dim = static_cast<int>(n["v_dim"]),
+          .of_group = Quotient::by(static_cast<int>(n["heads"] / n["kv_heads"])),
+          .of_kv_heads = Quotient::by(static_cast<int>(n["kv_heads"])),
+          .of_block = Quotient::by(static_cast<int>(n["block"] / kSlice)),
           .scale_log2 = fp8 ? 1 : scale,
           .query_scale = scale,
           .k_scale = args.kv.k_scale.as<const float>(),
@@ -83,7 +86,8 @@ AttentionParams params_of(const AttentionArgs& args, const Shapes& n) {
           .out_bf16 = args.out.dtype == DType::kBF16,
           .one_token = args.plan->recorded_slots > 0 && args.plan->reads_ahead,
           .partial = nullptr,
-          .stats = nullptr};
+          .stats = nullptr,
+          .arrivals = nullptr};
 }
 
 }  // namespace
@@ -96,6 +100,7 @@ void flash_attention(Stream& stream, const AttentionArgs& args) {
         n["kv_heads"]);
   CHECK(in_chunks(args.kv.k) && in_chunks(args.kv.v) && in_fours(args.q) && in_fours(args.out),
         "cuda.flash wants rows at multiples of 16 bytes");
+  CHECK(std::max(args.kv.k.stride[2], args.kv.v.stride[2]) <= INT32_MAX, args.kv.k.stride[2]);
   CHECK(args.scale > 0, args.scale);  // the largest product is then the largest score
   CudaStream& device = device_of(stream);
   AttentionParams params = params_of(args, n);
@@ -103,12 +108,14 @@ void flash_attention(Stream& stream, const AttentionArgs& args) {
   const bool recorded = args.plan->recorded_slots > 0;
   const int slots = recorded ? args.plan->recorded_slots : args.plan->slots;
   CHECK(args.plan->slots <= slots, args.plan->slots, slots);
+  CHECK(std::ssize(args.plan->merges) * n["kv_heads"] <= CudaStream::kCounters, args.plan->merges.size());
   const int64_t sums = sums_bytes(slots, n["kv_heads"], n["v_dim"]);
   char* scratch = static_cast<char*>(device.scratch(sums + stats_bytes(slots, n["kv_heads"])));
   params.partial = reinterpret_cast<float*>(scratch);
   params.stats = reinterpret_cast<float2*>(scratch + sums);
+  params.arrivals = device.counters();
   const AttentionLaunch launch = {
-      .stream = stream, .sms = device.sms(), .merges = recorded || !args.plan->merges.empty()};
+      .stream = stream, .sms = device.sms(), .narrow = args.plan->most_rows <= kNarrowTile};
   if (!args.plan->prefill_units.empty()) {
     CHECK(!recorded && args.plan->shape.prefill_tile == prefill_tile(params.head_dim, params.v_dim),
           params.head_dim);

@@ -11,6 +11,17 @@ namespace heed::cuda {
 
 inline constexpr float kLog2E = 1.4426950408889634F;
 
+inline constexpr int kNarrowTile = 8;  // rows of a unit for which a kernel of short sequences is made besides
+inline constexpr int kSlice = 16;  // keys that a kernel takes at a time; the least block of a cache
+
+// Division by a number that a kernel does not know when it is compiled, in three instructions.
+struct Quotient {
+  float inverse = 1;
+  // x / by for 0 <= x < 2^21, by < 2^21: (x + 0.5) / by is at least 0.5 / by away from the next whole number.
+  static Quotient by(int by) { return {1 / static_cast<float>(by)}; }
+  HEED_HD int operator()(int x) const { return static_cast<int>((static_cast<float>(x) + 0.5F) * inverse); }
+};
+
 // Sizes and strides in elements; pointers to device memory.
 struct AttentionParams {
   const float* q;
@@ -25,6 +36,7 @@ struct AttentionParams {
   const RowMask* rows;
   const AttentionPlanHeader* plan;
   int group, kv_heads, head_dim, v_dim;
+  Quotient of_group, of_kv_heads, of_block;  // of_block: by the slices of kSlice keys in one
   // scale * log2(e); with softcap: scale / softcap. Of fp8 1: there queries are multiplied first, by
   // query_scale and their head's scale of keys.
   float scale_log2, query_scale;
@@ -36,22 +48,22 @@ struct AttentionParams {
   bool out_bf16;
   bool one_token;  // of each sequence, or more: AttentionPlan::reads_ahead
   float* partial;  // [slots, kv_heads, kShortTile, v_dim]: sums of values, not divided
-  float2* stats;   // [slots, kv_heads, kShortTile]: largest score in units of log2, and the sum of weights
+  float2* stats;   // [slots, kv_heads, kShortTile]: what scores were less, in units of log2, and the sum of weights
+  uint32_t* arrivals;  // [merges, kv_heads]: of units that wrote parts of a tile; 0 before and after
 };
 
 struct AttentionLaunch {
   const Stream& stream;
   int sms;
-  bool merges;  // whether the plan may have any; how many kernels read from the device's copy
+  bool narrow;  // no unit of short sequences has more than 8 rows
 };
 
-// For dims up to 64, 128, 256, 512 and 576/512; merges included.
+// For dims up to 64, 128, 256, 512 and 576/512.
 void run_short(const AttentionLaunch& launch, const AttentionParams& params);
 void run_short_fp8(const AttentionLaunch& launch, const AttentionParams& params);
 // Blocks of them that a multiprocessor runs at once.
 int short_blocks(int head_dim, int v_dim);
 int short_blocks_fp8(int head_dim, int v_dim);
-void run_merge(const AttentionLaunch& launch, const AttentionParams& params);
 // head_dim == v_dim, up to 64, 128 or 256; sm_90a.
 void run_prefill(const AttentionLaunch& launch, const AttentionParams& params);
 void run_prefill_fp8(const AttentionLaunch& launch, const AttentionParams& params);

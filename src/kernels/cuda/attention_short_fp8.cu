@@ -7,10 +7,10 @@
 // one of its columns, so a thread takes what lies together. Of a slice, with t = lane % 4 and g = lane / 4:
 //
 //   keys      16 bytes of key g, and of key g + 8: from 64 c + 16 t on, four steps of 16 terms
-//   queries   as such a step wants them, 16 bytes for each lane
+//   queries   as such a step wants them, 8 bytes for each lane and 8 rows
 //   values    of keys 2t, 2t + 1, 2t + 8, 2t + 9 a warp's columns / 8 bytes each, from column g * that on
 //
-// so register j of a result is column g' * columns / 8 + j, g' being its column among eight.
+// so rows g and g + 8 of the m-th tile of results are columns g * columns / 8 + 2m and the next.
 #include "kernels/cuda/attention_short.cuh"
 
 namespace heed::cuda {
@@ -31,14 +31,25 @@ struct E4m3 {
   static __device__ void store_query(uint32_t q, int row, int column, float4 x, float scale) {
     const int step = column / 64 * 4 + column % 16 / 4;
     const int lane = row % 8 * 4 + column % 64 / 16;
-    q += (step * 32 + lane) * 16 + row / 8 * 4;
-    ptx::store4(q, ptx::pack_halves(scaled_query(x.x, scale), scaled_query(x.y, scale)));
-    ptx::store4(q + 8, ptx::pack_halves(scaled_query(x.z, scale), scaled_query(x.w, scale)));
+    ptx::store8(q + ((step * 32 + lane) * C::kRowGroups + row / 8) * 8,
+                {ptx::pack_halves(scaled_query(x.x, scale), scaled_query(x.y, scale)),
+                 ptx::pack_halves(scaled_query(x.z, scale), scaled_query(x.w, scale))});
+  }
+  template <class C>
+  static __device__ uint32_t queries_of(uint32_t q, int lane) {
+    return q + lane * C::kRowGroups * 8;
+  }
+  template <class C>
+  static __device__ void load_query(uint32_t from, int step, uint32_t (&b)[C::kRowGroups][2]) {
+#pragma unroll
+    for (int n = 0; n < C::kRowGroups; ++n) {
+      const uint2 row = ptx::load8(from + (step * 32 * C::kRowGroups + n) * 8);
+      b[n][0] = row.x, b[n][1] = row.y;
+    }
   }
 
   template <class C>
-  static __device__ void score(uint32_t q, uint32_t k, int lane, float (&s)[2][4]) {
-    q += lane * 16;
+  static __device__ void score(const Queries<C>& queries, uint32_t k, int lane, float (&s)[C::kRowGroups][4]) {
     k += place_of<E4m3, C::kKRow>(lane / 4, lane % 4 * 16);
 #pragma unroll
     for (int d = 0; d < C::kK; d += 64) {
@@ -48,24 +59,30 @@ struct E4m3 {
                                    {second.x, second.y, second.z, second.w}};
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
-        const uint4 row = ptx::load16(q + (d / 16 + j) * 512);
-        const uint32_t a[4] = {row.x, row.y, row.z, row.w};
+        uint32_t b[C::kRowGroups][2];
+        queries.of(d / 16 + j, b);
+        const uint32_t a[4] = {ptx::halves_of_e4m3<false>(keys[0][j]), ptx::halves_of_e4m3<false>(keys[1][j]),
+                               ptx::halves_of_e4m3<true>(keys[0][j]), ptx::halves_of_e4m3<true>(keys[1][j])};
 #pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          ptx::multiply_halves(s[i], a, ptx::halves_of_e4m3<false>(keys[i][j]),
-                               ptx::halves_of_e4m3<true>(keys[i][j]));
-        }
+        for (int n = 0; n < C::kRowGroups; ++n) ptx::multiply_halves(s[n], a, b[n][0], b[n][1]);
       }
     }
   }
 
+  // Two numbers as products want them, which they become.
+  static __device__ uint32_t round(float& low, float& high) {
+    const __half2 pair = __floats2half2_rn(low, high);
+    low = __low2float(pair);
+    high = __high2float(pair);
+    return *reinterpret_cast<const uint32_t*>(&pair);
+  }
+
   template <class C>
-  static __device__ void add_values(uint32_t v, int lane, int part, const float (&s)[2][4],
-                                    float (&out)[C::kColumns / 8][4]) {
+  static __device__ void add_values(uint32_t v, int lane, int part,
+                                    const uint32_t (&weights)[C::kRowGroups][2],
+                                    float (&out)[C::kRowGroups][C::kTiles][4]) {
     constexpr int kBytes = C::kColumns / 8;
     static_assert(kBytes == 8 || kBytes == 16);
-    const uint32_t a[4] = {ptx::pack_halves(s[0][0], s[0][1]), ptx::pack_halves(s[0][2], s[0][3]),
-                           ptx::pack_halves(s[1][0], s[1][1]), ptx::pack_halves(s[1][2], s[1][3])};
     uint32_t rows[4][kBytes / 4];
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
@@ -74,21 +91,16 @@ struct E4m3 {
       load<kBytes / 4>(at + i / 2 * 8 * C::kVRow, rows[i]);
     }
 #pragma unroll
-    for (int c = 0; c < kBytes / 4; ++c) {
-      // Bytes of two keys beside each other: of columns 0 and 1, and of 2 and 3.
-      const uint32_t low[2] = {__byte_perm(rows[0][c], rows[1][c], 0x5140),
-                               __byte_perm(rows[2][c], rows[3][c], 0x5140)};
-      const uint32_t high[2] = {__byte_perm(rows[0][c], rows[1][c], 0x7362),
-                                __byte_perm(rows[2][c], rows[3][c], 0x7362)};
-      add_columns(out[4 * c], out[4 * c + 1], a, low);
-      add_columns(out[4 * c + 2], out[4 * c + 3], a, high);
+    for (int m = 0; m < C::kTiles; ++m) {
+      // Bytes of two keys beside each other: of two columns.
+      const int which = m % 2 == 0 ? 0x5140 : 0x7362;
+      const uint32_t low = __byte_perm(rows[0][m / 2], rows[1][m / 2], which);
+      const uint32_t high = __byte_perm(rows[2][m / 2], rows[3][m / 2], which);
+      const uint32_t a[4] = {ptx::halves_of_e4m3<false>(low), ptx::halves_of_e4m3<true>(low),
+                             ptx::halves_of_e4m3<false>(high), ptx::halves_of_e4m3<true>(high)};
+#pragma unroll
+      for (int n = 0; n < C::kRowGroups; ++n) ptx::multiply_halves(out[n][m], a, weights[n][0], weights[n][1]);
     }
-  }
-  static __device__ void add_columns(float (&first)[4], float (&second)[4], const uint32_t (&a)[4],
-                                     const uint32_t (&codes)[2]) {
-    ptx::multiply_halves(first, a, ptx::halves_of_e4m3<false>(codes[0]),
-                         ptx::halves_of_e4m3<false>(codes[1]));
-    ptx::multiply_halves(second, a, ptx::halves_of_e4m3<true>(codes[0]), ptx::halves_of_e4m3<true>(codes[1]));
   }
   template <int kWords>
   static __device__ void load(uint32_t from, uint32_t (&to)[kWords]) {
@@ -101,40 +113,41 @@ struct E4m3 {
     }
   }
 
-  // A warp's columns of row lane / 4 (i: 0), or of that 8 further.
+  // A warp's columns of the row that a thread has as its e-th.
   template <class C>
-  static __device__ void put_row(float* to, int lane, int i, const float (&out)[C::kColumns / 8][4]) {
-    constexpr int kRun = C::kColumns / 8;
+  static __device__ void put_row(float* to, int lane, int e, const float (&out)[C::kTiles][4]) {
+    to += lane / 4 * (C::kColumns / 8);
 #pragma unroll
-    for (int e = 0; e < 2; ++e) {
-#pragma unroll
-      for (int j = 0; j < kRun; j += 4) {
-        *reinterpret_cast<float4*>(to + (lane % 4 * 2 + e) * kRun + j) = {
-            out[j][2 * i + e], out[j + 1][2 * i + e], out[j + 2][2 * i + e], out[j + 3][2 * i + e]};
-      }
+    for (int m = 0; m < C::kTiles; m += 2) {
+      *reinterpret_cast<float4*>(to + m * 2) = {out[m][e], out[m][2 + e], out[m + 1][e], out[m + 1][2 + e]};
     }
   }
 };
 
-template <class F>
-auto with_config(int k, int v, bool aliased, const F& run) {
-  if (k <= 64 && v <= 64) return run(Config<E4m3, 64, 64, 1, 4, 2, 4>{});
-  if (k <= 128 && v <= 128) return run(Config<E4m3, 128, 128, 1, 4, 2, 3>{});
-  if (k <= 256 && v <= 256) return run(Config<E4m3, 256, 256, 2, 5, 4, 2>{});
+template <int kRowGroups, class F>
+auto with_rows(int k, int v, bool aliased, const F& run) {
+  if (k <= 64 && v <= 64) return run(Config<E4m3, kRowGroups, 64, 64, 1, 4, 2, 4>{});
+  if (k <= 128 && v <= 128) return run(Config<E4m3, kRowGroups, 128, 128, 1, 4, 2, 3>{});
+  if (k <= 256 && v <= 256) return run(Config<E4m3, kRowGroups, 256, 256, 2, 5, 4, 2>{});
   CHECK(k <= 576 && v <= 512, k, v);
-  if (aliased) return run(Config<E4m3, 576, 512, 4, 6, 8, 2, true>{});
-  return run(Config<E4m3, 576, 512, 4, 3, 8, 2>{});
+  if (aliased) return run(Config<E4m3, kRowGroups, 576, 512, 4, 6, 8, 2, true>{});
+  return run(Config<E4m3, kRowGroups, 576, 512, 4, 3, 8, 2>{});
+}
+
+template <class F>
+auto with_config(bool narrow, int k, int v, bool aliased, const F& run) {
+  return narrow ? with_rows<1>(k, v, aliased, run) : with_rows<2>(k, v, aliased, run);
 }
 
 }  // namespace
 
 void run_short_fp8(const AttentionLaunch& launch, const AttentionParams& params) {
-  with_config(params.head_dim, params.v_dim, is_aliased(params),
+  with_config(launch.narrow, params.head_dim, params.v_dim, is_aliased(params),
               [&]<class C>(C) { launch_for<C>(launch, params); });
 }
 
 int short_blocks_fp8(int head_dim, int v_dim) {
-  return with_config(head_dim, v_dim, head_dim > v_dim, []<class C>(C) { return blocks_of<C>(); });
+  return with_config(false, head_dim, v_dim, head_dim > v_dim, []<class C>(C) { return blocks_of<C>(); });
 }
 
 }  // namespace heed::cuda

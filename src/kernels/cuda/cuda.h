@@ -75,13 +75,17 @@ class CudaStream {
   void* scratch(int64_t bytes);
   void reserve(int64_t bytes);
 
+  // Zero between ops, each of which leaves them so.
+  static constexpr int kCounters = 4096;
+  uint32_t* counters() { return static_cast<uint32_t*>(counters_.data()); }
+
   cuda::CublasLt* blas() const { return blas_.get(); }  // null where this machine has none
 
  private:
   void* handle_ = nullptr;
   int sms_ = 0;
   bool hopper_ = false;
-  DeviceBuffer scratch_;
+  DeviceBuffer scratch_, counters_;
   std::unique_ptr<cuda::CublasLt> blas_;
 };
 

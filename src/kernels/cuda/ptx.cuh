@@ -109,6 +109,19 @@ __device__ inline uint4 load_once(const void* from) {
   return value;
 }
 
+// Of memory that other blocks of this kernel have written: from the second-level cache.
+__device__ inline float2 load_written(const float2* from) { return __ldcg(from); }
+__device__ inline float4 load_written(const float4* from) { return __ldcg(from); }
+
+// Counts a block that comes; whether it is the last of `blocks`: then what all of them wrote before can be read,
+// and the counter is 0 again. In one thread, between barriers of the block.
+__device__ inline bool comes_last(uint32_t* counter, int blocks) {
+  __threadfence();
+  const bool is_last = atomicInc(counter, static_cast<unsigned>(blocks - 1)) == static_cast<unsigned>(blocks - 1);
+  __threadfence();
+  return is_last;
+}
+
 __device__ inline void store16(uint32_t to, uint4 value) {
   asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(value.x), "r"(value.y), "r"(value.z),
                "r"(value.w)
@@ -149,6 +162,12 @@ __device__ inline void load_matrices(uint32_t (&m)[4], uint32_t from) {
                : "r"(from)
                : "memory");
 }
+__device__ inline void load_matrices(uint32_t (&m)[2], uint32_t from) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
+               : "=r"(m[0]), "=r"(m[1])
+               : "r"(from)
+               : "memory");
+}
 __device__ inline void load_transposed(uint32_t (&m)[4], uint32_t from) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3])
@@ -168,6 +187,12 @@ __device__ inline void store_transposed(uint32_t to, const uint32_t (&m)[4]) {
                "r"(m[1]), "r"(m[2]), "r"(m[3])
                : "memory");
 #endif
+}
+// Eight rows of eight: rows become columns.
+__device__ inline uint32_t transpose(uint32_t m) {
+  uint32_t result;
+  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(result) : "r"(m));
+  return result;
 }
 // c[16, 8] += a[16, 16] b[16, 8]
 __device__ inline void multiply(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {

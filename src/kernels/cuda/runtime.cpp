@@ -53,6 +53,8 @@ CudaStream::CudaStream() {
   CUDA_CALL(cudaDeviceGetAttribute(&sms_, cudaDevAttrMultiProcessorCount, device));
   CUDA_CALL(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
   hopper_ = major == 9;
+  counters_ = DeviceBuffer(kCounters * int64_t{sizeof(uint32_t)});
+  CUDA_CALL(cudaMemset(counters_.data(), 0, static_cast<size_t>(counters_.bytes())));
   blas_ = CublasLt::open();
 }
 

@@ -133,6 +133,12 @@ void copies_wait() {
   emulated::wait_for_copies(kPending);
 }
 
+inline float2 load_written(const float2* from) { return *from; }
+inline float4 load_written(const float4* from) { return *from; }
+inline bool comes_last(uint32_t* counter, int blocks) {
+  *counter = (*counter + 1) % static_cast<unsigned>(blocks);
+  return *counter == 0;
+}
 inline uint4 load_once(const void* from) {
   uint4 value;
   std::memcpy(&value, from, sizeof value);
@@ -160,7 +166,20 @@ void load_rows(uint32_t (&m)[kCount], uint32_t from) {
   std::copy_n(all.m, kCount, m);
 }
 inline void load_matrices(uint32_t (&m)[4], uint32_t from) { load_rows(m, from); }
+inline void load_matrices(uint32_t (&m)[2], uint32_t from) { load_rows(m, from); }
 inline void load_pair(uint32_t (&m)[2], uint32_t from) { load_rows(m, from); }
+inline uint32_t transpose(uint32_t m) {
+  return emulated::together<uint32_t>(m, [](const uint32_t* from, uint32_t* to) {
+    const auto element = [&](int row, int column) {
+      return from[row * 4 + column / 2] >> (column % 2 * 16) & 0xffff;
+    };
+    for (int lane = 0; lane < 32; ++lane) {
+      const int row = lane / 4;
+      const int column = lane % 4 * 2;
+      to[lane] = element(column, row) | element(column + 1, row) << 16;
+    }
+  });
+}
 inline void load_transposed(uint32_t (&m)[4], uint32_t from) {
   const auto all = emulated::together<Fragment<4>>(from, [](const uint32_t* rows, Fragment<4>* to) {
     for (int lane = 0; lane < 32; ++lane) {
