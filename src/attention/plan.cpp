@@ -37,7 +37,7 @@ AttentionUnit tile_of(std::span<const RowMask> rows, int sequence, int token, in
   unit.key_lo = std::min(lo, unit.key_hi);
   if (unit.key_hi == 0) unit.key_lo = unit.key_hi = unit.sink_hi;  // sinks alone
   unit.sink_hi = std::min(unit.sink_hi, unit.key_lo);
-  unit.slot = unit.merge = -1;
+  unit.slot = -1;
   unit.last = rows[token].hi - 1;
   return unit;
 }
@@ -56,11 +56,11 @@ int32_t append(std::vector<int32_t>& words, const std::vector<T>& items) {
 void pack(AttentionPlan& plan) {
   plan.packed.assign(sizeof(AttentionPlanHeader) / sizeof(int32_t), 0);
   AttentionPlanHeader header = {};
-  header.short_bins = static_cast<int32_t>(plan.starts.size()) - 1;
+  header.short_bins = static_cast<int32_t>(plan.bins.size()) - 1;
   header.prefill_units = static_cast<int32_t>(plan.prefill_units.size());
   header.merges = static_cast<int32_t>(plan.merges.size());
   append(plan.packed, plan.short_units);
-  header.starts_offset = append(plan.packed, plan.starts);
+  header.bins_offset = append(plan.packed, plan.bins);
   header.prefill_offset = append(plan.packed, plan.prefill_units);
   header.merge_offset = append(plan.packed, plan.merges);
   std::memcpy(plan.packed.data(), &header, sizeof(header));
@@ -118,8 +118,8 @@ int64_t most_decode_slots(int64_t sequences, int64_t length, const AttentionPlan
 
 int64_t decode_plan_bytes(int64_t sequences, int64_t slots, const AttentionPlanShape& shape, int64_t tokens) {
   const int64_t tiles = sequences * tiles_of(tokens * shape.group);
-  constexpr int64_t kStarts = (kMostBins + 4) * int64_t{sizeof(int32_t)};
-  return int64_t{sizeof(AttentionPlanHeader)} + kStarts + (tiles + slots) * int64_t{sizeof(AttentionUnit)} +
+  constexpr int64_t kBins = (kMostBins + 1 + 4) * int64_t{sizeof(AttentionBin)};
+  return int64_t{sizeof(AttentionPlanHeader)} + kBins + (tiles + slots) * int64_t{sizeof(AttentionUnit)} +
          tiles * int64_t{sizeof(AttentionMerge)};
 }
 
@@ -157,7 +157,16 @@ Tile short_tile(AttentionUnit unit, bool cut) {
 constexpr int kPartCost = 32;  // of a part's end, in keys
 int64_t cost_of(const Tile& tile) { return visited(tile.unit) + tile.parts * kPartCost; }
 
-using Bins = std::vector<std::vector<AttentionUnit>>;
+struct Dealt {
+  std::vector<AttentionUnit> units;
+  int first_merge = -1, last_merge = -1;
+  void add(const AttentionUnit& unit, int merge) {
+    if (units.empty()) first_merge = merge;
+    last_merge = merge;
+    units.push_back(unit);
+  }
+};
+using Bins = std::vector<Dealt>;
 
 // Whole tiles, the longest first, each to the bin that has least. False where one would have so much more
 // than the mean that the device idles meanwhile: not a little more, for who runs beside fewer others runs
@@ -172,21 +181,20 @@ bool deal_whole(const std::vector<Tile>& tiles, int64_t total, Bins& bins) {
     loads.pop();
     load += cost_of(tile);
     if (static_cast<double>(load) > most) return false;
-    bins[static_cast<size_t>(bin)].push_back(tile.unit);
+    bins[static_cast<size_t>(bin)].add(tile.unit, -1);
     loads.emplace(load, bin);
   }
   return true;
 }
 
 // Parts [first, first + count) of a tile as a unit of their own. The first takes the sinks.
-AttentionUnit unit_of(const Tile& tile, int first, int count, int slot, int merge) {
+AttentionUnit unit_of(const Tile& tile, int first, int count, int slot) {
   AttentionUnit unit = tile.unit;
   if (count == tile.parts) return unit;
   unit.key_lo = std::max(tile.unit.key_lo, first * unit.part);
   unit.key_hi = std::min(tile.unit.key_hi, (first + count) * unit.part);
   if (first > tile.first) unit.sink_hi = 0;
   unit.slot = slot + first - tile.first;
-  unit.merge = merge;
   return unit;
 }
 
@@ -201,12 +209,12 @@ void deal_parts(AttentionPlan& plan, const std::vector<Tile>& tiles, int64_t tot
     const int end = tile.first + tile.parts;
     const auto put = [&](int upto) {
       if (upto == begin) return;
-      bins[bin].push_back(unit_of(tile, begin, upto - begin, plan.slots, merge));
+      bins[bin].add(unit_of(tile, begin, upto - begin, plan.slots), merge);
       begin = upto;
       ++units;
     };
     for (int part = tile.first; part < end; ++part) {
-      const int64_t cost = visited(unit_of(tile, part, 1, 0, 0)) + kPartCost;
+      const int64_t cost = visited(unit_of(tile, part, 1, 0)) + kPartCost;
       const int64_t share_end = total * static_cast<int64_t>(bin + 1) / std::ssize(bins);
       if (bin + 1 < bins.size() && dealt + cost / 2 > share_end) {
         put(part);
@@ -215,7 +223,7 @@ void deal_parts(AttentionPlan& plan, const std::vector<Tile>& tiles, int64_t tot
       dealt += cost;
     }
     if (begin == tile.first) {
-      bins[bin].push_back(tile.unit);
+      bins[bin].add(tile.unit, -1);
       continue;
     }
     put(end);
@@ -244,13 +252,13 @@ void deal(AttentionPlan& plan, std::vector<Tile>& tiles) {
     bins.assign(static_cast<size_t>(count), {});
     deal_parts(plan, tiles, total, bins);
   }
-  std::erase_if(bins, [](const auto& units) { return units.empty(); });
-  for (const auto& units : bins) plan.short_units.push_back(units[0]);
-  for (const auto& units : bins) {
-    plan.starts.push_back(static_cast<int32_t>(plan.short_units.size()));
-    plan.short_units.insert(plan.short_units.end(), units.begin() + 1, units.end());
+  std::erase_if(bins, [](const Dealt& bin) { return bin.units.empty(); });
+  for (const Dealt& bin : bins) plan.short_units.push_back(bin.units[0]);
+  for (const Dealt& bin : bins) {
+    plan.bins.push_back({static_cast<int32_t>(plan.short_units.size()), bin.first_merge, bin.last_merge});
+    plan.short_units.insert(plan.short_units.end(), bin.units.begin() + 1, bin.units.end());
   }
-  plan.starts.push_back(static_cast<int32_t>(plan.short_units.size()));
+  plan.bins.push_back({static_cast<int32_t>(plan.short_units.size()), -1, -1});
 }
 
 }  // namespace

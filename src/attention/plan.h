@@ -32,10 +32,8 @@ struct alignas(16) AttentionUnit {
   int32_t slot;  // where its first part's result goes, and so on; -1: it has all parts of its rows
   int32_t part;  // keys of a part: parts begin at multiples of it
   int32_t last;  // of the keys that its first row sees
-  int32_t merge;  // that its parts go to; -1: none
-  int32_t unused[3];
 };
-static_assert(sizeof(AttentionUnit) == 64);
+static_assert(sizeof(AttentionUnit) == 48);
 
 // The rows of a tile, and its partial results: slots [slot, slot + slots), merged in that order.
 struct AttentionMerge {
@@ -46,10 +44,15 @@ struct AttentionMerge {
 };
 static_assert(sizeof(AttentionMerge) == 32);
 
+// Bin i has the i-th short unit and those from its `others` up to that of the next bin. Its first unit may go on
+// with a tile and its last leave one to the next bin: the merges of these, or -1.
+struct AttentionBin {
+  int32_t others, first_merge, last_merge;
+};
+
 // As the device sees it: this, then right behind it the short units, and the rest at its offset, in bytes.
-// Bin i has the i-th short unit and those from starts[i] up to starts[i + 1].
 struct alignas(16) AttentionPlanHeader {
-  int32_t short_bins, starts_offset;
+  int32_t short_bins, bins_offset;
   int32_t prefill_units, prefill_offset;
   int32_t merges, merge_offset;
   int32_t dealt, blocks_done;  // counted by the kernel for long sequences as it runs; 0 before and after
@@ -69,7 +72,7 @@ struct AttentionPlanShape {
 
 struct AttentionPlan {
   std::vector<AttentionUnit> short_units;    // the first of each bin, then the others bin by bin
-  std::vector<int32_t> starts;               // of each bin's others, and the end of the last's
+  std::vector<AttentionBin> bins;            // and one behind the last
   std::vector<AttentionUnit> prefill_units;  // to be dealt out in this order
   std::vector<AttentionMerge> merges;
   int slots = 0;
@@ -82,7 +85,7 @@ struct AttentionPlan {
   bool reads_ahead = true;
 
   AttentionPlanShape shape;
-  std::vector<int32_t> packed;   // header, units, starts, merges, to be copied to the device in one piece
+  std::vector<int32_t> packed;   // header, units, bins, merges, to be copied to the device in one piece
   const void* device = nullptr;  // where that is; set by whoever copied it
   int64_t bytes() const { return static_cast<int64_t>(packed.size() * sizeof(int32_t)); }
 };

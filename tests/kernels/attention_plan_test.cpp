@@ -120,6 +120,34 @@ TEST(AttentionPlan, each_slot_belongs_to_one_part_and_one_merge) {
   }
 }
 
+// A merge waits for as many bins as say that they have parts of it, and their first or last unit has them.
+TEST(AttentionPlan, each_merge_hears_of_all_its_parts) {
+  Batch batch;
+  for (const int past : {0, 100, 511, 5000, 40000, 130000}) batch.add(causal(), {past, 3});
+  for (const int bins : {1, 3, 33, 264}) {
+    const AttentionPlan plan = plan_attention(batch.rows, batch.seq_start, {4, 128, bins});
+    std::vector<int> units(plan.merges.size()), slots(plan.merges.size());
+    for (size_t bin = 0; bin + 1 < plan.bins.size(); ++bin) {
+      const auto [others, first_merge, last_merge] = plan.bins[bin];
+      const int count = 1 + plan.bins[bin + 1].others - others;
+      for (int i = 0; i < count; ++i) {
+        const AttentionUnit& unit =
+            plan.short_units[i == 0 ? bin : static_cast<size_t>(others + i - 1)];
+        const int merge = i == 0 ? first_merge : i + 1 == count ? last_merge : -1;
+        ASSERT_EQ(unit.slot >= 0, merge >= 0) << "bin " << bin << ", unit " << i;
+        if (merge < 0) continue;
+        ++units[static_cast<size_t>(merge)];
+        slots[static_cast<size_t>(merge)] += parts_of(unit);
+        EXPECT_LE(plan.merges[static_cast<size_t>(merge)].slot, unit.slot);
+      }
+    }
+    for (size_t i = 0; i < plan.merges.size(); ++i) {
+      EXPECT_EQ(plan.merges[i].units, units[i]) << bins << " bins, merge " << i;
+      EXPECT_EQ(plan.merges[i].slots, slots[i]) << bins << " bins, merge " << i;
+    }
+  }
+}
+
 TEST(AttentionPlan, the_parts_of_a_sequence_do_not_depend_on_its_neighbours) {
   Batch alone, together;
   alone.add(causal(), {9000, 1});
@@ -160,12 +188,12 @@ TEST(AttentionPlan, many_sequences_are_not_cut) {
 double imbalance(const AttentionPlan& plan) {
   int64_t total = 0;
   int64_t most = 0;
-  const size_t bins = plan.starts.size() - 1;
+  const size_t bins = plan.bins.size() - 1;
   for (size_t bin = 0; bin < bins; ++bin) {
     int64_t keys = 0;
     const auto add = [&](size_t i) { keys += plan.short_units[i].key_hi - plan.short_units[i].key_lo; };
     add(bin);
-    for (int i = plan.starts[bin]; i < plan.starts[bin + 1]; ++i) add(static_cast<size_t>(i));
+    for (int i = plan.bins[bin].others; i < plan.bins[bin + 1].others; ++i) add(static_cast<size_t>(i));
     total += keys;
     most = std::max(most, keys);
   }

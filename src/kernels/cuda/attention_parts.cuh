@@ -11,6 +11,7 @@ namespace heed::cuda {
 namespace {
 
 constexpr int kThreads = 128;  // of a block
+constexpr int kWarps = kThreads / 32;
 
 // What scores of a row are less that has none. Finite: what is subtracted from it is a number.
 constexpr float kNone = -FLT_MAX;
@@ -111,67 +112,130 @@ struct Results {
     }
   }
 
+  static __device__ int row_of(int i) { return (static_cast<int>(threadIdx.x) + i * kThreads) / kAcross; }
+  static __device__ int column_of(int i) {
+    return (static_cast<int>(threadIdx.x) + i * kThreads) % kAcross * 4;
+  }
+
  private:
   __device__ void add_part(int n, int i, float2 part, float4 value, float2* stats) {
     const Sum sum(n == 0 ? float2{kNone, 0} : stats[n % 2 * C::kRows], part);
     whole[i] = sum.of(n == 0 ? float4{0, 0, 0, 0} : whole[i], value);
     if (column_of(i) == 0) stats[(n + 1) % 2 * C::kRows] = sum.stats;
   }
-  static __device__ int row_of(int i) { return (static_cast<int>(threadIdx.x) + i * kThreads) / kAcross; }
-  static __device__ int column_of(int i) {
-    return (static_cast<int>(threadIdx.x) + i * kThreads) % kAcross * 4;
-  }
 };
 
-// Merges a tile's parts: a thread some columns of 4, over the parts in their order.
+// Merges the parts of a tile, a batch of them at a time: as Sum does one by one, but of a batch all weights are
+// found at once, for what scores are less so far is the most of what came before.
 template <class C>
-__device__ void merge_parts(const AttentionParams& p, const AttentionMerge& merge, int head) {
-  constexpr int kAcross = C::kV / 4, kInFlight = 8;
-  const int64_t step = int64_t{p.kv_heads} * kShortTile;  // from part to part
-  const int64_t first = (int64_t{merge.slot} * p.kv_heads + head) * kShortTile;
+struct Merge {
+  using R = Results<C>;
+  static constexpr int kMost = C::kRings / (kThreads * 16), kBatch = kMost < 64 ? kMost : 64;
+  static_assert(C::kRows * kBatch * 16 <= C::kShared - C::kRings);
+  const AttentionParams& p;
+  const AttentionMerge& tile;
+  const int head;
+  float4* parts;    // [kBatch][kThreads]: of the piece that a thread is at
+  float4* weights;  // [kRows][kBatch]: of what is there, of the part, the part's sum of weights, what scores are less
+  int begin = 0, count = 0;  // the batch
+  float4 value[C::kPieces] = {};
+  float2 stats[C::kPieces] = {};
+
+  __device__ Merge(const AttentionParams& params, const AttentionMerge& merge, int kv_head, char* memory)
+      : p(params),
+        tile(merge),
+        head(kv_head),
+        parts(reinterpret_cast<float4*>(memory)),
+        weights(reinterpret_cast<float4*>(memory + C::kRings)) {}
+
+  __device__ void run() {
+    float most[kRowsOfWarp];
+    for (float& x : most) x = kNone;
 #pragma unroll 1
-  for (int c = static_cast<int>(threadIdx.x); c < merge.rows * kAcross; c += kThreads) {
-    const int row = c / kAcross;
-    const int column = c % kAcross * 4;
-    if (column >= p.v_dim) continue;
-    float2 all = {kNone, 0};
-    float4 value = {0, 0, 0, 0};
-#pragma unroll 1
-    for (int part = 0; part < merge.slots; part += kInFlight) {
-      float2 stats[kInFlight];
-      float4 sums[kInFlight];
+    for (; begin < tile.slots; begin += kBatch) {
+      count = min(kBatch, tile.slots - begin);
+      if (begin > 0) __syncthreads();  // the last batch's weights have been read
+      start_copies(0);
 #pragma unroll
-      for (int j = 0; j < kInFlight; ++j) {
-        const int64_t place = first + row + min(part + j, merge.slots - 1) * step;
-        stats[j] = ptx::load_written(p.stats + place);
-        sums[j] = ptx::load_written(reinterpret_cast<const float4*>(p.partial + place * p.v_dim + column));
+      for (int i = 0; i < kRowsOfWarp; ++i) {
+        const int row = static_cast<int>(threadIdx.x) / 32 + i * kWarps;
+        if (row < tile.rows) weigh(row, most[i]);
       }
+      __syncthreads();
 #pragma unroll
-      for (int j = 0; j < kInFlight; ++j) {
-        if (part + j >= merge.slots) break;
-        const Sum sum(all, stats[j]);
-        value = sum.of(value, sums[j]);
-        all = sum.stats;
+      for (int i = 0; i < C::kPieces; ++i) {
+        if (R::row_of(i) >= tile.rows) break;
+        if (i > 0) start_copies(i);
+        ptx::copies_wait<0>();
+        add(R::row_of(i), value[i], stats[i]);
       }
     }
-    store_row(p, merge.token, merge.row + row, head, column, value, all);
+#pragma unroll
+    for (int i = 0; i < C::kPieces; ++i) {
+      if (R::row_of(i) >= tile.rows || R::column_of(i) >= p.v_dim) continue;
+      store_row(p, tile.token, tile.row + R::row_of(i), head, R::column_of(i), value[i], stats[i]);
+    }
   }
-}
+
+ private:
+  static constexpr int kRowsOfWarp = C::kRows / kWarps;
+
+  __device__ int64_t place(int part, int row) const {
+    return (int64_t{tile.slot + begin + part} * p.kv_heads + head) * kShortTile + row;
+  }
+  __device__ void start_copies(int piece) const {
+    const int row = R::row_of(piece), column = R::column_of(piece);
+    if (row < tile.rows && column < p.v_dim) {
+#pragma unroll 4
+      for (int part = 0; part < count; ++part)
+        ptx::copy16(ptx::shared(parts + part * kThreads + threadIdx.x),
+                    p.partial + place(part, row) * p.v_dim + column);
+    }
+    ptx::copies_commit();
+  }
+  // most: before the batch, then after it.
+  __device__ void weigh(int row, float& most) const {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+#pragma unroll 1
+    for (int part = lane; part - lane < count; part += 32) {
+      const float2 own = part < count ? ptx::load_written(p.stats + place(part, row)) : float2{kNone, 0};
+      float upto = lane == 0 ? fmaxf(most, own.x) : own.x;
+#pragma unroll
+      for (int step = 1; step < 32; step *= 2) {
+        const float before = __shfl_up_sync(~0U, upto, step);
+        if (lane >= step) upto = fmaxf(upto, before);
+      }
+      float before = __shfl_up_sync(~0U, upto, 1);
+      if (lane == 0) before = most;
+      most = __shfl_sync(~0U, upto, 31);
+      if (part < count)
+        weights[row * kBatch + part] = {ptx::exp2(before - upto), ptx::exp2(own.x - upto), own.y, upto};
+    }
+  }
+  __device__ void add(int row, float4& to, float2& all) const {
+#pragma unroll 4
+    for (int part = 0; part < count; ++part) {
+      const float4 w = weights[row * kBatch + part];
+      to = plus_scaled(scaled(to, w.x), parts[part * kThreads + threadIdx.x], w.y);
+      all = {w.w, fmaf(w.z, w.y, all.y * w.x)};
+    }
+  }
+};
 
 // Of up to two tiles that a block has written parts of, or -1. Once it has no copies on their way, for which
 // a fence would wait.
 template <class C>
-__device__ void merge_where_last(const AttentionParams& p, int first, int last, int head) {
+__device__ void merge_where_last(const AttentionParams& p, int first, int last, int head, char* memory) {
   __shared__ bool is_last;
 #pragma unroll 1
   for (int i = first == last ? 1 : 0; i < 2; ++i) {
     const int merge = i == 0 ? first : last;
     if (merge < 0) continue;
-    const auto& tile = in_plan<AttentionMerge>(p, p.plan->merge_offset)[merge];
+    const AttentionMerge tile = in_plan<AttentionMerge>(p, p.plan->merge_offset)[merge];
     __syncthreads();
     if (threadIdx.x == 0) is_last = ptx::comes_last(p.arrivals + merge * p.kv_heads + head, tile.units);
     __syncthreads();
-    if (is_last) merge_parts<C>(p, tile, head);
+    if (is_last) Merge<C>(p, tile, head, memory).run();
   }
 }
 

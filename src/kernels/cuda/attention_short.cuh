@@ -25,7 +25,6 @@ namespace {
 
 using ptx::shared;
 
-constexpr int kWarps = kThreads / 32;
 constexpr float kRoom = 8;  // of weights above 1, log2
 
 // Bytes of a row of shared memory from the first row. Chunks of 16 bytes lie elsewhere in their 128 bytes, so
@@ -110,13 +109,16 @@ struct Warp {
 struct Bin {
   const AttentionUnit* units;
   int first, others, count, head;
+  int first_merge, last_merge;
 
   __device__ Bin(const AttentionParams& p, int at)
       : units(reinterpret_cast<const AttentionUnit*>(p.plan + 1)), first(p.of_kv_heads(at)) {
     head = at - first * p.kv_heads;
-    const auto* starts = in_plan<int32_t>(p, p.plan->starts_offset);
-    others = starts[first];
-    count = 1 + starts[first + 1] - others;
+    const auto* bin = in_plan<AttentionBin>(p, p.plan->bins_offset) + first;
+    others = bin[0].others;
+    count = 1 + bin[1].others - others;
+    first_merge = bin[0].first_merge;
+    last_merge = bin[0].last_merge;
   }
   __device__ const AttentionUnit& unit(int n) const { return units[n == 0 ? first : others + n - 1]; }
 };
@@ -460,6 +462,13 @@ __device__ void fill(const AttentionParams& p, Loader<C>& loader, bool waits) {
 template <class C>
 __device__ void run_bin(const AttentionParams& p, int at, bool waits, const Warp<C>& warp, char* memory) {
   const Bin bin(p, at);
+  if (p.head_dim < C::kK || p.v_dim < C::kV) {  // columns that no copy writes
+    __syncthreads();
+#pragma unroll 1
+    for (int i = static_cast<int>(threadIdx.x) * 16; i < C::kRings; i += kThreads * 16)
+      *reinterpret_cast<uint4*>(memory + i) = {0, 0, 0, 0};
+    __syncthreads();
+  }
   Loader<C> loader(p, warp, bin);
   Worker<C> worker(p, warp);
   worker.begin(bin.unit(0));
@@ -467,13 +476,12 @@ __device__ void run_bin(const AttentionParams& p, int at, bool waits, const Warp
   int stage = 0;
 #pragma unroll 1
   for (int n = 0;;) {
-    run_unit<C>(p, worker, bin.head, loader, stage, memory);
+    run_unit<C>(p, worker, bin.head, loader, stage, memory + C::kRings);
     if (++n == bin.count) break;
     worker.begin(bin.unit(n));
   }
   ptx::copies_wait<0>();
-  // Its first unit may have begun in another bin, its last may go on in one.
-  merge_where_last<C>(p, bin.unit(0).merge, worker.unit.merge, bin.head);
+  merge_where_last<C>(p, bin.first_merge, bin.last_merge, bin.head, memory);
 }
 
 template <class C>
@@ -486,16 +494,10 @@ __global__ void __launch_bounds__(kThreads, C::kBlocks)
     if (blockIdx.x == 0) ptx::wait_for_previous();
     return;
   }
-  if (p.head_dim < C::kK || p.v_dim < C::kV) {  // columns that no copy writes
-    for (int i = threadIdx.x * 16; i < C::kRings; i += kThreads * 16) {
-      *reinterpret_cast<uint4*>(memory + i) = {0, 0, 0, 0};
-    }
-    __syncthreads();
-  }
   const Warp<C> warp(shared(memory));
 #pragma unroll 1
   for (int at = static_cast<int>(blockIdx.x); at < work; at += static_cast<int>(gridDim.x)) {
-    run_bin<C>(p, at, at == static_cast<int>(blockIdx.x), warp, memory + C::kRings);
+    run_bin<C>(p, at, at == static_cast<int>(blockIdx.x), warp, memory);
   }
 }
 

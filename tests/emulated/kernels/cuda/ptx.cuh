@@ -57,6 +57,11 @@ T __shfl_sync(unsigned /*lanes*/, T x, int from) {
   });
 }
 template <class T>
+T __shfl_up_sync(unsigned lanes, T x, int by) {
+  const int from = heed::emulated::lane() - by;
+  return __shfl_sync(lanes, x, from < 0 ? heed::emulated::lane() : from);
+}
+template <class T>
 T __shfl_xor_sync(unsigned lanes, T x, int other) {
   return __shfl_sync(lanes, x, heed::emulated::lane() ^ other);
 }
