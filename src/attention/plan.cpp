@@ -67,7 +67,7 @@ void pack(AttentionPlan& plan) {
 }
 
 constexpr int kUsualPart = 512;  // keys: a block of the kernel still fills its pipeline
-constexpr int kFewParts = 4;     // of few keys, which take a block longer to wait for than to read
+constexpr int kFewParts = 8;     // of few keys, which take a block longer to wait for than to read
 
 }  // namespace
 
@@ -198,6 +198,16 @@ AttentionUnit unit_of(const Tile& tile, int first, int count, int slot) {
   return unit;
 }
 
+void add_merge(AttentionPlan& plan, const Tile& tile, int units) {
+  plan.merges.push_back({.token = tile.unit.token,
+                         .row = tile.unit.row,
+                         .rows = tile.unit.rows,
+                         .slot = plan.slots,
+                         .slots = tile.parts,
+                         .units = units});
+  plan.slots += tile.parts;
+}
+
 // One tile behind the other, cut between parts wherever a bin has its share.
 void deal_parts(AttentionPlan& plan, const std::vector<Tile>& tiles, int64_t total, Bins& bins) {
   int64_t dealt = 0;
@@ -227,15 +237,42 @@ void deal_parts(AttentionPlan& plan, const std::vector<Tile>& tiles, int64_t tot
       continue;
     }
     put(end);
-    const AttentionUnit& unit = tile.unit;
-    plan.merges.push_back({.token = unit.token,
-                           .row = unit.row,
-                           .rows = unit.rows,
-                           .slot = plan.slots,
-                           .slots = tile.parts,
-                           .units = units});
-    plan.slots += tile.parts;
+    add_merge(plan, tile, units);
   }
+}
+
+// Each tile in bins of its own, the more the more parts it has, so that a block has one tile at most. False where
+// parts in a line leave the device idle for less time.
+bool deal_apart(AttentionPlan& plan, const std::vector<Tile>& tiles, int64_t total, Bins& bins) {
+  if (tiles.size() > bins.size()) return false;
+  const auto each = [](int parts, int shares) { return (parts + shares - 1) / shares; };
+  std::vector<int> shares(tiles.size(), 1);
+  using Load = std::pair<int64_t, size_t>;  // of the tile's bin that has most
+  std::priority_queue<Load> loads;
+  const auto load_of = [&](size_t t) {
+    return cost_of(tiles[t]) / tiles[t].parts * each(tiles[t].parts, shares[t]);
+  };
+  for (size_t t = 0; t < tiles.size(); ++t) loads.emplace(load_of(t), t);
+  for (size_t left = bins.size() - tiles.size(); left > 0; --left) {
+    const size_t t = loads.top().second;
+    if (shares[t] == tiles[t].parts) break;
+    loads.pop();
+    ++shares[t];
+    loads.emplace(load_of(t), t);
+  }
+  const Tile& longest = tiles[0];
+  if (loads.top().first > total / std::ssize(bins) * 9 / 8 + cost_of(longest) / longest.parts) return false;
+  size_t bin = 0;
+  for (size_t t = 0; t < tiles.size(); ++t) {
+    const Tile& tile = tiles[t];
+    const int merge = shares[t] > 1 ? static_cast<int>(plan.merges.size()) : -1;
+    for (int i = 0; i < shares[t]; ++i) {
+      const int begin = tile.parts * i / shares[t], end = tile.parts * (i + 1) / shares[t];
+      bins[bin++].add(unit_of(tile, tile.first + begin, end - begin, plan.slots), merge);
+    }
+    if (merge >= 0) add_merge(plan, tile, shares[t]);
+  }
+  return true;
 }
 
 void deal(AttentionPlan& plan, std::vector<Tile>& tiles) {
@@ -250,7 +287,7 @@ void deal(AttentionPlan& plan, std::vector<Tile>& tiles) {
   Bins bins(static_cast<size_t>(count));
   if (!deal_whole(tiles, total, bins)) {
     bins.assign(static_cast<size_t>(count), {});
-    deal_parts(plan, tiles, total, bins);
+    if (!deal_apart(plan, tiles, total, bins)) deal_parts(plan, tiles, total, bins);
   }
   std::erase_if(bins, [](const Dealt& bin) { return bin.units.empty(); });
   for (const Dealt& bin : bins) plan.short_units.push_back(bin.units[0]);

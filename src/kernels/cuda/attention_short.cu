@@ -27,17 +27,29 @@ struct Bf16 {
     for (int n = 0; n < C::kRowGroups; ++n) ptx::load_matrices(b[n], further(from, step * 32) + n * 8 * C::kK * 2);
   }
 
+  // Fragments are loaded kAtOnce steps ahead of their products, which are two sums.
   template <class C>
   static __device__ void score(const Queries<C>& queries, uint32_t k, int lane, float (&s)[C::kRowGroups][4]) {
+    constexpr int kSteps = C::kK / 16, kAtOnce = C::kRowGroups == 1 ? 8 : 4;
     k += place_of<Bf16, C::kKRow>(lane % 16, lane / 16 * 16);
+    float odd[C::kRowGroups][4] = {};
 #pragma unroll
-    for (int step = 0; step < C::kK / 16; ++step) {
-      uint32_t a[4];
-      uint32_t b[C::kRowGroups][2];
-      ptx::load_matrices(a, further(k, step * 32));
-      queries.of(step, b);
+    for (int first = 0; first < kSteps; first += kAtOnce) {
+      uint32_t a[kAtOnce][4];
 #pragma unroll
-      for (int n = 0; n < C::kRowGroups; ++n) ptx::multiply(s[n], a, b[n][0], b[n][1]);
+      for (int i = 0; i < kAtOnce && first + i < kSteps; ++i) ptx::load_matrices(a[i], further(k, (first + i) * 32));
+#pragma unroll
+      for (int i = 0; i < kAtOnce && first + i < kSteps; ++i) {
+        uint32_t b[C::kRowGroups][2];
+        queries.of(first + i, b);
+#pragma unroll
+        for (int n = 0; n < C::kRowGroups; ++n) ptx::multiply(i % 2 == 0 ? s[n] : odd[n], a[i], b[n][0], b[n][1]);
+      }
+    }
+#pragma unroll
+    for (int n = 0; n < C::kRowGroups; ++n) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) s[n][j] += odd[n][j];
     }
   }
 
@@ -49,20 +61,32 @@ struct Bf16 {
     return pair;
   }
 
+  // A slice's values for a warp's columns: loaded before their weights are known where registers suffice.
   template <class C>
-  static __device__ void add_values(uint32_t v, int lane, int part,
-                                    const uint32_t (&weights)[C::kRowGroups][2],
-                                    float (&out)[C::kRowGroups][C::kTiles][4]) {
-    v += place_of<Bf16, C::kVRow>(lane % 8 + lane / 16 * 8, lane / 8 % 2 * 16) + part * (C::kColumns * 2);
+  struct Values {
+    static constexpr bool kAhead = C::kRowGroups == 1 && C::kTiles <= 8;
     static_assert(C::kColumns % 64 == 0);
+    uint32_t from;
+    uint32_t held[kAhead ? C::kTiles : 1][4];
+
+    __device__ Values(uint32_t v, int lane, int part)
+        : from(v + place_of<Bf16, C::kVRow>(lane % 8 + lane / 16 * 8, lane / 8 % 2 * 16) +
+               part * (C::kColumns * 2)) {
+      if constexpr (kAhead) {
 #pragma unroll
-    for (int m = 0; m < C::kTiles; ++m) {
-      uint32_t a[4];
-      ptx::load_transposed(a, further(v, m * 32));
-#pragma unroll
-      for (int n = 0; n < C::kRowGroups; ++n) ptx::multiply(out[n][m], a, weights[n][0], weights[n][1]);
+        for (int m = 0; m < C::kTiles; ++m) ptx::load_transposed(held[m], further(from, m * 32));
+      }
     }
-  }
+    __device__ void add(const uint32_t (&weights)[C::kRowGroups][2], float (&out)[C::kRowGroups][C::kTiles][4]) {
+#pragma unroll
+      for (int m = 0; m < C::kTiles; ++m) {
+        uint32_t(&a)[4] = held[kAhead ? m : 0];
+        if constexpr (!kAhead) ptx::load_transposed(a, further(from, m * 32));
+#pragma unroll
+        for (int n = 0; n < C::kRowGroups; ++n) ptx::multiply(out[n][m], a, weights[n][0], weights[n][1]);
+      }
+    }
+  };
 
   // A warp's columns of the row that a thread has as its e-th.
   template <class C>

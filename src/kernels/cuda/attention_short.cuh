@@ -225,7 +225,7 @@ struct Loader {
 template <class C>
 struct Queries {
   static constexpr int kSteps = C::kK / 16;
-  static constexpr bool kHeld = kSteps * C::kRowGroups <= 16;
+  static constexpr bool kHeld = C::kRowGroups == 1 && kSteps <= 16;
   uint32_t from;
   uint32_t held[kHeld ? kSteps : 1][C::kRowGroups][2];
 
@@ -291,12 +291,13 @@ struct Worker {
       ptx::copies_wait<C::kStages - 2>();
       warp.group_sync();  // everyone's copies of the slice are there, and everyone is done with the one
                           // before
-      loader.next(loader.has_next());
       Scores s = {};
       C::Elements::template score<C>(queries, warp.keys(stage), lane, s);
+      loader.next(loader.has_next());  // while products run
+      typename C::Elements::template Values<C> values(warp.values(stage), lane, warp.part);
       uint32_t weights[kRowGroups][2];  // as products want them
       weigh(slices.at(i) * kSlice, s, weights);
-      C::Elements::template add_values<C>(warp.values(stage), lane, warp.part, weights, out);
+      values.add(weights, out);
       stage = warp.after(stage);
     }
 #pragma unroll

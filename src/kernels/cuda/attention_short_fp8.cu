@@ -77,31 +77,6 @@ struct E4m3 {
     return *reinterpret_cast<const uint32_t*>(&pair);
   }
 
-  template <class C>
-  static __device__ void add_values(uint32_t v, int lane, int part,
-                                    const uint32_t (&weights)[C::kRowGroups][2],
-                                    float (&out)[C::kRowGroups][C::kTiles][4]) {
-    constexpr int kBytes = C::kColumns / 8;
-    static_assert(kBytes == 8 || kBytes == 16);
-    uint32_t rows[4][kBytes / 4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const uint32_t at =
-          v + place_of<E4m3, C::kVRow>(lane % 4 * 2 + i % 2, part * C::kColumns + lane / 4 * kBytes);
-      load<kBytes / 4>(at + i / 2 * 8 * C::kVRow, rows[i]);
-    }
-#pragma unroll
-    for (int m = 0; m < C::kTiles; ++m) {
-      // Bytes of two keys beside each other: of two columns.
-      const int which = m % 2 == 0 ? 0x5140 : 0x7362;
-      const uint32_t low = __byte_perm(rows[0][m / 2], rows[1][m / 2], which);
-      const uint32_t high = __byte_perm(rows[2][m / 2], rows[3][m / 2], which);
-      const uint32_t a[4] = {ptx::halves_of_e4m3<false>(low), ptx::halves_of_e4m3<true>(low),
-                             ptx::halves_of_e4m3<false>(high), ptx::halves_of_e4m3<true>(high)};
-#pragma unroll
-      for (int n = 0; n < C::kRowGroups; ++n) ptx::multiply_halves(out[n][m], a, weights[n][0], weights[n][1]);
-    }
-  }
   template <int kWords>
   static __device__ void load(uint32_t from, uint32_t (&to)[kWords]) {
     if constexpr (kWords == 4) {
@@ -112,6 +87,37 @@ struct E4m3 {
       to[0] = all.x, to[1] = all.y;
     }
   }
+
+  // A slice's values for a warp's columns.
+  template <class C>
+  struct Values {
+    static constexpr int kBytes = C::kColumns / 8;
+    static_assert(kBytes == 8 || kBytes == 16);
+    uint32_t rows[4][kBytes / 4];
+
+    __device__ Values(uint32_t v, int lane, int part) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const uint32_t at =
+            v + place_of<E4m3, C::kVRow>(lane % 4 * 2 + i % 2, part * C::kColumns + lane / 4 * kBytes);
+        load<kBytes / 4>(at + i / 2 * 8 * C::kVRow, rows[i]);
+      }
+    }
+    __device__ void add(const uint32_t (&weights)[C::kRowGroups][2], float (&out)[C::kRowGroups][C::kTiles][4]) {
+#pragma unroll
+      for (int m = 0; m < C::kTiles; ++m) {
+        // Bytes of two keys beside each other: of two columns.
+        const int which = m % 2 == 0 ? 0x5140 : 0x7362;
+        const uint32_t low = __byte_perm(rows[0][m / 2], rows[1][m / 2], which);
+        const uint32_t high = __byte_perm(rows[2][m / 2], rows[3][m / 2], which);
+        const uint32_t a[4] = {ptx::halves_of_e4m3<false>(low), ptx::halves_of_e4m3<true>(low),
+                               ptx::halves_of_e4m3<false>(high), ptx::halves_of_e4m3<true>(high)};
+#pragma unroll
+        for (int n = 0; n < C::kRowGroups; ++n)
+          ptx::multiply_halves(out[n][m], a, weights[n][0], weights[n][1]);
+      }
+    }
+  };
 
   // A warp's columns of the row that a thread has as its e-th.
   template <class C>
