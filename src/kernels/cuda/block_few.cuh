@@ -230,7 +230,12 @@ __device__ __forceinline__ void walk_tiles(const Params& p, const BlockMemory<F,
   const int first = tile;
   int stage = 0;
   for (int buffer = 0; tile < p.tiles; buffer ^= 1) {
-    if (tile != first) before = read_before<C>(p, tile, rank);
+    Output<C> output(p, tile, rank);
+    if (tile == first) {
+      output.add += before;
+    } else {
+      output.read_before(p);
+    }
     const typename Chunks<F>::Rows at(p, tile, lane);
     BlockSums<F, C> sums;
     for (int done = 0; done < share.count; done += chunks.steps()) {
@@ -246,7 +251,7 @@ __device__ __forceinline__ void walk_tiles(const Params& p, const BlockMemory<F,
     float* mine = memory.own + (cluster > 1 ? 0 : buffer) * kWarps * C::kSums;
     sums.put(mine + warp * C::kSums, lane);
     __syncthreads();
-    finish_tile_of_block<C>(p, tile, mine, memory.all + buffer * cluster * C::kSums, cluster, rank, before);
+    finish_tile_of_block<C>(p, output, mine, memory.all + buffer * cluster * C::kSums, cluster, rank);
     tile += clusters;
   }
   ptx::copies_wait<0>();
@@ -268,19 +273,22 @@ __global__ void __launch_bounds__(kThreads, 2)
   const Share share(p, rank, cluster, warp, BlockRing<F>::kUnit);
   const int tile = static_cast<int>(blockIdx.x) / cluster;
   Chunks<F> chunks(p, share, tile, clusters, lane);
+  fetch_norm(p, row_size, memory.rows);
   fetch_first(memory, chunks, warp);
-  __nv_bfloat16* rows = memory.rows + (share.first - share.block_first) * kDepth;
-  float before = 0;
+  Output<C> output(p, tile, rank);
+  output.add = 0;  // a bias is added later
   if (p.normalise) {
-    put_normed_rows(p, norm_sums, share.first * kDepth, share.count * kDepth, row_size, rows, lane);
-    before = read_before<C>(p, tile, rank);
+    put_normed_rows<BlockRing<F>::kStages - 1>(p, norm_sums, share.block_first * kDepth,
+                                               share.block_count * kDepth, row_size, memory.rows);
+    output.read_before(p);
   } else {
     ptx::wait_for_previous();
-    before = read_before<C>(p, tile, rank);
-    put_rows(p, share.first * kDepth, share.count * kDepth, row_size, rows, lane);
+    output.read_before(p);
+    put_rows(p, share.first * kDepth, share.count * kDepth, row_size,
+             memory.rows + (share.first - share.block_first) * kDepth, lane);
   }
   if (cluster > 1) ptx::cluster_wait();  // the others have begun: their memory is there
-  walk_tiles(p, memory, share, chunks, row_size, tile, clusters, cluster, rank, before);
+  walk_tiles(p, memory, share, chunks, row_size, tile, clusters, cluster, rank, output.add);
 #endif
 }
 
@@ -291,7 +299,7 @@ void launch_block_few(const Stream& stream, const Params& p) {
     return (p.in / (kDepth * kUnit) + cluster - 1) / cluster * kUnit * kDepth + kRowPad;
   };
   const auto bytes_of = [&](int cluster) {
-    return BlockMemory<F, C>::bytes(p.tokens, row_size_of(cluster), cluster);
+    return BlockMemory<F, C>::bytes(p.tokens, row_size_of(cluster), cluster) + norm_bytes(p);
   };
   int cluster = cluster_of(p, device_of(stream).sms());
   while (bytes_of(cluster) > kMostShared && cluster < kMostCluster)

@@ -23,26 +23,31 @@ using namespace few;
 
 constexpr int kSteps = 8;  // of a warp on their way
 
-// Where a thread's weights of a tile begin: of rows lane / 4 and lane / 4 + 8.
-struct Weights {
-  const __nv_bfloat16* rows[2];
+// Row i of a tile's 16; gated: 8 of the gate, then the same 8 of up. Rows that there are not are the last
+// one.
+__device__ inline const char* weights_of(const Params& p, const TilePlace& at, int i) {
+  const Matrix& m = p.parts[p.gated && i >= 8 ? 1 : at.part];
+  const int64_t row = min(at.row + (p.gated ? i % 8 : i), m.outs - 1);
+  return static_cast<const char*>(m.weight) + row * (static_cast<int>(m.weight_row) * 2);
+}
 
-  __device__ Weights(const Params& p, int tile, int column, int lane) {
+// Where a thread's weights are, of rows lane / 4 and lane / 4 + 8.
+struct Weights {
+  const char* rows[2];
+
+  __device__ void go_to(const Params& p, int tile, int first, int lane) {
     const TilePlace at = place_of_tile(p, tile);
-    const Matrix& a = p.parts[at.part];
-    const Matrix& b = p.gated ? p.parts[1] : a;
-    const int low = at.row + lane / 4;
-    const int high = p.gated ? low : low + 8;
-    const auto row_of = [&](const Matrix& m, int row) {
-      return static_cast<const __nv_bfloat16*>(m.weight) + min(row, m.outs - 1) * m.weight_row + column +
-             lane % 4 * 8;
-    };
-    rows[0] = row_of(a, low);
-    rows[1] = row_of(b, high);
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+      rows[i] = weights_of(p, at, lane / 4 + i * 8) + first * (kDepth * 2) + lane % 4 * 16;
+  }
+  __device__ void skip(int steps) {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) rows[i] += steps * (kDepth * 2);
   }
   __device__ void load(uint4 (&to)[2], int step) const {
 #pragma unroll
-    for (int i = 0; i < 2; ++i) to[i] = ptx::load_once(rows[i] + step * kDepth);
+    for (int i = 0; i < 2; ++i) to[i] = ptx::load_once(rows[i] + step * (kDepth * 2));
   }
 };
 
@@ -51,15 +56,26 @@ template <class C>
 struct Sums {
   float sum[2][C::kGroups][4] = {};
 
-  __device__ void add(const uint4 (&w)[2], uint32_t rows, int row_size, int tokens, int lane) {
+  // group: elements from a row of h to the one 8 behind.
+  __device__ void add(const uint4 (&w)[2], const __nv_bfloat16* rows, int group) {
     const uint32_t a0[4] = {w[0].x, w[1].x, w[0].y, w[1].y};
     const uint32_t a1[4] = {w[0].z, w[1].z, w[0].w, w[1].w};
 #pragma unroll
     for (int g = 0; g < C::kGroups; ++g) {
-      uint4 b = {0, 0, 0, 0};
-      if (g * 8 + lane / 4 < tokens) b = ptx::load16(rows + g * 8 * row_size * 2);
+      const uint4 b = *reinterpret_cast<const uint4*>(rows + g * group);
       ptx::multiply(sum[0][g], a0, b.x, b.y);
       ptx::multiply(sum[1][g], a1, b.z, b.w);
+    }
+  }
+  // With `steps` steps, in whose place in the ring the `coming` next ones are then asked for. kWhole: there
+  // are kSteps, and as many come or none; without branches their instructions overlap.
+  template <bool kWhole>
+  __device__ __forceinline__ void add_some(uint4 (&ring)[kSteps][2], int steps, const __nv_bfloat16* rows,
+                                           int group, const Weights& next, int coming) {
+#pragma unroll
+    for (int s = 0; s < kSteps; ++s) {
+      if (kWhole || s < steps) add(ring[s], rows + s * kDepth, group);
+      if (kWhole ? coming > 0 : s < coming) next.load(ring[s], s);
     }
   }
   __device__ void put(float* to, int lane) const {
@@ -73,10 +89,11 @@ struct Sums {
   }
 };
 
-template <class C>
+template <class C, bool kCluster>
 __global__ void __launch_bounds__(kThreads, 2)
-    few_kernel(const __grid_constant__ Params p, int cluster, int row_size) {
+    few_kernel(const __grid_constant__ Params p, int blocks_of_cluster, int row_size) {
   __shared__ float norm_sums[kMostNormedRows * kWarps];
+  const int cluster = kCluster ? blocks_of_cluster : 1;
   auto* memory = ptx::block_memory<float, 128>();
   float* own = memory;                    // [1 or 2][kWarps][kSums]
   float* all = memory + C::own(cluster);  // [2][cluster][kSums], of the cluster's first block
@@ -86,52 +103,63 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int rank = static_cast<int>(blockIdx.x) % cluster;
   const int clusters = static_cast<int>(gridDim.x) / cluster;
   ptx::let_next_start();
-  if (cluster > 1) ptx::cluster_arrive();
+  if (kCluster) ptx::cluster_arrive();
 
-  const auto [block_first, first, count] = Share(p, rank, cluster, warp, 1);
-
+  const Share share(p, rank, cluster, warp, 1);
   int tile = static_cast<int>(blockIdx.x) / cluster;
   uint4 ring[kSteps][2];
-  Weights w(p, tile, first * kDepth, lane);
+  Weights weights;
+  weights.go_to(p, tile, share.first, lane);
 #pragma unroll
   for (int s = 0; s < kSteps; ++s) {
-    if (s >= count) break;
-    w.load(ring[s], s);
+    if (s < share.count) weights.load(ring[s], s);
   }
-  const int column = (first - block_first) * kDepth;
-  float before = 0;
+  Output<C> output(p, tile, rank);
+  const int column = (share.first - share.block_first) * kDepth;
   if (p.normalise) {
-    put_normed_rows(p, norm_sums, first * kDepth, count * kDepth, row_size, rows + column, lane);
-    before = read_before<C>(p, tile, rank);
+    fetch_norm(p, row_size, rows);
+    put_normed_rows<0>(p, norm_sums, share.block_first * kDepth, share.block_count * kDepth, row_size, rows);
+    output.read_before(p);
   } else {
     ptx::wait_for_previous();
-    before = read_before<C>(p, tile, rank);
-    put_rows(p, first * kDepth, count * kDepth, row_size, rows + column, lane);
+    output.read_before(p);
+    put_rows(p, share.first * kDepth, share.count * kDepth, row_size, rows + column, lane);
   }
-  const uint32_t from = ptx::shared(rows + lane / 4 * row_size + column + lane % 4 * 8);
-  if (cluster > 1) ptx::cluster_wait();  // the others have begun: their memory is there
+  if (kCluster) ptx::cluster_wait();  // the others have begun: their memory is there
 
-  for (int buffer = 0; tile < p.tiles; buffer ^= 1) {
-    if (tile >= clusters) before = read_before<C>(p, tile, rank);
+  // Rows that there are not read as the last one, and count for nothing.
+  const auto row_at = [&](int token) { return min(token, p.tokens - 1) * row_size; };
+  const auto* from = rows + row_at(lane / 4) + column + lane % 4 * 8;
+  const int group = row_at(lane / 4 + 8) - row_at(lane / 4);
+  for (int buffer = 0;; buffer ^= 1) {
+    const int next = tile + clusters;
     Sums<C> sums;
-    for (int done = 0; done < count; done += kSteps) {
+    const auto* x = from;
+#pragma unroll 1
+    for (int left = share.count; left > 0; left -= kSteps) {
       // What comes after these steps: more of this tile, or the next one.
-      const bool is_last = done + kSteps >= count;
-      const int next_tile = is_last ? tile + clusters : tile;
-      const int next_count = next_tile >= p.tiles ? 0 : is_last ? count : count - done - kSteps;
-      const int next = is_last ? 0 : done + kSteps;
-      if (is_last) w = Weights(p, min(next_tile, p.tiles - 1), first * kDepth, lane);
-#pragma unroll
-      for (int s = 0; s < kSteps; ++s) {
-        if (done + s < count) sums.add(ring[s], from + (done + s) * kDepth * 2, row_size, p.tokens, lane);
-        if (s < next_count) w.load(ring[s], next + s);
+      int coming = left - kSteps;
+      if (coming > 0) {
+        weights.skip(kSteps);
+      } else if (next < p.tiles) {
+        coming = share.count;
+        weights.go_to(p, next, share.first, lane);
       }
+      if (left >= kSteps && (coming <= 0 || coming >= kSteps)) {
+        sums.template add_some<true>(ring, kSteps, x, group, weights, coming);
+      } else {
+        sums.template add_some<false>(ring, left, x, group, weights, coming);
+      }
+      x += kSteps * kDepth;
     }
-    float* mine = own + (cluster > 1 ? 0 : buffer) * kWarps * C::kSums;
+    float* mine = own + (kCluster ? 0 : buffer) * kWarps * C::kSums;
     sums.put(mine + warp * C::kSums, lane);
     __syncthreads();
-    finish_tile_of_block<C>(p, tile, mine, all + buffer * cluster * C::kSums, cluster, rank, before);
-    tile += clusters;
+    finish_tile_of_block<C>(p, output, mine, all + buffer * cluster * C::kSums, cluster, rank);
+    tile = next;
+    if (tile >= p.tiles) break;
+    output = Output<C>(p, tile, rank);
+    output.read_before(p);
   }
 }
 
@@ -140,7 +168,9 @@ void launch_few(const Stream& stream, const Params& p) {
   const int cluster = cluster_of(p, device_of(stream).sms());
   // An odd number of 64 bytes, so that 8 lanes read from all banks.
   const int row_size = ((p.in / kDepth + cluster - 1) / cluster | 1) * kDepth;
-  launch_over_tiles(stream, few_kernel<C>, p, cluster, row_size, C::bytes(p.tokens, row_size, cluster));
+  const int bytes = C::bytes(p.tokens, row_size, cluster) + norm_bytes(p);
+  cluster > 1 ? launch_over_tiles(stream, few_kernel<C, true>, p, cluster, row_size, bytes)
+              : launch_over_tiles(stream, few_kernel<C, false>, p, cluster, row_size, bytes);
 }
 
 }  // namespace

@@ -41,6 +41,8 @@ struct Params {
   void* inner;
   int64_t inner_row;
   bool inner_bf16;
+  int tile_rows = 16;                         // outputs of a tile, gated: of each
+  int second = INT32_MAX, third = INT32_MAX;  // the first tiles of these parts, where tiles are not of one
 };
 
 // The matrix of a tile (gated: the gate's) and its first output there.
@@ -49,11 +51,9 @@ struct TilePlace {
 };
 
 __device__ inline TilePlace place_of_tile(const Params& p, int tile) {
-  if (p.gated) return {0, tile * 8};
-  int part = 0;
-  int first = 0;
-  while (part + 1 < p.count && tile >= p.parts[part].end) first = p.parts[part++].end;
-  return {part, (tile - first) * 16};
+  const int part = (tile >= p.second ? 1 : 0) + (tile >= p.third ? 1 : 0);
+  const int first = part == 0 ? 0 : part == 1 ? p.second : p.third;
+  return {part, (tile - first) * p.tile_rows};
 }
 
 // How a tile is computed: with kGroups of 8 rows of h.
@@ -72,170 +72,213 @@ struct Config {
 };
 
 // Sums of a tile have the order of the accumulators: [kGroups][lane][4]. The i-th one's token and row.
-__device__ inline int token_of(int i) { return i / 128 * 8 + i / 4 % 4 * 2 + i % 2; }
-__device__ inline int row_of(const Params& p, int i) { return i / 16 % 8 + (!p.gated && i % 4 >= 2 ? 8 : 0); }
+__device__ inline int token_of(unsigned i) { return static_cast<int>(i / 128 * 8 + i / 4 % 4 * 2 + i % 2); }
+__device__ inline int row_of(const Params& p, unsigned i) {
+  return static_cast<int>(i / 16 % 8 + (!p.gated && i % 4 >= 2 ? 8 : 0));
+}
 
-// A warp's steps of `in`: [first, first + count); its block's begin with block_first. A step is kDepth
-// elements, `unit` of them stay together.
+// A warp's steps of `in`: [first, first + count), of its block's [block_first, block_first + block_count). A
+// step is kDepth elements, `unit` of them stay together.
 struct Share {
-  int block_first, first, count;
+  int block_first, block_count, first, count;
   __device__ Share(const Params& p, int rank, int cluster, int warp, int unit) {
     const int units = p.in / (kDepth * unit);
     const int begin = units * rank / cluster;
     const int own = units * (rank + 1) / cluster - begin;
     block_first = begin * unit;
+    block_count = own * unit;
     first = (begin + own * warp / kWarps) * unit;
     count = (begin + own * (warp + 1) / kWarps) * unit - first;
-  }
-};
-
-// Sums of squares of a block's rows, as norm_kernel has them: first each warp's, then all.
-__device__ inline void put_squares(const Params& p, float* sums) {
-  const auto* x = static_cast<const float*>(p.x);
-  const int warp = static_cast<int>(threadIdx.x) / 32;
-  const bool row_a_warp = p.in <= kNormWarpDim;
-  for (int t = 0; t < p.tokens; ++t) {
-    if (row_a_warp && t != warp) continue;
-    const float sum =
-        squares<4>(x + t * p.x_row, p.in, static_cast<int>(row_a_warp ? threadIdx.x % 32 : threadIdx.x),
-                   row_a_warp ? 32 : kThreads);
-    if (threadIdx.x % 32 == 0) sums[t * kWarps + (row_a_warp ? 0 : warp)] = sum;
-  }
-}
-__device__ inline float inverse_of_row(const Params& p, const float* sums, int token) {
-  float sum = 0;
-  for (int w = 0; w < (p.in <= kNormWarpDim ? 1 : kWarps); ++w) sum += sums[token * kWarps + w];
-  return inverse_of(sum, p.in, p.eps);
-}
-
-// Eight columns of x times the inverse and the norm's weights.
-struct Normed {
-  Pack<float, 4> x[2];
-  __device__ void load_from(const float* from) {
-    x[0] = load<4>(from);
-    x[1] = load<4>(from + 4);
-  }
-  __device__ void times(float factor) {
-    for (int i = 0; i < 8; ++i) x[i / 4].x[i % 4] *= factor;
-  }
-  __device__ void times(const Normed& other) {
-    for (int i = 0; i < 8; ++i) x[i / 4].x[i % 4] *= other.x[i / 4].x[i % 4];
-  }
-  __device__ void put(__nv_bfloat16* to) const {
-    Pack<float, 8> all;
-    for (int i = 0; i < 8; ++i) all.x[i] = x[i / 4].x[i % 4];
-    store(to, all);
   }
 };
 
 // A warp's columns [first, first + width) of h, from `to` on; width is a multiple of kDepth.
 __device__ inline void put_rows(const Params& p, int first, int width, int row_size, __nv_bfloat16* to,
                                 int lane) {
-  const int chunks = width / 8;
+  const auto* from = static_cast<const __nv_bfloat16*>(p.x) + first;
+#pragma unroll 1
   for (int t = 0; t < p.tokens; ++t) {
-    const auto* from = static_cast<const __nv_bfloat16*>(p.x) + t * p.x_row + first;
-    for (int c = lane; c < chunks; c += 32) ptx::copy16(ptx::shared(to + t * row_size + c * 8), from + c * 8);
+#pragma unroll 1
+    for (int c = lane * 8; c < width; c += 256) ptx::copy16(ptx::shared(to + c), from + c);
+    to += row_size;
+    from += p.x_row;
   }
   ptx::copies_commit();
   ptx::copies_wait<0>();
   __syncwarp();
 }
 
-__device__ inline void put_normed_rows(const Params& p, float* sums, int first, int width, int row_size,
-                                       __nv_bfloat16* to, int lane) {
-  Normed weight;
-  const bool mine = lane * 8 < width;  // of the first 256 columns
-  if (p.norm != nullptr && mine) weight.load_from(p.norm + first + lane * 8);
-  ptx::wait_for_previous();
-  const auto* x = static_cast<const float*>(p.x) + first;
-  Normed row;
-  if (mine) row.load_from(x + lane * 8);
-  put_squares(p, sums);
-  __syncthreads();
-  for (int t = 0; t < p.tokens; ++t) {
-    const float inverse = inverse_of_row(p, sums, t);
-    for (int c = lane * 8; c < width; c += 256) {
-      if (t > 0 || c >= 256) row.load_from(x + t * p.x_row + c);
-      if (p.norm != nullptr && c >= 256) weight.load_from(p.norm + first + c);
-      row.times(inverse);
-      if (p.norm != nullptr) row.times(weight);
-      row.put(to + t * row_size + c);
-    }
-    if (p.norm != nullptr && mine && width > 256) weight.load_from(p.norm + first + lane * 8);
-  }
-  __syncwarp();
-}
+// What a thread has at a time of a row that its block normalises: kHeld pieces of four columns.
+struct NormedPieces {
+  static constexpr int kHeld = 4;
+  static constexpr int kStep = kThreads * 4;  // columns from one to the next
+  static constexpr int kAtOnce = kHeld * kStep;
+  Pack<float, 4> x[kHeld], weight[kHeld];
 
-// before: what is there, where it is added to.
-__device__ inline void finish(const Matrix& m, int row, int token, float sum, float before) {
-  if (m.bias != nullptr) sum += m.bias[row];
-  m.out[token * m.out_row + row] = before + sum;
-}
-
-__device__ inline void finish_gated(const Params& p, int row, int token, float gate, float up) {
-  if (p.parts[0].bias != nullptr) gate += p.parts[0].bias[row];
-  if (p.parts[1].bias != nullptr) up += p.parts[1].bias[row];
-  const float value = activated(p.act, gate, up);
-  const int64_t at = token * p.inner_row + row;
-  if (p.inner_bf16) {
-    static_cast<__nv_bfloat16*>(p.inner)[at] = __float2bfloat16_rn(value);
-  } else {
-    static_cast<float*>(p.inner)[at] = value;
-  }
-}
-
-// A sum over the parts that others made, in their order; parts: of a cluster, or 0: of the warps.
-template <class C>
-__device__ float total_of(const float* from, int i, int parts) {
-  float whole = 0;
-  if (parts == 0) {
+  // Of columns first, first + step and so on. All loads are on their way at once.
+  static __device__ void load_some(Pack<float, 4> (&to)[kHeld], const float* from, int first, int step,
+                                   int in) {
 #pragma unroll
-    for (int warp = 0; warp < kWarps; ++warp) whole += from[warp * C::kSums + i];
+    for (int i = 0; i < kHeld; ++i) {
+      if (first + i * step < in) to[i] = load<4>(from + first + i * step);
+    }
+  }
+  // The sum of squares as norm_kernel has it, of a warp's columns.
+  __device__ float squares_of(const float* row, int first, int step, int in) {
+    float sum = 0;
+#pragma unroll 1
+    for (int c = 0; c < in; c += kHeld * step) {
+      load_some(x, row, c + first, step, in);
+#pragma unroll
+      for (int i = 0; i < kHeld; ++i) {
+        if (c + first + i * step < in) add_squares(sum, x[i]);
+      }
+    }
+    return sum_of_warp(sum);
+  }
+  // Those that are among `width` columns; c: where in these the first is.
+  __device__ void put(__nv_bfloat16* to, int c, int width, float inverse, bool weighted) const {
+#pragma unroll
+    for (int i = 0; i < kHeld; ++i) {
+      if (c + i * kStep < 0 || c + i * kStep >= width) continue;
+      Pack<float, 4> v = x[i];
+      for (int k = 0; k < 4; ++k) v.x[k] *= inverse;
+      for (int k = 0; k < 4 && weighted; ++k) v.x[k] *= weight[i].x[k];
+      store(to + c + i * kStep, v);
+    }
+  }
+};
+
+__device__ inline float inverse_of_row(const Params& p, const float* sums, bool row_a_warp) {
+  float sum = sums[0];
+#pragma unroll
+  for (int w = 1; w < kWarps; ++w) {
+    if (!row_a_warp) sum += sums[w];
+  }
+  return inverse_of(sum, p.in, p.eps);
+}
+
+// Behind the rows a block has the norm's weights, unless they are too many: bytes.
+__host__ __device__ inline int norm_bytes(const Params& p) {
+  return p.normalise && p.norm != nullptr && p.in <= NormedPieces::kAtOnce ? p.in * int{sizeof(float)} : 0;
+}
+
+// Asks for them: each thread for those that it needs itself.
+__device__ inline void fetch_norm(const Params& p, int row_size, __nv_bfloat16* rows) {
+  if (norm_bytes(p) == 0) return;
+  auto* to = reinterpret_cast<float*>(rows + p.tokens * row_size);
+#pragma unroll 1
+  for (int c = static_cast<int>(threadIdx.x * 4); c < p.in; c += NormedPieces::kStep)
+    ptx::copy16(ptx::shared(to + c), p.norm + c);
+  ptx::copies_commit();
+}
+
+// A block's columns [first, first + width) of h, normalised, once the kernel before has ended. kPending: the
+// groups of copies that this thread has asked for since fetch_norm.
+template <int kPending>
+__device__ void put_normed_rows(const Params& p, float* sums, int first, int width, int row_size,
+                                __nv_bfloat16* to) {
+  const bool row_a_warp = p.in <= kNormWarpDim;  // every warp then computes all of its sum
+  const bool weighted = p.norm != nullptr;
+  const auto* x = static_cast<const float*>(p.x);
+  const int own = static_cast<int>(threadIdx.x * 4);
+  const int of_sum = row_a_warp ? static_cast<int>(threadIdx.x % 32 * 4) : own;
+  const auto* norm = norm_bytes(p) > 0 ? reinterpret_cast<const float*>(to + p.tokens * row_size) : p.norm;
+  ptx::wait_for_previous();
+  NormedPieces pieces;
+#pragma unroll 1
+  for (int t = 0; t < p.tokens; ++t) {
+    const float sum =
+        pieces.squares_of(x + t * p.x_row, of_sum, row_a_warp ? 32 * 4 : NormedPieces::kStep, p.in);
+    if (threadIdx.x % 32 == 0) sums[t * kWarps + threadIdx.x / 32] = sum;
+  }
+  if (norm_bytes(p) > 0) ptx::copies_wait<kPending>();
+  __syncthreads();
+  // The last row first, of which the pieces are still there.
+#pragma unroll 1
+  for (int t = p.tokens - 1; t >= 0; --t) {
+    const float inverse = inverse_of_row(p, sums + t * kWarps, row_a_warp);
+    const bool held = t == p.tokens - 1 && !row_a_warp && p.in <= NormedPieces::kAtOnce;
+#pragma unroll 1
+    for (int c = own; c < p.in; c += NormedPieces::kAtOnce) {
+      if (!held) NormedPieces::load_some(pieces.x, x + t * p.x_row, c, NormedPieces::kStep, p.in);
+      if (weighted) NormedPieces::load_some(pieces.weight, norm, c, NormedPieces::kStep, p.in);
+      pieces.put(to + t * row_size, c - first, width, inverse, weighted);
+    }
+  }
+  __syncthreads();
+}
+
+// A sum over the parts that others made, in their order; kParts: how many, or 0: `parts`.
+template <class C, int kParts>
+__device__ float total_of(const float* from, int parts) {
+  float whole = 0;
+  if constexpr (kParts > 0) {
+#pragma unroll
+    for (int part = 0; part < kParts; ++part) whole += from[part * C::kSums];
   } else {
-    for (int part = 0; part < parts; ++part) whole += from[part * C::kSums + i];
+#pragma unroll 1
+    for (int part = 0; part < parts; ++part) whole += from[part * C::kSums];
   }
   return whole;
 }
 
-// What is there where a thread's sum of a tile is added.
+// Where a thread's sum of a tile goes, and what is added to it.
 template <class C>
-__device__ float read_before(const Params& p, int tile, int rank) {
-  const int i = static_cast<int>(threadIdx.x);
-  if (!p.accumulate || rank != 0 || i >= C::kSums) return 0;
-  const TilePlace at = place_of_tile(p, tile);
-  const Matrix& m = p.parts[at.part];
-  const int row = at.row + row_of(p, i);
-  return token_of(i) < p.tokens && row < m.outs ? m.out[token_of(i) * m.out_row + row] : 0;
-}
+struct Output {
+  void* out = nullptr;  // null: nowhere
+  float add = 0;        // a bias, and what is there
+  float up = 0;         // gated: up's bias
 
-// Finishes a thread's output of a tile; parts as total_of has them.
-template <class C>
-__device__ void finish_tile(const Params& p, int tile, const float* from, int parts, float before) {
-  const int i = static_cast<int>(threadIdx.x);
-  const TilePlace at = place_of_tile(p, tile);
-  const Matrix& m = p.parts[at.part];
-  const int row = at.row + row_of(p, i);
-  if (i >= C::kSums || token_of(i) >= p.tokens || row >= m.outs) return;
-  if (!p.gated) {
-    finish(m, row, token_of(i), total_of<C>(from, i, parts), before);
-  } else if (i % 4 < 2) {
-    finish_gated(p, row, token_of(i), total_of<C>(from, i, parts), total_of<C>(from, i + 2, parts));
+  __device__ Output(const Params& p, int tile, int rank) {
+    const unsigned i = threadIdx.x;
+    const TilePlace at = place_of_tile(p, tile);
+    const Matrix& m = p.parts[at.part];
+    const int row = at.row + row_of(p, i);
+    const int token = token_of(i);
+    if (rank != 0 || i >= C::kSums || token >= p.tokens || row >= m.outs) return;
+    if (p.gated && i % 4 >= 2) return;  // another thread's second sum
+    if (m.bias != nullptr) add = m.bias[row];
+    if (!p.gated) {
+      out = m.out + token * m.out_row + row;
+      return;
+    }
+    if (p.parts[1].bias != nullptr) up = p.parts[1].bias[row];
+    out = static_cast<char*>(p.inner) + (token * p.inner_row + row) * (p.inner_bf16 ? 2 : 4);
   }
-}
+  __device__ void read_before(const Params& p) {
+    if (p.accumulate && out != nullptr) add += *static_cast<const float*>(out);
+  }
+  // from: this thread's sum of the first part; parts as total_of has them.
+  template <int kParts>
+  __device__ void finish(const Params& p, const float* from, int parts) const {
+    if (out == nullptr) return;
+    const float sum = total_of<C, kParts>(from, parts) + add;
+    if (!p.gated) {
+      *static_cast<float*>(out) = sum;
+      return;
+    }
+    const float value = activated(p.act, sum, total_of<C, kParts>(from + 2, parts) + up);
+    if (p.inner_bf16) {
+      *static_cast<__nv_bfloat16*>(out) = __float2bfloat16_rn(value);
+    } else {
+      *static_cast<float*>(out) = value;
+    }
+  }
+};
 
 // Ends a tile whose sums are in `mine` by warps. In a cluster its first block adds up what all have, in
 // `all`; both memories are free again when the next tile but one begins.
 template <class C>
-__device__ void finish_tile_of_block(const Params& p, int tile, const float* mine, float* all, int cluster,
-                                     int rank, float before) {
-  if (cluster == 1) return finish_tile<C>(p, tile, mine, 0, before);
-  for (int i = static_cast<int>(threadIdx.x); i < C::kSums; i += kThreads) {
-    if (token_of(i) >= p.tokens) continue;
-    ptx::store_in_block(0, ptx::shared(all + rank * C::kSums + i), total_of<C>(mine, i, 0));
-  }
+__device__ void finish_tile_of_block(const Params& p, const Output<C>& output, const float* mine, float* all,
+                                     int cluster, int rank) {
+  const unsigned i = threadIdx.x;
+  if (cluster == 1) return output.template finish<kWarps>(p, mine + i, 0);
+  if (i < C::kSums && token_of(i) < p.tokens)
+    ptx::store_in_block(0, ptx::shared(all + rank * C::kSums + i), total_of<C, kWarps>(mine + i, 0));
   ptx::cluster_arrive();
   ptx::cluster_wait();
-  if (rank == 0) finish_tile<C>(p, tile, all, cluster, before);
+  if (rank == 0) output.template finish<0>(p, all + i, cluster);
 }
 
 // Blocks that share a tile: enough for h, and for all of the device to have work.
@@ -336,6 +379,9 @@ inline Params params_of(const LinearsArgs& args, const Tensor& h, bool normalise
     p.tiles += (p.parts[i].outs + tile_rows - 1) / tile_rows;
     p.parts[i].end = p.tiles;
   }
+  p.tile_rows = tile_rows;
+  if (!p.gated && p.count > 1) p.second = p.parts[0].end;
+  if (!p.gated && p.count > 2) p.third = p.parts[1].end;
   return p;
 }
 
