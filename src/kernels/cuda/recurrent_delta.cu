@@ -5,7 +5,7 @@
 //     with A_ij = beta_i e^(g_i - g_j) k_i . k_j for j < i
 //   S' = e^g_last S + sum_j e^(g_last - g_j) k_j (x) u_j
 //   out_i = e^g_i q_i S + sum over j <= i of e^(g_i - g_j) (q_i . k_j) u_j
-// In three phases: W, U and the keys of S' of a chunk; along each sequence, a block for 32 columns of a
+// In three phases: W and U of a chunk; along each sequence, a block for 32 columns of a
 // head's state, which leaves the state before each chunk and u; answers. One launch has all three: some
 // blocks go along states, those of the others take chunks to be prepared and to be answered in turn. They
 // wait for one another by counts in memory, so all must run at once, a block on each multiprocessor.
@@ -23,9 +23,9 @@ namespace {
 
 using namespace chunks;
 
-constexpr int kThreads = 2 * kGroup;  // each warpgroup has a chunk, but in the second phase
+constexpr int kThreads = 3 * kGroup;
 // Chunks of heads whose remains have a place: of so many they stay in the second-level cache.
-constexpr int64_t kPlacesLeft = 160;
+constexpr int64_t kPlacesLeft = 224;
 constexpr int kMostParts = 32;  // columns of a state, 32 at a time
 constexpr int kEach = (std::max(kPrepareShared, kAnswerShared) + kAtom - 1) / kAtom * kAtom;
 constexpr int kGroupBarriersAt = 2 * kEach;
@@ -94,6 +94,8 @@ __global__ void __launch_bounds__(kThreads, 1)
     ptx::barrier_inits_done();
   }
   __syncthreads();
+  if (id == 2) return ptx::give_registers<kHelping>();
+  ptx::take_registers<kWorking>();
   memory += id * kEach;
   const Group group = {.id = id,
                        .thread = thread % kGroup,
@@ -128,7 +130,7 @@ void run_delta_chunks(const Stream& stream, const Recurrence& p, const State& st
   const int64_t steps =
       (tokens / kTokens + std::min<int64_t>(state.sequences, tokens / kLeastInChunks)) * passes;
   const int64_t ring =
-      std::min({std::max<int64_t>(kPlacesLeft / pass_heads, 20), kChunkScratch / bytes, steps});
+      std::min({std::max<int64_t>(kPlacesLeft / pass_heads, 28), kChunkScratch / bytes, steps});
   const int64_t count_bytes = (steps * pass_heads * 4 + 127) / 128 * 128;
   char* scratch = static_cast<char*>(device_of(stream).scratch(count_bytes + ring * bytes));
   const DeltaParams params = {.p = p,

@@ -5,8 +5,9 @@
 
 namespace heed::cuda::chunks {
 
+// Two warpgroups of a block work, the third helps where they go along states. Registers of a thread.
+constexpr int kWorking = 232, kHelping = 40;
 constexpr int kColumns = 32;  // of a state, of a block that goes along a sequence
-constexpr int kSquare = kTokens * kTokens * 2;
 
 // What the first phase leaves of a chunk and head: W (a left operand), K (two tiles of rows), g, and of each
 // 32 columns U, what is left of each token's keys at the chunk's end (e^(g_last - g)), and e^g_last.

@@ -1,4 +1,4 @@
-// gated_delta over chunks, the first phase: a warpgroup finds W, U and the keys of S' of a chunk and head.
+// gated_delta over chunks, the first phase: a warpgroup finds W and U of a chunk and head.
 #pragma once
 #include "kernels/cuda/recurrent_delta.cuh"
 

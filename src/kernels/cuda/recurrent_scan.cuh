@@ -1,5 +1,5 @@
-// gated_delta over chunks, the second phase: along sequences, a warpgroup for 32 columns of a head's state, a
-// warp that brings what is prepared, and one that takes away what is to be answered.
+// gated_delta over chunks, the second phase: along sequences, a warpgroup for each half of 32 columns of a
+// head's state, a warp that brings what is prepared, and some that take away what is to be answered.
 #pragma once
 #include "kernels/cuda/recurrent_delta.cuh"
 
@@ -47,7 +47,8 @@ struct Scan {
   const Recurrence& p;
   const char* memory;
   const uint32_t base;
-  const int index, column, chunks, thread, warp, lane;  // index: of the pass's heads
+  const int index, column, chunks;     // index: of the pass's heads
+  const int half, thread, warp, lane;  // of the state, of a warpgroup
 
   // Passes whose heads are there; a chunk of each is a step.
   __device__ __forceinline__ int passes() const {
@@ -117,32 +118,26 @@ struct Scan {
     }
   }
 
-  // The state: rows 64 * half and on, of each the block's columns.
+  // A half of the state: 64 rows of the block's columns.
   template <class Body>
   __device__ __forceinline__ void for_pairs(int head, Body body) const {
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-#pragma unroll
-      for (int i = 0; i < 8; ++i) {
-        body(half, 2 * i,
-             (int64_t{head} * kDim + half * 64 + warp * 16 + i % 2 * 8 + lane / 4) * p.v_dim + column +
-                 i / 2 * 8 + lane % 4 * 2);
-      }
+    for (int i = 0; i < 8; ++i) {
+      body(2 * i, (int64_t{head} * kDim + half * 64 + warp * 16 + i % 2 * 8 + lane / 4) * p.v_dim + column +
+                      i / 2 * 8 + lane % 4 * 2);
     }
   }
-  __device__ __forceinline__ void load_state(float (&s)[2][16], int head, int sequence) const {
+  __device__ __forceinline__ void load_state(float (&s)[16], int head, int sequence) const {
     const float* from = state.at<float>(state.slot[sequence]);
-    for_pairs(head, [&](int half, int i, int64_t at) {
+    for_pairs(head, [&](int i, int64_t at) {
       const auto x = *reinterpret_cast<const float2*>(from + at);
-      s[half][i] = x.x;
-      s[half][i + 1] = x.y;
+      s[i] = x.x;
+      s[i + 1] = x.y;
     });
   }
-  __device__ __forceinline__ void write_state(const float (&s)[2][16], int head, int sequence) const {
+  __device__ __forceinline__ void write_state(const float (&s)[16], int head, int sequence) const {
     float* to = state.at<float>(state.slot[sequence]);
-    for_pairs(head, [&](int half, int i, int64_t at) {
-      *reinterpret_cast<float2*>(to + at) = {s[half][i], s[half][i + 1]};
-    });
+    for_pairs(head, [&](int i, int64_t at) { *reinterpret_cast<float2*>(to + at) = {s[i], s[i + 1]}; });
   }
 
   // 64 rows of 32 columns of products to rows of columns; `chunk`: where the 64 begin.
@@ -175,69 +170,65 @@ struct Scan {
       load_registers(w.low[k], from + ((2 * k + 1) * kGroup + thread) * 16);
     }
   }
-  // Its keys for each half of the state's rows.
-  __device__ __forceinline__ void load_keys(Left<4> (&keys)[2], int n) const {
-    const uint32_t from = tiles().place(2 * n + 1);
-    tiles().wait(2 * n + 1);
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-#pragma unroll
-      for (int k = 0; k < 4; ++k) {
-        const int chunk = half * 8 + warp * 2 + lane / 8 % 2;
-        const uint32_t at = from + row_place<kTokens>(k * 16 + lane / 16 * 8 + lane % 8, chunk);
-        ptx::load_transposed(keys[half].high[k], at);
-        ptx::load_transposed(keys[half].low[k], at + kTile);
-      }
-    }
+  // What begins `bytes` behind it, as long as that is in shared memory.
+  static __device__ __forceinline__ uint64_t behind(uint64_t descriptor, int bytes) {
+    return descriptor & ~uint64_t{0xffffffff} |
+           static_cast<uint32_t>(descriptor) + static_cast<uint32_t>(bytes / 16);
   }
-  // d = (add: d +) a b, with b's columns as rows: all rounded, and behind them all of what that lost.
-  template <int kSteps>
-  __device__ __forceinline__ void multiply(float (&d)[16], const Left<kSteps>& a, uint32_t b,
-                                           bool add) const {
+  // u = W S.
+  __device__ __forceinline__ void multiply_w(float (&u)[16], const Left<8>& w, uint32_t states) const {
+    const uint64_t first = wgmma::rows_descriptor(states, kAtom);
+    wgmma::fence();
 #pragma unroll
-    for (int k = 0; k < kSteps; ++k) {
-      const uint32_t at = b + k / 4 * (2 * kColumns * 128) + k % 4 * 32;
-      const uint64_t high = wgmma::rows_descriptor(at, kAtom);
-      wgmma::multiply_rows(d, a.low[k], high, add || k > 0);
-      wgmma::multiply_rows(d, a.high[k], wgmma::rows_descriptor(at + kColumns * 128, kAtom), true);
-      wgmma::multiply_rows(d, a.high[k], high, true);
+    for (int k = 0; k < 8; ++k) {
+      const int at = k / 4 * (2 * kColumns * 128) + k % 4 * 32;
+      wgmma::multiply_rows(u, w.low[k], behind(first, at), k > 0);
+      wgmma::multiply_rows(u, w.high[k], behind(first, at + kColumns * 128), true);
+      wgmma::multiply_rows(u, w.high[k], behind(first, at), true);
+    }
+    wgmma::commit();
+  }
+  // A half of the state gets what the chunk's tokens add.
+  __device__ __forceinline__ void add_tokens(float (&s)[16], uint32_t keys) const {
+    const uint64_t left = wgmma::columns_descriptor(keys, kAtom);
+    const uint64_t right = wgmma::rows_descriptor(base + kWeighedAt, kAtom);
+    wgmma::fence();
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      const uint64_t high = behind(left, k * (2 * kAtom));
+      wgmma::multiply_turned(s, behind(left, k * (2 * kAtom) + kTile), behind(right, k * 32));
+      wgmma::multiply_turned(s, high, behind(right, k * 32 + kColumns * 128));
+      wgmma::multiply_turned(s, high, behind(right, k * 32));
     }
     wgmma::commit();
   }
 
-  // What all of the warpgroup wrote is there for its products.
+  // What the warpgroups wrote is there for their products.
   __device__ __forceinline__ void meet() const {
     ptx::shared_writes_to_engines();
-    ptx::threads_sync(1, kGroup);
+    ptx::threads_sync(1, 2 * kGroup);
   }
   __device__ __forceinline__ void show(int n) const {
     meet();
+    if (half > 0) return;
     if (thread == 0) ptx::barrier_arrive(shown(n));
+    if (n > 0) tiles().give(2 * n - 1);
   }
+  // The same in all lanes, as the compiler shall know.
+  static __device__ __forceinline__ uint32_t same(uint32_t x) { return __shfl_sync(~0U, x, 0); }
 
-  // Step n, whose W is there: s becomes the state behind its chunk, and where there is a `next` one of the
-  // sequence, the place of its state has it, too; w becomes that of the next step, if there is one.
-  __device__ __forceinline__ void step(float (&s)[2][16], Left<8>& w, int n, bool next) const {
+  // u of step n, whose W is there, and what is left of it at the chunk's end, which all may use.
+  __device__ __forceinline__ void find_added(float (&u)[16], const Left<8>& w, int n) const {
     const char* part = memory + kPartsAt + n % kPartPlaces * kPart;
-    const auto* left = reinterpret_cast<const float*>(part + kLeftAt) + warp * 16 + lane / 4;
-    float u[16];
     wgmma::pin(u);
-    wgmma::fence();
-    multiply(u, w, states(n), false);
-    Left<4> keys[2];
-    load_keys(keys, n);
+    multiply_w(u, w, same(states(n)));
     parts().wait(n);
-    const float last = *reinterpret_cast<const float*>(part + kLastAt);
+    const auto* left = reinterpret_cast<const float*>(part + kLeftAt) + warp * 16 + lane / 4;
     const float kept[2] = {left[0], left[8]};
     float4 whole[4];
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       whole[i] = *reinterpret_cast<const float4*>(part + (i * kGroup + thread) * 16);
-    }
-#pragma unroll
-    for (int i = 0; i < 16; ++i) {
-      s[0][i] *= last;
-      s[1][i] *= last;
     }
     wgmma::wait<0>();
     wgmma::pin(u);
@@ -252,33 +243,46 @@ struct Scan {
 #pragma unroll
     for (int i = 0; i < 16; ++i) weighed[i] = kept[i / 2 % 2] * u[i];
     turn(weighed, base + kWeighedAt, 0);
-    wgmma::pin(s[0]);
-    wgmma::pin(s[1]);
+  }
+
+  // Step n: s becomes the half of the state behind its chunk, and where there is a `next` one of the
+  // sequence, the place of its state has it, too; w becomes that of the next step, if there is one. The first
+  // warpgroup finds u.
+  template <bool kFirst>
+  __device__ __forceinline__ void step(float (&s)[16], Left<8>& w, int n, bool next) const {
+    float u[16];
+    if (kFirst) find_added(u, w, n);
+    parts().wait(n);
+    const float last = *reinterpret_cast<const float*>(memory + kPartsAt + n % kPartPlaces * kPart + kLastAt);
+#pragma unroll
+    for (float& x : s) x *= last;
+    wgmma::pin(s);
+    tiles().wait(2 * n + 1);
+    const uint32_t keys = same(tiles().place(2 * n + 1)) + half * (kTile / 2);
     meet();
-    wgmma::fence();
-    multiply(s[0], keys[0], base + kWeighedAt, true);
-    multiply(s[1], keys[1], base + kWeighedAt, true);
-    tiles().give(2 * n + 1);
-    parts().give(n);
-    ptx::barrier_wait(seen(n), n / kLeavers % 2);
-    turn(u, base + kAddedAt, 0);
-    if (n + 1 < passes() * chunks) load_w(w, n + 1);
-    wgmma::wait<1>();
-    wgmma::pin(s[0]);
-    if (next) turn(s[0], states(n + 1), 0);
+    add_tokens(s, keys);
+    if (kFirst) {
+      parts().give(n);
+      ptx::barrier_wait(seen(n), n / kLeavers % 2);
+      turn(u, base + kAddedAt, 0);
+      if (n + 1 < passes() * chunks) load_w(w, n + 1);
+    }
     wgmma::wait<0>();
-    wgmma::pin(s[1]);
-    if (n + 1 < passes() * chunks) tiles().give(2 * n + 2);
+    wgmma::pin(s);
+    if (kFirst && n + 1 < passes() * chunks) tiles().give(2 * n + 2);
     if (!next) return;
-    turn(s[1], states(n + 1), 8);
+    turn(s, states(n + 1), half * 8);
     show(n + 1);
   }
 
+  template <bool kFirst>
   __device__ __forceinline__ void run() const {
-    float s[2][16];
+    float s[16];
     Left<8> w;
-    load_w(w, 0);
-    tiles().give(0);
+    if (kFirst) {
+      load_w(w, 0);
+      tiles().give(0);
+    }
     int n = 0;
     for (int pass = 0; pass < passes(); ++pass) {
       const int head = pass * params.pass_heads + index;
@@ -286,10 +290,9 @@ struct Scan {
         const int end = n + chunks_in(state, sequence);
         if (n == end) continue;
         load_state(s, head, sequence);
-        turn(s[0], states(n), 0);
-        turn(s[1], states(n), 8);
+        turn(s, states(n), half * 8);
         show(n);
-        for (; n < end; ++n) step(s, w, n, n + 1 < end);
+        for (; n < end; ++n) step<kFirst>(s, w, n, n + 1 < end);
         write_state(s, head, sequence);
       }
     }
@@ -298,7 +301,8 @@ struct Scan {
 };
 
 __device__ inline void scan(const DeltaParams& params, const State& state, char* memory, int chunks) {
-  const int thread = static_cast<int>(threadIdx.x);
+  const int group = static_cast<int>(threadIdx.x) / kGroup;
+  const int thread = static_cast<int>(threadIdx.x) % kGroup;
   const int block = static_cast<int>(blockIdx.x);
   const Scan scan = {.params = params,
                      .state = state,
@@ -308,22 +312,30 @@ __device__ inline void scan(const DeltaParams& params, const State& state, char*
                      .index = block / params.parts,
                      .column = block % params.parts * kColumns,
                      .chunks = chunks,
+                     .half = group,
                      .thread = thread,
                      .warp = thread / 32,
                      .lane = thread % 32};
-  if (thread == 0) {
+  if (threadIdx.x == 0) {
     scan.tiles().init();
     scan.parts().init();
     for (int i = 0; i < 2 * kLeavers; ++i) ptx::barrier_init(scan.shown(0) + i * 8, 1);
     ptx::barrier_inits_done();
   }
   __syncthreads();
-  if (thread < kGroup) {
-    scan.run();
-  } else if (scan.warp == kGroup / 32) {
-    scan.fetch();
-  } else if (scan.lane == 0) {
-    scan.leave(scan.warp - kGroup / 32 - 1);
+  if (group == 0) {
+    ptx::take_registers<kWorking>();
+    scan.run<true>();
+  } else if (group == 1) {
+    ptx::take_registers<kWorking>();
+    scan.run<false>();
+  } else {
+    ptx::give_registers<kHelping>();
+    if (scan.warp == 0) {
+      scan.fetch();
+    } else if (scan.lane == 0) {
+      scan.leave(scan.warp - 1);
+    }
   }
 }
 

@@ -94,3 +94,13 @@ __device__ __forceinline__ void multiply_rows(float (&d)[64], const uint32_t (&a
                : HEED_SUMS_64(0)
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
+
+// d[64, 32] += a[16, 64]^T b[32, 16]^T, a by columns_descriptor, b by rows_descriptor
+__device__ __forceinline__ void multiply_turned(float (&d)[16], uint64_t a, uint64_t b) {
+  asm volatile("wgmma.mma_async.sync.aligned.m64n32k16.f32." HEED_WGMMA_TYPE "." HEED_WGMMA_TYPE
+               " {" HEED_NAMES_16
+               "}, "
+               "%16, %17, 1, 1, 1, 1, 0;"
+               : HEED_SUMS_16(0)
+               : "l"(a), "l"(b));
+}
