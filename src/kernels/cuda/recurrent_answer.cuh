@@ -5,11 +5,12 @@
 namespace heed::cuda::chunks {
 
 constexpr int kStatesHere = 0, kKeysHere = 2 * kStateTile, kGHere = kKeysHere + 2 * kTile;
-constexpr int kAnswerBarriersAt = kGHere + kTokens * 4;
-constexpr int kAnswerShared = kAnswerBarriersAt + 2 * 8;
-static_assert(kAddedTile == kTile);  // u takes the place of the keys
+constexpr int kAnswerShared = kGHere + kTokens * 4;
+constexpr int kAnswerBarriers = 3;                           // keys and g are there, the state is, u is
+static_assert(kG == kK + 2 * kTile && kAddedTile == kTile);  // u takes the place of the keys
 
 struct Answer {
+  const DeltaParams& params;
   const State& state;
   const Recurrence& p;
   const Group& group;
@@ -17,26 +18,29 @@ struct Answer {
   const char* memory;
   const uint32_t base;
   const float* g;
-  const int head, column, columns, thread, warp, lane;
+  const int head, column, columns, thread, warp, lane, phase;
 
-  __device__ __forceinline__ uint32_t arrived(int i) const { return base + kAnswerBarriersAt + i * 8; }
+  __device__ __forceinline__ uint32_t arrived(int i) const { return group.barriers + i * 8; }
 
+  // Copies of what the first two phases left, by one thread.
+  __device__ __forceinline__ void bring(uint32_t to, const char* from, int bytes, int barrier) const {
+    ptx::barrier_arrive_expecting(arrived(barrier), bytes);
+    ptx::copy_bytes(base + to, from, bytes, arrived(barrier));
+  }
   __device__ __forceinline__ void run(const Queries& queries, const char* left) const {
     Left<8> q;
     queries.split_to(q);
     float scores[32] = {};
+    ptx::barrier_wait(arrived(0), phase);
     wgmma::fence();
     multiply<true>(scores, q, base + kKeysHere, kTile);
     wgmma::commit();
     wgmma::wait<0>();
     wgmma::pin(scores);
     group.sync();
-    if (thread == 0) {
-      ptx::barrier_arrive_expecting(arrived(1), 2 * kAddedTile);
-      ptx::copy_bytes(base + kKeysHere, left + kAdded, 2 * kAddedTile, arrived(1));
-    }
+    if (thread == 0) bring(kKeysHere, left + kAdded, 2 * kAddedTile, 2);
     float out[64] = {};
-    ptx::barrier_wait(arrived(0), 0);
+    ptx::barrier_wait(arrived(1), phase);
     wgmma::fence();
     multiply<true>(out, q, base + kStatesHere, kStateTile);
     wgmma::commit();
@@ -46,15 +50,15 @@ struct Answer {
     for (int i = 0; i < 16; ++i) {  // pairs
       const int at = row + i % 2 * 8;
       const int j = i / 2 * 8 + lane % 4 * 2;
-      weights.set(i / 4, i % 4, j <= at ? scores[2 * i] * expf(g[at] - g[j]) : 0,
-                  j < at ? scores[2 * i + 1] * expf(g[at] - g[j + 1]) : 0);
+      weights.set(i / 4, i % 4, j <= at ? scores[2 * i] * ptx::exp2(g[at] - g[j]) : 0,
+                  j < at ? scores[2 * i + 1] * ptx::exp2(g[at] - g[j + 1]) : 0);
     }
-    const float kept[2] = {expf(g[row]), expf(g[row + 8])};
+    const float kept[2] = {ptx::exp2(g[row]), ptx::exp2(g[row + 8])};
     wgmma::wait<0>();
     wgmma::pin(out);
 #pragma unroll
     for (int i = 0; i < 64; ++i) out[i] *= kept[i / 2 % 2];
-    ptx::barrier_wait(arrived(1), 0);
+    ptx::barrier_wait(arrived(2), phase);
     wgmma::fence();
     multiply<true>(out, weights, base + kKeysHere, kAddedTile);
     wgmma::commit();
@@ -77,7 +81,7 @@ struct Answer {
     };
     const float* keys = p.k + unit.token * p.k_token + p.key_head(head) * p.k_head;
     float* to = state.at<float>(slot) + int64_t{head} * kDim * p.v_dim + column + thread;
-    const float kept = expf(g[end]);
+    const float kept = ptx::exp2(g[end]);
     for (int row = 0; row < kDim; row += 8) {
       float s[8];
 #pragma unroll
@@ -87,7 +91,8 @@ struct Answer {
       }
       for (int j = 0; j <= end; ++j) {
         const int place = row_place<kDim>(thread, j / 8) + j % 8 * 2;
-        const float u = expf(g[end] - g[j]) * (part(kKeysHere, place) + part(kKeysHere + kAddedTile, place));
+        const float u =
+            ptx::exp2(g[end] - g[j]) * (part(kKeysHere, place) + part(kKeysHere + kAddedTile, place));
         const auto* key = reinterpret_cast<const float4*>(keys + j * p.k_token + row);
         const float4 x = key[0];
         const float4 y = key[1];
@@ -106,13 +111,14 @@ struct Answer {
   }
 };
 
-__device__ inline void answer(const DeltaParams& params, const State& state, const Group& group, int index) {
+// `phase`: of the group's barriers.
+__device__ inline void answer(const DeltaParams& params, const State& state, Group& group, const Unit& unit,
+                              int phase) {
   const Recurrence& p = params.p;
-  const Unit unit = find_chunk(params, state, params.answered, index, params.column_blocks);
-  if (unit.sequence < 0) return;
   const int column = unit.block * kDim;
-  float* g = reinterpret_cast<float*>(group.memory + kGHere);
-  const Answer own = {.state = state,
+  const auto* g = reinterpret_cast<const float*>(group.memory + kGHere);
+  const Answer own = {.params = params,
+                      .state = state,
                       .p = p,
                       .group = group,
                       .unit = unit,
@@ -124,27 +130,22 @@ __device__ inline void answer(const DeltaParams& params, const State& state, con
                       .columns = min(kDim, p.v_dim - column),
                       .thread = group.thread,
                       .warp = group.warp,
-                      .lane = group.lane};
-  const char* left = params.left_of(params.answered, unit.chunk, unit.head, unit.block);
-  if (group.thread == 0) {
-    ptx::barrier_init(own.arrived(0), 1);
-    ptx::barrier_init(own.arrived(1), 1);
-    ptx::barrier_inits_done();
-    ptx::barrier_arrive_expecting(own.arrived(0), 2 * kStateTile);
-    ptx::copy_bytes(own.base + kStatesHere, left, 2 * kStateTile, own.arrived(0));
-  }
+                      .lane = group.lane,
+                      .phase = phase};
+  const char* left = params.left_of(unit.step, unit.index, unit.block);
   const int key_head = p.key_head(unit.head);
-  RowLoader loader;
-  loader.load(p.k + unit.token * p.k_token + key_head * p.k_head, static_cast<int>(p.k_token), unit.rows,
-              kDim, group.thread);
   Queries queries;
   queries.load(p.q + unit.token * p.q_token + key_head * p.q_head, p.q_token, unit.rows, group.thread);
-  sum_decays(p, group, unit, g, nullptr);
-  loader.store<true>(own.base + kKeysHere, unit.rows, kDim, group.thread);
-  ptx::shared_writes_to_engines();
-  group.sync();
+  group.tell();
+  if (group.thread == kPoller) {
+    wait_for_count(params.count(unit.step, unit.index), params.scanned());
+    fence_engines();
+    own.bring(kKeysHere, params.image(unit.step, unit.index) + kK, 2 * kTile + kTokens * 4, 0);
+    own.bring(kStatesHere, left, 2 * kStateTile, 1);
+  }
   own.run(queries, left);
   own.save();
+  group.done = params.count(unit.step, unit.index);
 }
 
 }  // namespace heed::cuda::chunks

@@ -5,11 +5,10 @@
 //     with A_ij = beta_i e^(g_i - g_j) k_i . k_j for j < i
 //   S' = e^g_last S + sum_j e^(g_last - g_j) k_j (x) u_j
 //   out_i = e^g_i q_i S + sum over j <= i of e^(g_i - g_j) (q_i . k_j) u_j
-// In three phases: W, U and the keys of S' of many chunks at once; along each sequence, a block for 32
-// columns of a head's state, which leaves the state before each chunk and u; answers, of many chunks at once.
-// Windows of chunks follow one another: a launch has the second phase of one, the third of that before and
-// the first of that behind, so that the chain of states, which few blocks go along, leaves no multiprocessor
-// idle.
+// In three phases: W and U of a chunk; along each sequence, a block for 32 columns of a
+// head's state, which leaves the state before each chunk and u; answers. One launch has all three: some
+// blocks go along states, those of the others take chunks to be prepared and to be answered in turn. They
+// wait for one another by counts in memory, so all must run at once, a block on each multiprocessor.
 #include <algorithm>
 
 #include "kernels/cuda/recurrent_answer.cuh"
@@ -24,38 +23,94 @@ namespace {
 
 using namespace chunks;
 
-constexpr int kThreads = 2 * kGroup;  // each warpgroup has a chunk, but in the second phase
-// Chunks: of 8 heads, what is left of two windows stays in the second-level cache.
-constexpr int64_t kMostOfWindow = 12;
+constexpr int kThreads = 3 * kGroup;
+// Chunks of heads whose remains have a place: of so many they stay in the second-level cache.
+constexpr int64_t kPlacesLeft = 224;
+constexpr int kMostParts = 32;  // columns of a state, 32 at a time
 constexpr int kEach = (std::max(kPrepareShared, kAnswerShared) + kAtom - 1) / kAtom * kAtom;
-constexpr int kShared = std::max(kScanShared, 2 * kEach) + kAtom;  // kAtom to align
+constexpr int kGroupBarriersAt = 2 * kEach;
+constexpr int kShared =
+    std::max(kScanShared, kGroupBarriersAt + 2 * kAnswerBarriers * 8) + kAtom;  // to align
+
+// Chunks of all sequences; a warp asks with all its threads.
+__device__ int count_chunks(const State& state) {
+  int chunks = 0;
+  for (int s = static_cast<int>(threadIdx.x % 32); s < state.sequences; s += 32)
+    chunks += chunks_in(state, s);
+  return __reduce_add_sync(~0U, chunks);
+}
+
+// The `i`-th unit of the launch: of each step the chunks to be prepared, then those to be answered, whose
+// step was `lag` steps before. Its sequence is -1 where there is nothing to do.
+struct Task {
+  Unit unit;
+  bool is_answer;
+};
+__device__ Task find_task(const DeltaParams& params, const State& state, int chunks, int i) {
+  const int each = params.pass_heads * (1 + params.column_blocks);
+  const bool is_answer = i % each >= params.pass_heads;
+  const int step = i / each - (is_answer ? params.lag : 0);
+  const int rest = i % each - (is_answer ? params.pass_heads : 0);
+  const int blocks = is_answer ? params.column_blocks : 1;
+  Task task = {.unit = {.sequence = -1}, .is_answer = is_answer};
+  if (step < 0 || step >= chunks * params.passes) return task;
+  task.unit = find_chunk(params, state, chunks, step, rest / blocks, rest % blocks);
+  if (task.unit.head >= params.p.heads) task.unit.sequence = -1;
+  return task;
+}
+// Units in turn with the other blocks' warpgroups.
+__device__ void work(const DeltaParams& params, const State& state, Group group, int chunks) {
+  const int workers = static_cast<int>(gridDim.x) - params.scans;
+  const int end = (chunks * params.passes + params.lag) * params.pass_heads * (1 + params.column_blocks);
+  int phase = 0;
+  for (int i = group.id * workers + static_cast<int>(blockIdx.x) - params.scans; i < end; i += 2 * workers) {
+    const Task task = find_task(params, state, chunks, i);
+    if (task.unit.sequence < 0) continue;
+    if (task.is_answer) {
+      answer(params, state, group, task.unit, phase);
+      phase ^= 1;
+    } else {
+      prepare(params, state, group, task.unit);
+    }
+    ptx::shared_writes_to_engines();
+    group.sync();  // its shared memory is free again
+  }
+  group.tell();
+}
 
 __global__ void __launch_bounds__(kThreads, 1)
     delta_kernel(const __grid_constant__ DeltaParams params, const __grid_constant__ State state) {
 #if __CUDA_ARCH__ >= 900
   extern __shared__ char unaligned[];
   char* memory = unaligned + (kAtom - ptx::shared(unaligned) % kAtom) % kAtom;
-  const int block = static_cast<int>(blockIdx.x);
-  if (block < params.scans) return scan(params, state, memory);
+  const int chunks = count_chunks(state);
+  if (chunks == 0) return;
+  if (static_cast<int>(blockIdx.x) < params.scans) return scan(params, state, memory, chunks);
   const int thread = static_cast<int>(threadIdx.x);
   const int id = thread / kGroup;
+  const uint32_t barriers = ptx::shared(memory) + kGroupBarriersAt;
+  if (thread == 0) {
+    for (int i = 0; i < 2 * kAnswerBarriers; ++i) ptx::barrier_init(barriers + i * 8, 1);
+    ptx::barrier_inits_done();
+  }
+  __syncthreads();
+  if (id == 2) return ptx::give_registers<kHelping>();
+  ptx::take_registers<kWorking>();
   memory += id * kEach;
   const Group group = {.id = id,
                        .thread = thread % kGroup,
                        .warp = thread % kGroup / 32,
                        .lane = thread % 32,
                        .memory = memory,
-                       .base = ptx::shared(memory)};
-  const int unit = (block - params.scans) * 2 + id;
-  if (unit < params.answers) {
-    answer(params, state, group, unit);
-  } else if (unit < params.answers + params.prepares) {
-    prepare(params, state, group, unit - params.answers);
-  }
+                       .base = ptx::shared(memory),
+                       .barriers = barriers + id * kAnswerBarriers * 8};
+  work(params, state, group, chunks);
 #endif
 }
 
 }  // namespace
+
+bool delta_chunks_take(const Recurrence& p) { return p.v_dim <= kMostParts * kColumns; }
 
 void run_delta_chunks(const Stream& stream, const Recurrence& p, const State& state, int64_t tokens) {
   static const bool ready = [] {
@@ -64,36 +119,36 @@ void run_delta_chunks(const Stream& stream, const Recurrence& p, const State& st
   }();
   CHECK(ready);
   const int blocks = (p.v_dim + kDim - 1) / kDim;
-  const int image_bytes = kParts + p.v_dim / kColumns * kPart;
-  const int64_t bytes = int64_t{p.heads} * (image_bytes + blocks * kLeft);
-  // As many chunks as there can be; a window has as many as there is scratch memory for, twice.
-  const int64_t sequences = std::min<int64_t>(state.sequences, tokens / kLeastInChunks);
-  const int64_t all = tokens / kTokens + sequences;
-  const int64_t each = std::clamp<int64_t>(kChunkScratch / (2 * bytes), 1, std::min(all, kMostOfWindow));
-  char* scratch = static_cast<char*>(device_of(stream).scratch(2 * each * bytes));
-  const auto window = [&](int64_t i) {
-    char* images = scratch + (i % 2) * each * bytes;
-    return Window{.first = static_cast<int>(i * each),
-                  .count = static_cast<int>(std::clamp<int64_t>(i < 0 ? 0 : all - i * each, 0, each)),
-                  .images = images,
-                  .left = images + each * p.heads * image_bytes};
-  };
-  const int64_t windows = (all + each - 1) / each;
-  for (int64_t i = 0; i < windows + 2; ++i) {
-    DeltaParams params = {.p = p,
-                          .prepared = window(i),
-                          .scanned = window(i - 1),
-                          .answered = window(i - 2),
-                          .image_bytes = image_bytes,
-                          .column_blocks = blocks};
-    params.scans =
-        static_cast<int>(p.v_dim / kColumns * p.heads * std::min<int64_t>(sequences, params.scanned.count));
-    params.answers = params.answered.count * p.heads * blocks;
-    params.prepares = params.prepared.count * p.heads;
-    const int grid = params.scans + (params.answers + params.prepares + 1) / 2;
-    delta_kernel<<<static_cast<unsigned>(grid), kThreads, kShared, handle_of(stream)>>>(params, state);
-    CUDA_LAUNCHED("delta_kernel");
-  }
+  const int parts = p.v_dim / kColumns;
+  const int image_bytes = kParts + parts * kPart;
+  const int sms = device_of(stream).sms();
+  // Not three tenths of the multiprocessors, and the same number of heads in each pass.
+  const int most_heads = std::max(1, sms * 3 / 10 / parts);
+  const int passes = (p.heads + most_heads - 1) / most_heads;
+  const int pass_heads = (p.heads + passes - 1) / passes;
+  const int64_t bytes = int64_t{pass_heads} * (image_bytes + blocks * kLeft);
+  const int64_t steps =
+      (tokens / kTokens + std::min<int64_t>(state.sequences, tokens / kLeastInChunks)) * passes;
+  const int64_t ring =
+      std::min({std::max<int64_t>(kPlacesLeft / pass_heads, 28), kChunkScratch / bytes, steps});
+  const int64_t count_bytes = (steps * pass_heads * 4 + 127) / 128 * 128;
+  char* scratch = static_cast<char*>(device_of(stream).scratch(count_bytes + ring * bytes));
+  const DeltaParams params = {.p = p,
+                              .images = scratch + count_bytes,
+                              .left = scratch + count_bytes + ring * pass_heads * image_bytes,
+                              .counts = reinterpret_cast<int*>(scratch),
+                              .pass_heads = pass_heads,
+                              .passes = passes,
+                              .ring = static_cast<int>(ring),
+                              .lag = static_cast<int>(ring / 2),
+                              .image_bytes = image_bytes,
+                              .parts = parts,
+                              .column_blocks = blocks,
+                              .scans = parts * pass_heads};
+  CHECK(params.scans < sms);
+  CUDA_CALL(cudaMemsetAsync(params.counts, 0, count_bytes, handle_of(stream)));
+  delta_kernel<<<static_cast<unsigned>(sms), kThreads, kShared, handle_of(stream)>>>(params, state);
+  CUDA_LAUNCHED("delta_kernel");
 }
 
 }  // namespace heed::cuda

@@ -5,80 +5,108 @@
 
 namespace heed::cuda::chunks {
 
+// Two warpgroups of a block work, the third helps where they go along states. Registers of a thread.
+constexpr int kWorking = 232, kHelping = 40;
 constexpr int kColumns = 32;  // of a state, of a block that goes along a sequence
-constexpr int kSquare = kTokens * kTokens * 2;
 
-// What the first phase leaves of a chunk and head: W, K (both as two tiles of rows), and of each 32 columns U
-// and e^g_last.
-constexpr int kW = 0, kK = 2 * kTile, kParts = 4 * kTile;
-constexpr int kLastAt = kTokens * kColumns * 4, kPart = kLastAt + 128;
+// What the first phase leaves of a chunk and head: W (a left operand), K (two tiles of rows), g, and of each
+// 32 columns U, what is left of each token's keys at the chunk's end (e^(g_last - g)), and e^g_last.
+constexpr int kW = 0, kK = 2 * kTile, kG = 4 * kTile, kParts = kG + kTokens * 4;
+constexpr int kLeftAt = kTokens * kColumns * 4, kLastAt = kLeftAt + kTokens * 4, kPart = kLastAt + 128;
 // What the second leaves of each 128 columns: the state as two tiles of columns' rows, u as two.
 constexpr int kAddedTile = kDim * kTokens * 2;
 constexpr int kAdded = 2 * kStateTile, kLeft = kAdded + 2 * kAddedTile;
 
-// Some chunks of those of all sequences, and what is left of them.
-struct Window {
-  int first, count;
-  char* images;  // [chunks, heads, image_bytes]
-  char* left;    // [chunks, heads, blocks of 128 columns, kLeft]
-};
+// Steps follow one another: a step is a chunk of some heads, those of a pass; a pass has the chunks of all
+// sequences. What is left of a step has a place in a ring.
 struct DeltaParams {
   Recurrence p;
-  Window prepared, scanned, answered;
-  int image_bytes, column_blocks;
-  int scans, answers, prepares;  // blocks, and units of the others
-  __device__ char* image(const Window& window, int chunk, int head) const {
-    return window.images + (int64_t{chunk} * p.heads + head) * image_bytes;
+  char* images;  // [ring, heads of a pass, image_bytes]
+  char* left;    // [ring, heads of a pass, blocks of 128 columns, kLeft]
+  int* counts;   // [steps, heads of a pass]: how many parts of the work on a chunk are done
+  int pass_heads, passes, ring, lag, image_bytes;
+  int parts, column_blocks, scans;  // scans: blocks that go along states
+
+  // What a chunk's count is once it is prepared, known to the scan's blocks, answered.
+  __device__ int prepared() const { return 1; }
+  __device__ int scanned() const { return 1 + 2 * parts; }  // the states, and u
+  __device__ int answered() const { return scanned() + column_blocks; }
+  __device__ int64_t place(int step, int index) const { return int64_t{step} % ring * pass_heads + index; }
+  __device__ char* image(int step, int index) const { return images + place(step, index) * image_bytes; }
+  __device__ char* left_of(int step, int index, int block) const {
+    return left + (place(step, index) * column_blocks + block) * kLeft;
   }
-  __device__ char* left_of(const Window& window, int chunk, int head, int block) const {
-    return window.left + ((int64_t{chunk} * p.heads + head) * column_blocks + block) * kLeft;
-  }
+  __device__ int* count(int step, int index) const { return counts + int64_t{step} * pass_heads + index; }
 };
 
-// A warpgroup, what it has of the shared memory, and its unit of the first or the third phase.
+// Counts say to other blocks that what was written before is there. Reads and writes of the copy engine are
+// ordered with them by a fence of their own.
+__device__ __forceinline__ int read_count(const int* count) {
+  int x;
+  asm volatile("ld.acquire.gpu.global.b32 %0, [%1];" : "=r"(x) : "l"(count) : "memory");
+  return x;
+}
+__device__ __forceinline__ void wait_for_count(const int* count, int least) {
+  while (read_count(count) < least) __nanosleep(100);
+}
+__device__ __forceinline__ void add_to_count(int* count) {
+  asm volatile("red.release.gpu.global.add.s32 [%0], 1;" ::"l"(count) : "memory");
+}
+__device__ __forceinline__ void fence_engines() { asm volatile("fence.proxy.async.global;" ::: "memory"); }
+
+// Copies of the copy engine out of shared memory, by one thread.
+__device__ __forceinline__ void copy_out(char* to, uint32_t from, int bytes) {
+  asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(to), "r"(from), "r"(bytes)
+               : "memory");
+}
+__device__ __forceinline__ void copies_out_commit() {
+  asm volatile("cp.async.bulk.commit_group;" ::: "memory");
+}
+// Until all but the last kPending have been read, and until they have been written.
+template <int kPending>
+__device__ __forceinline__ void copies_out_read() {
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(kPending) : "memory");
+}
+template <int kPending>
+__device__ __forceinline__ void copies_out_wait() {
+  asm volatile("cp.async.bulk.wait_group %0;" ::"n"(kPending) : "memory");
+}
+
+// A warpgroup, what it has of the shared memory, and its unit of the first or the third phase. Threads of
+// different warps wait for different things.
+constexpr int kPoller = 64, kCopier = 96;
 struct Group {
   int id, thread, warp, lane;
   char* memory;
-  uint32_t base;
+  uint32_t base, barriers;
+  int* done = nullptr;  // the count of what is done, and not yet told
+
   __device__ __forceinline__ void sync() const { ptx::threads_sync(1 + id, kGroup); }
+  // What the last unit did, said once the next one's loads are on their way: to wait until it is written
+  // takes long.
+  __device__ __forceinline__ void tell() {
+    if (thread == kCopier && done != nullptr) {
+      copies_out_wait<0>();
+      add_to_count(done);
+    }
+    done = nullptr;
+  }
 };
 struct Unit {
   int sequence, token, rows;  // of the batch
-  int chunk, head, block;     // of the window
+  int step, index, head, block;
 };
-__device__ inline Unit find_chunk(const DeltaParams& params, const State& state, const Window& window,
-                                  int unit, int blocks) {
-  Unit own = {.chunk = unit / blocks / params.p.heads,
-              .head = unit / blocks % params.p.heads,
-              .block = unit % blocks};
-  const int2 found = find_unit(state, window.first + own.chunk, [&](int s) { return chunks_in(state, s); });
-  own.sequence = found.x;
-  if (found.x < 0) return own;
-  own.token = state.seq_start[found.x] + found.y * kTokens;
-  own.rows = min(kTokens, state.seq_start[found.x + 1] - own.token);
-  return own;
-}
-
-// g and beta of the chunk's tokens, by the first two warps; g stays as it is behind the last token.
-__device__ inline void sum_decays(const Recurrence& p, const Group& group, const Unit& unit, float* g,
-                                  float* beta) {
-  const int i = group.thread;
-  float sum = 0;
-  if (i < kTokens) {
-    const int64_t token = unit.token + i;
-    if (i < unit.rows) sum = p.decay[token * p.decay_token + unit.head];
-    if (beta != nullptr) beta[i] = i < unit.rows ? p.beta[token * p.beta_token + unit.head] : 0;
-    for (int step = 1; step < 32; step *= 2) {
-      const float before = __shfl_up_sync(~0U, sum, step);
-      if (i % 32 >= step) sum += before;
-    }
-    g[i] = sum;
-  }
-  group.sync();
-  const float first = g[31];
-  group.sync();
-  if (i >= 32 && i < kTokens) g[i] = sum + first;
-  group.sync();
+__device__ inline Unit find_chunk(const DeltaParams& params, const State& state, int chunks, int step,
+                                  int index, int block) {
+  const int2 found = find_unit(state, step % chunks, [&](int s) { return chunks_in(state, s); });
+  const int token = state.seq_start[found.x] + found.y * kTokens;
+  return {.sequence = found.x,
+          .token = token,
+          .rows = min(kTokens, state.seq_start[found.x + 1] - token),
+          .step = step,
+          .index = index,
+          .head = step / chunks * params.pass_heads + index,
+          .block = block};
 }
 
 }  // namespace heed::cuda::chunks

@@ -1,5 +1,5 @@
-// gated_delta over chunks, the second phase: along a sequence, a warpgroup for 32 columns of a head's state,
-// and a thread that copies.
+// gated_delta over chunks, the second phase: along sequences, a warpgroup for each half of 32 columns of a
+// head's state, a warp that brings what is prepared, and some that take away what is to be answered.
 #pragma once
 #include "kernels/cuda/recurrent_delta.cuh"
 
@@ -7,24 +7,15 @@ namespace heed::cuda::chunks {
 
 // W and K of chunk after chunk take turns in a ring of places; U and e^g_last have their own.
 constexpr int kPlaces = 5, kPartPlaces = 2;
-// Columns of the state and of u, as rows: 32 rounded, then 32 of what that lost; two of each.
+// Columns of the state and of u, as rows: 32 rounded, then 32 of what that lost. There are two places for
+// states, one for u, and one for u times what is left of it at the chunk's end.
 constexpr int kStateRows = 2 * kColumns * kDim * 2, kAddedRows = 2 * kColumns * kTokens * 2;
 constexpr int kStatesAt = kPlaces * 2 * kTile, kAddedAt = kStatesAt + 2 * kStateRows;
-constexpr int kPartsAt = kAddedAt + 2 * kAddedRows;
+constexpr int kWeighedAt = kAddedAt + kAddedRows, kPartsAt = kWeighedAt + kAddedRows;
 constexpr int kScanBarriersAt = kPartsAt + kPartPlaces * kPart;
-constexpr int kScanShared = kScanBarriersAt + 2 * (kPlaces + kPartPlaces) * 8;
-
-__device__ __forceinline__ void copy_out(char* to, uint32_t from, int bytes) {
-  asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(to), "r"(from), "r"(bytes)
-               : "memory");
-}
-__device__ __forceinline__ void copies_out_commit() {
-  asm volatile("cp.async.bulk.commit_group;" ::: "memory");
-}
-template <int kPending>
-__device__ __forceinline__ void copies_out_read() {
-  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(kPending) : "memory");
-}
+constexpr int kLeftBarriersAt = kScanBarriersAt + 2 * (kPlaces + kPartPlaces) * 8;
+constexpr int kLeavers = 3;  // warps that take away, by turns: each waits until its copies are written
+constexpr int kScanShared = kLeftBarriersAt + 2 * kLeavers * 8;
 
 // A ring of places in shared memory, whose barriers say that a place's bytes have arrived, and been read.
 template <int kCount>
@@ -56,53 +47,102 @@ struct Scan {
   const Recurrence& p;
   const char* memory;
   const uint32_t base;
-  const int head, column, sequence, thread, warp, lane;
+  const int index, column, chunks;     // index: of the pass's heads
+  const int half, thread, warp, lane;  // of the state, of a warpgroup
 
+  // Passes whose heads are there; a chunk of each is a step.
+  __device__ __forceinline__ int passes() const {
+    return (p.heads - index + params.pass_heads - 1) / params.pass_heads;
+  }
   __device__ __forceinline__ Ring<kPlaces> tiles() const { return {base, 2 * kTile, base + kScanBarriersAt}; }
   __device__ __forceinline__ Ring<kPartPlaces> parts() const {
     return {base + kPartsAt, kPart, base + kScanBarriersAt + 2 * kPlaces * 8};
   }
 
-  // What chunks [first, end) of the window need, by one thread.
-  __device__ __forceinline__ void fetch(int first, int end) const {
-    for (int n = 0; n < end - first; ++n) {
-      const char* image = params.image(params.scanned, first + n, head);
+  // For the threads that take away, each of which has a barrier of its own: the state before step n and u of
+  // the step before are there; and for the others: they are copied.
+  __device__ __forceinline__ uint32_t shown(int n) const { return base + kLeftBarriersAt + n % kLeavers * 8; }
+  __device__ __forceinline__ uint32_t seen(int n) const { return shown(n) + kLeavers * 8; }
+  __device__ __forceinline__ uint32_t states(int n) const { return base + kStatesAt + n % 2 * kStateRows; }
+
+  // What the steps need, by a warp, which looks at the counts of many at a time.
+  __device__ __forceinline__ void fetch() const {
+    const int end = passes() * chunks;
+    int ready = 0;
+    for (int n = 0; n < end; ++n) {
+      while (n >= ready) {
+        const int step = min(n + lane, end - 1);
+        const bool is = read_count(params.count(step, index)) >= params.prepared();
+        const unsigned missing = __ballot_sync(~0U, !is);
+        ready = n + (missing == 0 ? 32 : __ffs(static_cast<int>(missing)) - 1);
+        __syncwarp();
+        fence_engines();
+      }
+      if (lane != 0) continue;
+      const char* image = params.image(n, index);
       tiles().fetch(2 * n, image + kW);
       parts().fetch(n, image + kParts + column / kColumns * kPart);
       tiles().fetch(2 * n + 1, image + kK);
     }
   }
 
-  // The state: rows 64 * half and on, of each the block's columns; behind them room for sums to be added.
-  template <class Body>
-  __device__ __forceinline__ void for_pairs(Body body) const {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-#pragma unroll
-      for (int i = 0; i < 8; ++i) {
-        body(half, 2 * i,
-             (int64_t{head} * kDim + half * 64 + warp * 16 + i % 2 * 8 + lane / 4) * p.v_dim + column +
-                 i / 2 * 8 + lane % 4 * 2);
-      }
+  // What the answers need, to memory, by a thread of each of kLeavers. Once the next state is shown a chunk's
+  // image is read, too.
+  __device__ __forceinline__ void leave(int first) const {
+    const int end = passes() * chunks;
+    for (int n = first; n <= end; n += kLeavers) {
+      ptx::barrier_wait(shown(n), n / kLeavers % 2);
+      if (n > 0) leave_added(n - 1);
+      if (n < end) leave_state(n);
+      copies_out_commit();
+      copies_out_read<0>();
+      ptx::barrier_arrive(seen(n));
+      copies_out_wait<0>();
+      if (n > 0) add_to_count(params.count(n - 1, index));
+      if (n < end) add_to_count(params.count(n, index));
     }
   }
-  __device__ __forceinline__ void load_state(float (&s)[2][32]) const {
+  __device__ __forceinline__ char* left_of(int n) const {
+    return params.left_of(n, index, column / kDim) + column % kDim * 128;
+  }
+  __device__ __forceinline__ void leave_state(int n) const {
+    for (int part = 0; part < 4; ++part) {  // rounded and lost, of two halves of its rows
+      copy_out(left_of(n) + part / 2 * kStateTile + part % 2 * (kStateTile / 2),
+               states(n) + part % 2 * (kStateRows / 2) + part / 2 * (kColumns * 128), kColumns * 128);
+    }
+  }
+  __device__ __forceinline__ void leave_added(int n) const {
+    for (int part = 0; part < 2; ++part) {
+      copy_out(left_of(n) + kAdded + part * kAddedTile, base + kAddedAt + part * (kColumns * 128),
+               kColumns * 128);
+    }
+  }
+
+  // A half of the state: 64 rows of the block's columns.
+  template <class Body>
+  __device__ __forceinline__ void for_pairs(int head, Body body) const {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      body(2 * i, (int64_t{head} * kDim + half * 64 + warp * 16 + i % 2 * 8 + lane / 4) * p.v_dim + column +
+                      i / 2 * 8 + lane % 4 * 2);
+    }
+  }
+  __device__ __forceinline__ void load_state(float (&s)[16], int head, int sequence) const {
     const float* from = state.at<float>(state.slot[sequence]);
-    for_pairs([&](int half, int i, int64_t at) {
+    for_pairs(head, [&](int i, int64_t at) {
       const auto x = *reinterpret_cast<const float2*>(from + at);
-      s[half][i] = x.x;
-      s[half][i + 1] = x.y;
+      s[i] = x.x;
+      s[i + 1] = x.y;
     });
   }
-  __device__ __forceinline__ void write_state(const float (&s)[2][32]) const {
+  __device__ __forceinline__ void write_state(const float (&s)[16], int head, int sequence) const {
     float* to = state.at<float>(state.slot[sequence]);
-    for_pairs([&](int half, int i, int64_t at) {
-      *reinterpret_cast<float2*>(to + at) = {s[half][i], s[half][i + 1]};
-    });
+    for_pairs(head, [&](int i, int64_t at) { *reinterpret_cast<float2*>(to + at) = {s[i], s[i + 1]}; });
   }
 
   // 64 rows of 32 columns of products to rows of columns; `chunk`: where the 64 begin.
-  __device__ __forceinline__ void turn(const float (&x)[32], uint32_t to, int chunk) const {
+  template <int kCount>
+  __device__ __forceinline__ void turn(const float (&x)[kCount], uint32_t to, int chunk) const {
 #pragma unroll
     for (int n = 0; n < 2; ++n) {
       const SplitRegisters parts(x, n * 8);
@@ -113,144 +153,189 @@ struct Scan {
     }
   }
 
-  // u of a chunk, to shared memory.
-  __device__ __forceinline__ void find_added(uint32_t tile, const char* values, uint32_t states,
-                                             uint32_t to) const {
-    float d[32] = {};
+  static __device__ __forceinline__ void load_registers(uint32_t (&x)[4], uint32_t from) {
+    const uint4 four = ptx::load16(from);
+    x[0] = four.x;
+    x[1] = four.y;
+    x[2] = four.z;
+    x[3] = four.w;
+  }
+  // W of step n, as a left operand.
+  __device__ __forceinline__ void load_w(Left<8>& w, int n) const {
+    const uint32_t from = tiles().place(2 * n);
+    tiles().wait(2 * n);
+#pragma unroll
+    for (int k = 0; k < 8; ++k) {
+      load_registers(w.high[k], from + (2 * k * kGroup + thread) * 16);
+      load_registers(w.low[k], from + ((2 * k + 1) * kGroup + thread) * 16);
+    }
+  }
+  // What begins `bytes` behind it, as long as that is in shared memory.
+  static __device__ __forceinline__ uint64_t behind(uint64_t descriptor, int bytes) {
+    return descriptor & ~uint64_t{0xffffffff} |
+           static_cast<uint32_t>(descriptor) + static_cast<uint32_t>(bytes / 16);
+  }
+  // u = W S.
+  __device__ __forceinline__ void multiply_w(float (&u)[16], const Left<8>& w, uint32_t states) const {
+    const uint64_t first = wgmma::rows_descriptor(states, kAtom);
     wgmma::fence();
 #pragma unroll
     for (int k = 0; k < 8; ++k) {
-      const uint32_t w = tile + k / 4 * (kTile / 2) + k % 4 * 32;
-      const uint32_t s = states + k / 4 * (kStateRows / 2) + k % 4 * 32;
-      wgmma::multiply(d, wgmma::rows_descriptor(w, kAtom), wgmma::rows_descriptor(s, kAtom), true);
-      wgmma::multiply_half(d, wgmma::rows_descriptor(w + kTile, kAtom), wgmma::rows_descriptor(s, kAtom));
+      const int at = k / 4 * (2 * kColumns * 128) + k % 4 * 32;
+      wgmma::multiply_rows(u, w.low[k], behind(first, at), k > 0);
+      wgmma::multiply_rows(u, w.high[k], behind(first, at + kColumns * 128), true);
+      wgmma::multiply_rows(u, w.high[k], behind(first, at), true);
     }
     wgmma::commit();
-    float4 u[4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i) u[i] = *reinterpret_cast<const float4*>(values + (i * kGroup + thread) * 16);
-    wgmma::wait<0>();
-    wgmma::pin(d);
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      d[4 * i] = u[i].x - (d[4 * i] + d[16 + 4 * i]);
-      d[4 * i + 1] = u[i].y - (d[4 * i + 1] + d[16 + 4 * i + 1]);
-      d[4 * i + 2] = u[i].z - (d[4 * i + 2] + d[16 + 4 * i + 2]);
-      d[4 * i + 3] = u[i].w - (d[4 * i + 3] + d[16 + 4 * i + 3]);
-    }
-    turn(d, to, 0);
   }
-
-  __device__ __forceinline__ void add_tokens(float (&s)[32], uint32_t tile, int half, uint32_t added) const {
+  // A half of the state gets what the chunk's tokens add.
+  __device__ __forceinline__ void add_tokens(float (&s)[16], uint32_t keys) const {
+    const uint64_t left = wgmma::columns_descriptor(keys, kAtom);
+    const uint64_t right = wgmma::rows_descriptor(base + kWeighedAt, kAtom);
     wgmma::fence();
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
-      const uint32_t keys = tile + half * (kTile / 2) + k * (2 * kAtom);
-      const uint64_t u = wgmma::rows_descriptor(added + k * 32, kAtom);
-      wgmma::multiply_turned(s, wgmma::columns_descriptor(keys, kAtom), u);
-      wgmma::multiply_turned_half(s, wgmma::columns_descriptor(keys + kTile, kAtom), u);
+      const uint64_t high = behind(left, k * (2 * kAtom));
+      wgmma::multiply_turned(s, behind(left, k * (2 * kAtom) + kTile), behind(right, k * 32));
+      wgmma::multiply_turned(s, high, behind(right, k * 32 + kColumns * 128));
+      wgmma::multiply_turned(s, high, behind(right, k * 32));
     }
     wgmma::commit();
   }
-  __device__ __forceinline__ void finish(float (&s)[32], uint32_t states, int half) const {
-    wgmma::pin(s);
-#pragma unroll
-    for (int i = 0; i < 16; ++i) {
-      s[i] += s[16 + i];
-      s[16 + i] = 0;
-    }
-    turn(s, states, half * 8);
-  }
 
-  // What the third kernel reads.
-  __device__ __forceinline__ void leave_state(int chunk, uint32_t states) const {
-    char* to = params.left_of(params.scanned, chunk, head, column / kDim) + column % kDim * 128;
-    for (int part = 0; part < 4; ++part) {  // rounded and lost, of two halves of its rows
-      copy_out(to + part / 2 * kStateTile + part % 2 * (kStateTile / 2),
-               states + part % 2 * (kStateRows / 2) + part / 2 * (kColumns * 128), kColumns * 128);
-    }
-    copies_out_commit();
-  }
-  __device__ __forceinline__ void leave_added(int chunk, uint32_t added) const {
-    char* to = params.left_of(params.scanned, chunk, head, column / kDim) + kAdded + column % kDim * 128;
-    copy_out(to, added, kColumns * 128);
-    copy_out(to + kAddedTile, added + kColumns * 128, kColumns * 128);
-    copies_out_commit();
-  }
-
+  // What the warpgroups wrote is there for their products.
   __device__ __forceinline__ void meet() const {
     ptx::shared_writes_to_engines();
-    ptx::threads_sync(1, kGroup);
+    ptx::threads_sync(1, 2 * kGroup);
   }
-  __device__ __forceinline__ void run(int first, int end) const {
-    float s[2][32] = {};
-    load_state(s);
-    turn(s[0], base + kStatesAt, 0);
-    turn(s[1], base + kStatesAt, 8);
+  __device__ __forceinline__ void show(int n) const {
     meet();
-    for (int n = 0; n < end - first; ++n) {
-      const uint32_t states = base + kStatesAt + n % 2 * kStateRows;
-      const uint32_t next = base + kStatesAt + (n + 1) % 2 * kStateRows;
-      const uint32_t added = base + kAddedAt + n % 2 * kAddedRows;
-      const char* part = memory + kPartsAt + n % kPartPlaces * kPart;
-      if (thread == 0) leave_state(first + n, states);
-      parts().wait(n);
-      const float last = *reinterpret_cast<const float*>(part + kLastAt);
-      tiles().wait(2 * n);
-      find_added(tiles().place(2 * n), part, states, added);
-      tiles().give(2 * n);
-      parts().give(n);
+    if (half > 0) return;
+    if (thread == 0) ptx::barrier_arrive(shown(n));
+    if (n > 0) tiles().give(2 * n - 1);
+  }
+  // The same in all lanes, as the compiler shall know.
+  static __device__ __forceinline__ uint32_t same(uint32_t x) { return __shfl_sync(~0U, x, 0); }
+
+  // u of step n, whose W is there, and what is left of it at the chunk's end, which all may use.
+  __device__ __forceinline__ void find_added(float (&u)[16], const Left<8>& w, int n) const {
+    const char* part = memory + kPartsAt + n % kPartPlaces * kPart;
+    wgmma::pin(u);
+    multiply_w(u, w, same(states(n)));
+    parts().wait(n);
+    const auto* left = reinterpret_cast<const float*>(part + kLeftAt) + warp * 16 + lane / 4;
+    const float kept[2] = {left[0], left[8]};
+    float4 whole[4];
 #pragma unroll
-      for (int i = 0; i < 16; ++i) {
-        s[0][i] *= last;
-        s[1][i] *= last;
-      }
-      if (thread == 0) copies_out_read<1>();  // what the next lines write over has been read
-      meet();
-      if (thread == 0) leave_added(first + n, added);
-      tiles().wait(2 * n + 1);
-      add_tokens(s[0], tiles().place(2 * n + 1), 0, added);
-      add_tokens(s[1], tiles().place(2 * n + 1), 1, added);
-      wgmma::wait<1>();
-      finish(s[0], next, 0);
-      wgmma::wait<0>();
-      tiles().give(2 * n + 1);
-      finish(s[1], next, 1);
-      meet();
+    for (int i = 0; i < 4; ++i) {
+      whole[i] = *reinterpret_cast<const float4*>(part + (i * kGroup + thread) * 16);
     }
-    write_state(s);
-    if (thread == 0) asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
+    wgmma::wait<0>();
+    wgmma::pin(u);
+    float weighed[16];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      u[4 * i] = whole[i].x - u[4 * i];
+      u[4 * i + 1] = whole[i].y - u[4 * i + 1];
+      u[4 * i + 2] = whole[i].z - u[4 * i + 2];
+      u[4 * i + 3] = whole[i].w - u[4 * i + 3];
+    }
+#pragma unroll
+    for (int i = 0; i < 16; ++i) weighed[i] = kept[i / 2 % 2] * u[i];
+    turn(weighed, base + kWeighedAt, 0);
+  }
+
+  // Step n: s becomes the half of the state behind its chunk, and where there is a `next` one of the
+  // sequence, the place of its state has it, too; w becomes that of the next step, if there is one. The first
+  // warpgroup finds u.
+  template <bool kFirst>
+  __device__ __forceinline__ void step(float (&s)[16], Left<8>& w, int n, bool next) const {
+    float u[16];
+    if (kFirst) find_added(u, w, n);
+    parts().wait(n);
+    const float last = *reinterpret_cast<const float*>(memory + kPartsAt + n % kPartPlaces * kPart + kLastAt);
+#pragma unroll
+    for (float& x : s) x *= last;
+    wgmma::pin(s);
+    tiles().wait(2 * n + 1);
+    const uint32_t keys = same(tiles().place(2 * n + 1)) + half * (kTile / 2);
+    meet();
+    add_tokens(s, keys);
+    if (kFirst) {
+      parts().give(n);
+      ptx::barrier_wait(seen(n), n / kLeavers % 2);
+      turn(u, base + kAddedAt, 0);
+      if (n + 1 < passes() * chunks) load_w(w, n + 1);
+    }
+    wgmma::wait<0>();
+    wgmma::pin(s);
+    if (kFirst && n + 1 < passes() * chunks) tiles().give(2 * n + 2);
+    if (!next) return;
+    turn(s, states(n + 1), half * 8);
+    show(n + 1);
+  }
+
+  template <bool kFirst>
+  __device__ __forceinline__ void run() const {
+    float s[16];
+    Left<8> w;
+    if (kFirst) {
+      load_w(w, 0);
+      tiles().give(0);
+    }
+    int n = 0;
+    for (int pass = 0; pass < passes(); ++pass) {
+      const int head = pass * params.pass_heads + index;
+      for (int sequence = 0; sequence < state.sequences; ++sequence) {
+        const int end = n + chunks_in(state, sequence);
+        if (n == end) continue;
+        load_state(s, head, sequence);
+        turn(s, states(n), half * 8);
+        show(n);
+        for (; n < end; ++n) step<kFirst>(s, w, n, n + 1 < end);
+        write_state(s, head, sequence);
+      }
+    }
+    show(n);  // the last u
   }
 };
 
-__device__ inline void scan(const DeltaParams& params, const State& state, char* memory) {
-  const int parts = params.p.v_dim / kColumns;
-  const int index = static_cast<int>(blockIdx.x);
-  const Share share = find_share(state, params.scanned.first, params.scanned.count,
-                                 index / parts / params.p.heads, [&](int s) { return chunks_in(state, s); });
-  if (share.sequence < 0) return;
-  const int thread = static_cast<int>(threadIdx.x);
+__device__ inline void scan(const DeltaParams& params, const State& state, char* memory, int chunks) {
+  const int group = static_cast<int>(threadIdx.x) / kGroup;
+  const int thread = static_cast<int>(threadIdx.x) % kGroup;
+  const int block = static_cast<int>(blockIdx.x);
   const Scan scan = {.params = params,
                      .state = state,
                      .p = params.p,
                      .memory = memory,
                      .base = ptx::shared(memory),
-                     .head = index / parts % params.p.heads,
-                     .column = index % parts * kColumns,
-                     .sequence = share.sequence,
+                     .index = block / params.parts,
+                     .column = block % params.parts * kColumns,
+                     .chunks = chunks,
+                     .half = group,
                      .thread = thread,
                      .warp = thread / 32,
                      .lane = thread % 32};
-  if (thread == 0) {
+  if (threadIdx.x == 0) {
     scan.tiles().init();
     scan.parts().init();
+    for (int i = 0; i < 2 * kLeavers; ++i) ptx::barrier_init(scan.shown(0) + i * 8, 1);
     ptx::barrier_inits_done();
   }
   __syncthreads();
-  if (thread < kGroup) {
-    scan.run(share.begin, share.end);
-  } else if (thread == kGroup) {
-    scan.fetch(share.begin, share.end);
+  if (group == 0) {
+    ptx::take_registers<kWorking>();
+    scan.run<true>();
+  } else if (group == 1) {
+    ptx::take_registers<kWorking>();
+    scan.run<false>();
+  } else {
+    ptx::give_registers<kHelping>();
+    if (scan.warp == 0) {
+      scan.fetch();
+    } else if (scan.lane == 0) {
+      scan.leave(scan.warp - 1);
+    }
   }
 }
 

@@ -64,6 +64,17 @@ __device__ __forceinline__ void multiply(float (&d)[128], const uint32_t (&a)[4]
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 
+// d[64, 32] = (add: d +) a[64, 16] b[32, 16]^T, a in registers, b by rows_descriptor
+__device__ __forceinline__ void multiply_rows(float (&d)[16], const uint32_t (&a)[4], uint64_t b, bool add) {
+  asm volatile(
+      "{\n.reg .pred add;\nsetp.ne.b32 add, %21, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n32k16.f32." HEED_WGMMA_TYPE "." HEED_WGMMA_TYPE " {" HEED_NAMES_16
+      "}, "
+      "{%16, %17, %18, %19}, %20, add, 1, 1, 0;\n}"
+      : HEED_SUMS_16(0)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add ? 1 : 0));
+}
+
 // d[64, 64] += a[64, 16] b[64, 16]^T, a in registers, b by rows_descriptor
 __device__ __forceinline__ void multiply_rows(float (&d)[32], const uint32_t (&a)[4], uint64_t b) {
   asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32." HEED_WGMMA_TYPE "." HEED_WGMMA_TYPE
@@ -84,43 +95,12 @@ __device__ __forceinline__ void multiply_rows(float (&d)[64], const uint32_t (&a
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 
-// d[64, 128] += a[64, 16] b[16, 128], a by rows_descriptor, b by columns_descriptor
-__device__ __forceinline__ void multiply_columns(float (&d)[64], uint64_t a, uint64_t b) {
-  asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32." HEED_WGMMA_TYPE "." HEED_WGMMA_TYPE
-               " {" HEED_NAMES_64
-               "}, "
-               "%64, %65, 1, 1, 1, 0, 1;"
-               : HEED_SUMS_64(0)
-               : "l"(a), "l"(b));
-}
-
-// d[64, 64] += a[16, 64]^T b[64, 16]^T, a by columns_descriptor, b by rows_descriptor
-__device__ __forceinline__ void multiply_turned(float (&d)[32], uint64_t a, uint64_t b) {
-  asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32." HEED_WGMMA_TYPE "." HEED_WGMMA_TYPE
-               " {" HEED_NAMES_32
-               "}, "
-               "%32, %33, 1, 1, 1, 1, 0;"
-               : HEED_SUMS_32(0)
-               : "l"(a), "l"(b));
-}
-
-// The same of the first 32 rows of b and columns of d alone. PTX promises the order of products that add to
-// the same sums only where they have one shape; of these and the ones above it was kept on H100 and H200.
-__device__ __forceinline__ void multiply_turned_half(float (&d)[32], uint64_t a, uint64_t b) {
+// d[64, 32] += a[16, 64]^T b[32, 16]^T, a by columns_descriptor, b by rows_descriptor
+__device__ __forceinline__ void multiply_turned(float (&d)[16], uint64_t a, uint64_t b) {
   asm volatile("wgmma.mma_async.sync.aligned.m64n32k16.f32." HEED_WGMMA_TYPE "." HEED_WGMMA_TYPE
                " {" HEED_NAMES_16
                "}, "
                "%16, %17, 1, 1, 1, 1, 0;"
-               : HEED_SUMS_16(0)
-               : "l"(a), "l"(b));
-}
-
-// d[64, 32] += a[64, 16] b[32, 16]^T, both by rows_descriptor: of a wider d the first 32 columns. As above.
-__device__ __forceinline__ void multiply_half(float (&d)[32], uint64_t a, uint64_t b) {
-  asm volatile("wgmma.mma_async.sync.aligned.m64n32k16.f32." HEED_WGMMA_TYPE "." HEED_WGMMA_TYPE
-               " {" HEED_NAMES_16
-               "}, "
-               "%16, %17, 1, 1, 1, 0, 0;"
                : HEED_SUMS_16(0)
                : "l"(a), "l"(b));
 }
