@@ -241,8 +241,8 @@ void deal_parts(AttentionPlan& plan, const std::vector<Tile>& tiles, int64_t tot
   }
 }
 
-// Each tile in bins of its own, the more the more parts it has, so that a block has one tile at most. False where
-// parts in a line leave the device idle for less time.
+// Each tile in bins of its own, the more the more parts it has, so that a block has one tile at most. False
+// where parts in a line leave the device idle for less time.
 bool deal_apart(AttentionPlan& plan, const std::vector<Tile>& tiles, int64_t total, Bins& bins) {
   if (tiles.size() > bins.size()) return false;
   const auto each = [](int parts, int shares) { return (parts + shares - 1) / shares; };

@@ -15,6 +15,7 @@
 // their results.
 #pragma once
 #include <cstdint>
+#include <iterator>
 #include <span>
 #include <vector>
 
@@ -44,8 +45,8 @@ struct AttentionMerge {
 };
 static_assert(sizeof(AttentionMerge) == 32);
 
-// Bin i has the i-th short unit and those from its `others` up to that of the next bin. Its first unit may go on
-// with a tile and its last leave one to the next bin: the merges of these, or -1.
+// Bin i has the i-th short unit and those from its `others` up to that of the next bin. Its first unit may go
+// on with a tile and its last leave one to the next bin: the merges of these, or -1.
 struct AttentionBin {
   int32_t others, first_merge, last_merge;
 };
@@ -87,6 +88,8 @@ struct AttentionPlan {
   AttentionPlanShape shape;
   std::vector<int32_t> packed;   // header, units, bins, merges, to be copied to the device in one piece
   const void* device = nullptr;  // where that is; set by whoever copied it
+  // Whether half as many blocks at a time as the device could run are enough for the short units.
+  bool is_sparse() const { return 2 * (std::ssize(bins) - 1) <= shape.bins; }
   int64_t bytes() const { return static_cast<int64_t>(packed.size() * sizeof(int32_t)); }
 };
 

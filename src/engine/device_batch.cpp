@@ -75,6 +75,10 @@ bool DeviceBatch::make_plans(const Batch& batch, bool recorded) {
   return true;
 }
 
+bool DeviceBatch::is_sparse() const {
+  return std::all_of(kinds_.begin(), kinds_.end(), [](const Kind& kind) { return kind.plan.is_sparse(); });
+}
+
 int64_t DeviceBatch::plan_bytes(const Kind& kind, const Batch& batch, bool recorded) const {
   if (!recorded) return kind.plan.bytes();
   return decode_plan_bytes(batch.sequences(), kind.plan.recorded_slots, kind.shape, tokens_each(batch));

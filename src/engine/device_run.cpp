@@ -101,6 +101,7 @@ SentStep DeviceRun::send(Batch& batch, const std::function<Tensor()>& forward,
   if (trace_) trace_->begin(number);
   std::optional<BatchShape> shape = shape_to_record(batch);
   if (shape && !batch_.send(batch, /*recorded=*/true)) shape.reset();
+  if (shape) shape->sparse = batch_.is_sparse();
   if (!shape) batch_.send(batch, /*recorded=*/false);
   const BatchFeed& feed = batch.feed;
   if (const auto count = std::ssize(feed.places); count > 0) {

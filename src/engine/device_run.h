@@ -38,6 +38,7 @@ struct SentStep {
 struct BatchShape {
   int sequences = 0, tokens = 0, logits = 0;
   bool saves = false;
+  bool sparse = false;  // DeviceBatch::is_sparse
   // clang-tidy takes the 0 that this compares with for a pointer.
   auto operator<=>(const BatchShape&) const = default;  // NOLINT(modernize-use-nullptr)
 };

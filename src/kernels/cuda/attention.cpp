@@ -114,8 +114,10 @@ void flash_attention(Stream& stream, const AttentionArgs& args) {
   params.partial = reinterpret_cast<float*>(scratch);
   params.stats = reinterpret_cast<float2*>(scratch + sums);
   params.arrivals = device.counters();
-  const AttentionLaunch launch = {
-      .stream = stream, .sms = device.sms(), .narrow = args.plan->most_rows <= kNarrowTile};
+  const AttentionLaunch launch = {.stream = stream,
+                                  .sms = device.sms(),
+                                  .narrow = args.plan->most_rows <= kNarrowTile,
+                                  .sparse = args.plan->is_sparse()};
   if (!args.plan->prefill_units.empty()) {
     CHECK(!recorded && args.plan->shape.prefill_tile == prefill_tile(params.head_dim, params.v_dim),
           params.head_dim);

@@ -12,7 +12,7 @@ namespace heed::cuda {
 inline constexpr float kLog2E = 1.4426950408889634F;
 
 inline constexpr int kNarrowTile = 8;  // rows of a unit for which a kernel of short sequences is made besides
-inline constexpr int kSlice = 16;  // keys that a kernel takes at a time; the least block of a cache
+inline constexpr int kSlice = 16;      // keys that a kernel takes at a time; the least block of a cache
 
 // Division by a number that a kernel does not know when it is compiled, in three instructions.
 struct Quotient {
@@ -48,7 +48,8 @@ struct AttentionParams {
   bool out_bf16;
   bool one_token;  // of each sequence, or more: AttentionPlan::reads_ahead
   float* partial;  // [slots, kv_heads, kShortTile, v_dim]: sums of values, not divided
-  float2* stats;   // [slots, kv_heads, kShortTile]: what scores were less, in units of log2, and the sum of weights
+  float2* stats;   // [slots, kv_heads, kShortTile]: what scores were less, in units of log2, and the sum of
+                   // weights
   uint32_t* arrivals;  // [merges, kv_heads]: of units that wrote parts of a tile; 0 before and after
 };
 
@@ -56,6 +57,7 @@ struct AttentionLaunch {
   const Stream& stream;
   int sms;
   bool narrow;  // no unit of short sequences has more than 8 rows
+  bool sparse;  // half of the blocks of short sequences have a unit: AttentionPlan::is_sparse
 };
 
 // For dims up to 64, 128, 256, 512 and 576/512.

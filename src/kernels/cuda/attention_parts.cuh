@@ -125,8 +125,8 @@ struct Results {
   }
 };
 
-// Merges the parts of a tile, a batch of them at a time: as Sum does one by one, but of a batch all weights are
-// found at once, for what scores are less so far is the most of what came before.
+// Merges the parts of a tile, a batch of them at a time: as Sum does one by one, but of a batch all weights
+// are found at once, for what scores are less so far is the most of what came before.
 template <class C>
 struct Merge {
   using R = Results<C>;
@@ -136,7 +136,8 @@ struct Merge {
   const AttentionMerge& tile;
   const int head;
   float4* parts;    // [kBatch][kThreads]: of the piece that a thread is at
-  float4* weights;  // [kRows][kBatch]: of what is there, of the part, the part's sum of weights, what scores are less
+  float4* weights;  // [kRows][kBatch]: of what is there, of the part, the part's sum of weights, what scores
+                    // are less
   int begin = 0, count = 0;  // the batch
   float4 value[C::kPieces] = {};
   float2 stats[C::kPieces] = {};

@@ -24,12 +24,14 @@ struct Bf16 {
   template <class C>
   static __device__ void load_query(uint32_t from, int step, uint32_t (&b)[C::kRowGroups][2]) {
 #pragma unroll
-    for (int n = 0; n < C::kRowGroups; ++n) ptx::load_matrices(b[n], further(from, step * 32) + n * 8 * C::kK * 2);
+    for (int n = 0; n < C::kRowGroups; ++n)
+      ptx::load_matrices(b[n], further(from, step * 32) + n * 8 * C::kK * 2);
   }
 
   // Fragments are loaded kAtOnce steps ahead of their products, which are two sums.
   template <class C>
-  static __device__ void score(const Queries<C>& queries, uint32_t k, int lane, float (&s)[C::kRowGroups][4]) {
+  static __device__ void score(const Queries<C>& queries, uint32_t k, int lane,
+                               float (&s)[C::kRowGroups][4]) {
     constexpr int kSteps = C::kK / 16, kAtOnce = C::kRowGroups == 1 ? 8 : 4;
     k += place_of<Bf16, C::kKRow>(lane % 16, lane / 16 * 16);
     float odd[C::kRowGroups][4] = {};
@@ -37,13 +39,15 @@ struct Bf16 {
     for (int first = 0; first < kSteps; first += kAtOnce) {
       uint32_t a[kAtOnce][4];
 #pragma unroll
-      for (int i = 0; i < kAtOnce && first + i < kSteps; ++i) ptx::load_matrices(a[i], further(k, (first + i) * 32));
+      for (int i = 0; i < kAtOnce && first + i < kSteps; ++i)
+        ptx::load_matrices(a[i], further(k, (first + i) * 32));
 #pragma unroll
       for (int i = 0; i < kAtOnce && first + i < kSteps; ++i) {
         uint32_t b[C::kRowGroups][2];
         queries.of(first + i, b);
 #pragma unroll
-        for (int n = 0; n < C::kRowGroups; ++n) ptx::multiply(i % 2 == 0 ? s[n] : odd[n], a[i], b[n][0], b[n][1]);
+        for (int n = 0; n < C::kRowGroups; ++n)
+          ptx::multiply(i % 2 == 0 ? s[n] : odd[n], a[i], b[n][0], b[n][1]);
       }
     }
 #pragma unroll
@@ -77,7 +81,8 @@ struct Bf16 {
         for (int m = 0; m < C::kTiles; ++m) ptx::load_transposed(held[m], further(from, m * 32));
       }
     }
-    __device__ void add(const uint32_t (&weights)[C::kRowGroups][2], float (&out)[C::kRowGroups][C::kTiles][4]) {
+    __device__ void add(const uint32_t (&weights)[C::kRowGroups][2],
+                        float (&out)[C::kRowGroups][C::kTiles][4]) {
 #pragma unroll
       for (int m = 0; m < C::kTiles; ++m) {
         uint32_t(&a)[4] = held[kAhead ? m : 0];
@@ -102,9 +107,9 @@ struct Bf16 {
 
 template <int kRowGroups, class F>
 auto with_rows(int k, int v, bool aliased, const F& run) {
-  if (k <= 64 && v <= 64) return run(Config<Bf16, kRowGroups, 64, 64, 1, 3, 4, 4>{});
-  if (k <= 128 && v <= 128) return run(Config<Bf16, kRowGroups, 128, 128, 1, 3, 4, 3>{});
-  if (k <= 256 && v <= 256) return run(Config<Bf16, kRowGroups, 256, 256, 2, 3, 4, 2>{});
+  if (k <= 64 && v <= 64) return run(Config<Bf16, kRowGroups, 64, 64, 1, 2, 4, 4>{});
+  if (k <= 128 && v <= 128) return run(Config<Bf16, kRowGroups, 128, 128, 1, 2, 4, 3>{});
+  if (k <= 256 && v <= 256) return run(Config<Bf16, kRowGroups, 256, 256, 2, 2, 4, 2>{});
   CHECK(k <= 576 && v <= 512, k, v);
   if (aliased) return run(Config<Bf16, kRowGroups, 576, 512, 4, 3, 16, 2, true>{});
   return run(Config<Bf16, kRowGroups, 576, 512, 4, 3, 16, 1>{});

@@ -39,8 +39,8 @@ __device__ uint32_t further(uint32_t at, int bytes) { return (at ^ bytes % 128) 
 
 // Elements_: what keys and values are, and how they are multiplied. kRowGroups: of 8 rows each that a unit
 // has at most. kAliased: values are the first columns of the keys (latent attention). kAtOnce: rows whose
-// sums the groups exchange at a time. kBlocks: of a multiprocessor, for which registers have to suffice; where
-// one more than shared memory has room for, so that blocks of the kernel before are no hindrance.
+// sums the groups exchange at a time. kBlocks: of a multiprocessor, for which registers have to suffice;
+// where one more than shared memory has room for, so that blocks of the kernel before are no hindrance.
 template <class Elements_, int kRowGroups_, int kK_, int kV_, int kShare_, int kStages_, int kAtOnce_,
           int kBlocks_, bool kAliased_ = false>
 struct Config {
@@ -165,7 +165,8 @@ struct Loader {
       }
       const int block = __shfl_sync(~0U, entry, lane);
       const int row = __shfl_sync(~0U, entry_row, lane);
-      const auto* k = static_cast<const Element*>(p.k) + block * p.k_block + bin.head * p.k_head + row * p.k_row;
+      const auto* k =
+          static_cast<const Element*>(p.k) + block * p.k_block + bin.head * p.k_head + row * p.k_row;
       load_rows<C::kK, C::kKRow>(warp.keys(stage), k, p.k_row, p.head_dim, key, block);
       if constexpr (!C::kAliased) {
         const auto* v =
@@ -247,8 +248,8 @@ struct Queries {
   }
 };
 
-// A group's work on one unit. Of scores a thread has keys lane / 4 and lane / 4 + 8 with rows lane % 4 * 2 and
-// the next one of each 8.
+// A group's work on one unit. Of scores a thread has keys lane / 4 and lane / 4 + 8 with rows lane % 4 * 2
+// and the next one of each 8.
 template <class C>
 struct Worker {
   static constexpr int kRowGroups = C::kRowGroups;
@@ -261,8 +262,8 @@ struct Worker {
   RowMask mask[kRowGroups][2];
   Queries<C> queries;
 
-  int i;                                               // of the slices, the next
-  float base[kRowGroups][2], sum[kRowGroups][2];       // of a part so far: what scores are less, of weights
+  int i;                                          // of the slices, the next
+  float base[kRowGroups][2], sum[kRowGroups][2];  // of a part so far: what scores are less, of weights
   float out[kRowGroups][C::kTiles][4];
 
   __device__ Worker(const AttentionParams& params, const Warp<C>& w)
@@ -519,12 +520,19 @@ int blocks_of() {
   return blocks;
 }
 
+// Where half of the blocks have something to do, a multiprocessor need not have room for more: it is the
+// linear layers beside them that want what is left of its memory, and that are slower for what a kernel left
+// it at.
 template <class C>
 void launch_for(const AttentionLaunch& how, const AttentionParams& params) {
-  launch(
-      how.stream,
-      {.blocks = static_cast<unsigned>(blocks_of<C>() * how.sms), .threads = kThreads, .shared = C::kShared},
-      short_kernel<C>, params);
+  constexpr int kReserved = 1 << 10;  // of a block, by CUDA
+  const int each = blocks_of<C>();
+  launch(how.stream,
+         {.blocks = static_cast<unsigned>(each * how.sms),
+          .threads = kThreads,
+          .shared = C::kShared,
+          .shared_of_all = how.sparse ? (each + 1) / 2 * (C::kShared + 2 * kReserved) : 0},
+         short_kernel<C>, params);
 }
 
 }  // namespace

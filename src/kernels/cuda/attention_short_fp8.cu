@@ -49,7 +49,8 @@ struct E4m3 {
   }
 
   template <class C>
-  static __device__ void score(const Queries<C>& queries, uint32_t k, int lane, float (&s)[C::kRowGroups][4]) {
+  static __device__ void score(const Queries<C>& queries, uint32_t k, int lane,
+                               float (&s)[C::kRowGroups][4]) {
     k += place_of<E4m3, C::kKRow>(lane / 4, lane % 4 * 16);
 #pragma unroll
     for (int d = 0; d < C::kK; d += 64) {
@@ -103,7 +104,8 @@ struct E4m3 {
         load<kBytes / 4>(at + i / 2 * 8 * C::kVRow, rows[i]);
       }
     }
-    __device__ void add(const uint32_t (&weights)[C::kRowGroups][2], float (&out)[C::kRowGroups][C::kTiles][4]) {
+    __device__ void add(const uint32_t (&weights)[C::kRowGroups][2],
+                        float (&out)[C::kRowGroups][C::kTiles][4]) {
 #pragma unroll
       for (int m = 0; m < C::kTiles; ++m) {
         // Bytes of two keys beside each other: of two columns.
@@ -132,9 +134,9 @@ struct E4m3 {
 
 template <int kRowGroups, class F>
 auto with_rows(int k, int v, bool aliased, const F& run) {
-  if (k <= 64 && v <= 64) return run(Config<E4m3, kRowGroups, 64, 64, 1, 4, 2, 4>{});
-  if (k <= 128 && v <= 128) return run(Config<E4m3, kRowGroups, 128, 128, 1, 4, 2, 3>{});
-  if (k <= 256 && v <= 256) return run(Config<E4m3, kRowGroups, 256, 256, 2, 5, 4, 2>{});
+  if (k <= 64 && v <= 64) return run(Config<E4m3, kRowGroups, 64, 64, 1, 3, 2, 4>{});
+  if (k <= 128 && v <= 128) return run(Config<E4m3, kRowGroups, 128, 128, 1, 2, 2, 3>{});
+  if (k <= 256 && v <= 256) return run(Config<E4m3, kRowGroups, 256, 256, 2, 3, 4, 2>{});
   CHECK(k <= 576 && v <= 512, k, v);
   if (aliased) return run(Config<E4m3, kRowGroups, 576, 512, 4, 6, 8, 2, true>{});
   return run(Config<E4m3, kRowGroups, 576, 512, 4, 3, 8, 2>{});

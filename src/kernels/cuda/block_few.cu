@@ -8,7 +8,7 @@ namespace heed::cuda {
 
 bool block_few_takes(const CudaStream& device, const LinearsArgs& args) {
   const DType dtype = args.parts[0].weight.dtype;
-  bool fits = is_blocks(dtype) && few::rows_fit(device, args, kMostFewRows);
+  bool fits = is_blocks(dtype) && few::rows_fit(device, args, kMostBlockFewRows);
   for (int i = 0; i < args.count; ++i) {
     const Tensor& weight = args.parts[i].weight;
     fits = fits && weight.dtype == dtype && weight.size[0] > 0 && weight.size[0] <= INT32_MAX / 2 &&

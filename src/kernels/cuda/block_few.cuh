@@ -1,5 +1,5 @@
-// linears of up to kMostFewRows rows of bfloat16 with weights in blocks. Definition: kernels/parts.cpp; but
-// rows stay as they are, where other backends round them. How tiles, warps and clusters share the work:
+// linears of up to kMostBlockFewRows rows of bfloat16 with weights in blocks. Definition: kernels/parts.cpp;
+// but rows stay as they are, where other backends round them. How tiles, warps and clusters share the work:
 // linear_few.cu.
 //
 // Blocks lie at any even address (some formats: at any), so they come through shared memory: each warp has a

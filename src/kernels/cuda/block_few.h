@@ -6,7 +6,9 @@ namespace heed::cuda {
 
 struct Experts;  // experts.cuh
 
-// Whether the kernel can run this: up to kMostFewRows rows (linear_few.h) and parts in one format.
+inline constexpr int64_t kMostBlockFewRows = 16;
+
+// Whether the kernel can run this: up to kMostBlockFewRows rows and parts in one format.
 bool block_few_takes(const CudaStream& device, const LinearsArgs& args);
 void run_block_few(Stream& stream, const LinearsArgs& args);
 

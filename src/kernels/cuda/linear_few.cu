@@ -78,6 +78,29 @@ struct Sums {
       if (kWhole ? coming > 0 : s < coming) next.load(ring[s], s);
     }
   }
+  // A warp's whole share of a tile, x: its rows of h. `next`: the block's next tile, the first of whose
+  // weights are asked for on the way.
+  __device__ __forceinline__ void add_share(const Params& p, const Share& share, uint4 (&ring)[kSteps][2],
+                                            Weights& weights, int next, const __nv_bfloat16* x, int group,
+                                            int lane) {
+#pragma unroll 1
+    for (int left = share.count; left > 0; left -= kSteps) {
+      // What comes after these steps: more of this tile, or the next one.
+      int coming = left - kSteps;
+      if (coming > 0) {
+        weights.skip(kSteps);
+      } else if (next < p.tiles) {
+        coming = share.count;
+        weights.go_to(p, next, share.first, lane);
+      }
+      if (left >= kSteps && (coming <= 0 || coming >= kSteps)) {
+        add_some<true>(ring, kSteps, x, group, weights, coming);
+      } else {
+        add_some<false>(ring, left, x, group, weights, coming);
+      }
+      x += kSteps * kDepth;
+    }
+  }
   __device__ void put(float* to, int lane) const {
 #pragma unroll
     for (int g = 0; g < C::kGroups; ++g) {
@@ -134,24 +157,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   for (int buffer = 0;; buffer ^= 1) {
     const int next = tile + clusters;
     Sums<C> sums;
-    const auto* x = from;
-#pragma unroll 1
-    for (int left = share.count; left > 0; left -= kSteps) {
-      // What comes after these steps: more of this tile, or the next one.
-      int coming = left - kSteps;
-      if (coming > 0) {
-        weights.skip(kSteps);
-      } else if (next < p.tiles) {
-        coming = share.count;
-        weights.go_to(p, next, share.first, lane);
-      }
-      if (left >= kSteps && (coming <= 0 || coming >= kSteps)) {
-        sums.template add_some<true>(ring, kSteps, x, group, weights, coming);
-      } else {
-        sums.template add_some<false>(ring, left, x, group, weights, coming);
-      }
-      x += kSteps * kDepth;
-    }
+    sums.add_share(p, share, ring, weights, next, from, group, lane);
     float* mine = own + (kCluster ? 0 : buffer) * kWarps * C::kSums;
     sums.put(mine + warp * C::kSums, lane);
     __syncthreads();
@@ -180,7 +186,7 @@ bool few_takes(const CudaStream& device, const LinearsArgs& args) {
   for (int i = 0; i < args.count; ++i) {
     const Tensor& weight = args.parts[i].weight;
     fits = fits && weight.dtype == DType::kBF16 && rows_in_chunks(weight) && weight.size[0] > 0 &&
-           weight.size[0] <= INT32_MAX / 2;
+           weight.size[0] <= INT32_MAX / 2 && weight.stride[0] <= INT32_MAX / 2;
   }
   return fits;
 }
@@ -190,7 +196,7 @@ void run_few(Stream& stream, const LinearsArgs& args) {
   if (args.normalise && !normalise)
     rms_norm(stream, {.x = args.x, .weight = args.norm, .eps = args.eps, .out = args.h});
   const Params p = params_of(args, args.normalise ? args.h : args.x, normalise);
-  p.tokens <= 8 ? launch_few<Config<1>>(stream, p) : launch_few<Config<2>>(stream, p);
+  launch_few<Config<1>>(stream, p);
 }
 
 }  // namespace heed::cuda

@@ -41,7 +41,8 @@ struct Params {
   void* inner;
   int64_t inner_row;
   bool inner_bf16;
-  int tile_rows = 16;                         // outputs of a tile, gated: of each
+  int tile_rows = 16;  // outputs of a tile, gated: of each
+  static_assert(LinearsArgs::kMost == 3);
   int second = INT32_MAX, third = INT32_MAX;  // the first tiles of these parts, where tiles are not of one
 };
 

@@ -4,7 +4,7 @@
 
 namespace heed::cuda {
 
-inline constexpr int64_t kMostFewRows = 16;
+inline constexpr int64_t kMostFewRows = 8;  // of more linear_batch.cu and cuBLASLt are faster
 
 // Whether the kernel can run this.
 bool few_takes(const CudaStream& device, const LinearsArgs& args);

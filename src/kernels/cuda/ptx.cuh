@@ -113,14 +113,27 @@ __device__ inline uint4 load_once(const void* from) {
 __device__ inline float2 load_written(const float2* from) { return __ldcg(from); }
 __device__ inline float4 load_written(const float4* from) { return __ldcg(from); }
 
-// Counts a block that comes; whether it is the last of `blocks`: then what all of them wrote before can be read,
-// and the counter is 0 again. In one thread, between barriers of the block.
+// Counts a block that comes; whether it is the last of `blocks`: then what all of them wrote before can be
+// read, and the counter is 0 again. In one thread, between barriers of the block.
 __device__ inline bool comes_last(uint32_t* counter, int blocks) {
   __threadfence();
-  const bool is_last = atomicInc(counter, static_cast<unsigned>(blocks - 1)) == static_cast<unsigned>(blocks - 1);
+  const bool is_last =
+      atomicInc(counter, static_cast<unsigned>(blocks - 1)) == static_cast<unsigned>(blocks - 1);
   __threadfence();
   return is_last;
 }
+
+// Counts in memory: who has seen what another block has added can read what that had written before. What the
+// copy engine reads and writes is ordered with them by a fence of its own.
+__device__ __forceinline__ int read_count(const int* count) {
+  int x;
+  asm volatile("ld.acquire.gpu.global.b32 %0, [%1];" : "=r"(x) : "l"(count) : "memory");
+  return x;
+}
+__device__ __forceinline__ void add_to_count(int* count) {
+  asm volatile("red.release.gpu.global.add.s32 [%0], 1;" ::"l"(count) : "memory");
+}
+__device__ __forceinline__ void fence_engines() { asm volatile("fence.proxy.async.global;" ::: "memory"); }
 
 __device__ inline void store16(uint32_t to, uint4 value) {
   asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(value.x), "r"(value.y), "r"(value.z),
@@ -330,6 +343,23 @@ __device__ inline void copy_bytes(uint32_t to, const void* from, int bytes, uint
       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
       "l"(from), "r"(bytes), "r"(barrier)
       : "memory");
+}
+// And out of shared memory, in groups of a thread's own.
+__device__ __forceinline__ void copy_out(char* to, uint32_t from, int bytes) {
+  asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(to), "r"(from), "r"(bytes)
+               : "memory");
+}
+__device__ __forceinline__ void copies_out_commit() {
+  asm volatile("cp.async.bulk.commit_group;" ::: "memory");
+}
+// Until all but the last kPending groups have been read, and until they have been written.
+template <int kPending>
+__device__ __forceinline__ void copies_out_read() {
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(kPending) : "memory");
+}
+template <int kPending>
+__device__ __forceinline__ void copies_out_wait() {
+  asm volatile("cp.async.bulk.wait_group %0;" ::"n"(kPending) : "memory");
 }
 __device__ inline void prefetch_map(const void* map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");

@@ -139,7 +139,7 @@ __device__ inline void answer(const DeltaParams& params, const State& state, Gro
   group.tell();
   if (group.thread == kPoller) {
     wait_for_count(params.count(unit.step, unit.index), params.scanned());
-    fence_engines();
+    ptx::fence_engines();
     own.bring(kKeysHere, params.image(unit.step, unit.index) + kK, 2 * kTile + kTokens * 4, 0);
     own.bring(kStatesHere, left, 2 * kStateTile, 1);
   }

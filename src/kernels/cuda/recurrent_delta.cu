@@ -147,8 +147,9 @@ void run_delta_chunks(const Stream& stream, const Recurrence& p, const State& st
                               .scans = parts * pass_heads};
   CHECK(params.scans < sms);
   CUDA_CALL(cudaMemsetAsync(params.counts, 0, count_bytes, handle_of(stream)));
-  delta_kernel<<<static_cast<unsigned>(sms), kThreads, kShared, handle_of(stream)>>>(params, state);
-  CUDA_LAUNCHED("delta_kernel");
+  launch(stream,
+         {.blocks = static_cast<unsigned>(sms), .threads = kThreads, .shared = kShared, .together = true},
+         delta_kernel, params, state);
 }
 
 }  // namespace heed::cuda

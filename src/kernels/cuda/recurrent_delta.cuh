@@ -39,37 +39,9 @@ struct DeltaParams {
   __device__ int* count(int step, int index) const { return counts + int64_t{step} * pass_heads + index; }
 };
 
-// Counts say to other blocks that what was written before is there. Reads and writes of the copy engine are
-// ordered with them by a fence of their own.
-__device__ __forceinline__ int read_count(const int* count) {
-  int x;
-  asm volatile("ld.acquire.gpu.global.b32 %0, [%1];" : "=r"(x) : "l"(count) : "memory");
-  return x;
-}
+// Counts say to other blocks that what was written before is there.
 __device__ __forceinline__ void wait_for_count(const int* count, int least) {
-  while (read_count(count) < least) __nanosleep(100);
-}
-__device__ __forceinline__ void add_to_count(int* count) {
-  asm volatile("red.release.gpu.global.add.s32 [%0], 1;" ::"l"(count) : "memory");
-}
-__device__ __forceinline__ void fence_engines() { asm volatile("fence.proxy.async.global;" ::: "memory"); }
-
-// Copies of the copy engine out of shared memory, by one thread.
-__device__ __forceinline__ void copy_out(char* to, uint32_t from, int bytes) {
-  asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(to), "r"(from), "r"(bytes)
-               : "memory");
-}
-__device__ __forceinline__ void copies_out_commit() {
-  asm volatile("cp.async.bulk.commit_group;" ::: "memory");
-}
-// Until all but the last kPending have been read, and until they have been written.
-template <int kPending>
-__device__ __forceinline__ void copies_out_read() {
-  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(kPending) : "memory");
-}
-template <int kPending>
-__device__ __forceinline__ void copies_out_wait() {
-  asm volatile("cp.async.bulk.wait_group %0;" ::"n"(kPending) : "memory");
+  while (ptx::read_count(count) < least) __nanosleep(100);
 }
 
 // A warpgroup, what it has of the shared memory, and its unit of the first or the third phase. Threads of
@@ -86,8 +58,8 @@ struct Group {
   // takes long.
   __device__ __forceinline__ void tell() {
     if (thread == kCopier && done != nullptr) {
-      copies_out_wait<0>();
-      add_to_count(done);
+      ptx::copies_out_wait<0>();
+      ptx::add_to_count(done);
     }
     done = nullptr;
   }

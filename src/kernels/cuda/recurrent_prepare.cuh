@@ -199,8 +199,8 @@ struct Prepare {
   // What of the keys and of g is needed later; the keys are in shared memory.
   __device__ __forceinline__ void leave_keys(char* image) const {
     if (thread == kCopier) {
-      copy_out(image + kK, base, 2 * kTile);
-      copies_out_commit();
+      ptx::copy_out(image + kK, base, 2 * kTile);
+      ptx::copies_out_commit();
     }
     if (thread >= kTokens) return;
     *reinterpret_cast<float*>(image + kG + thread * 4) = g[thread];
@@ -276,7 +276,7 @@ __device__ inline void prepare(const DeltaParams& params, const State& state, Gr
   own.load_t(t, own.beta_g);
   float d[64] = {};
   own.times(d, t);
-  if (group.thread == kCopier) copies_out_read<0>();  // values take the keys' place
+  if (group.thread == kCopier) ptx::copies_out_read<0>();  // values take the keys' place
   group.sync();
   own.write_w(d, image);
   own.load_t(t, own.beta);

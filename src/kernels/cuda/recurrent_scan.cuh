@@ -72,11 +72,11 @@ struct Scan {
     for (int n = 0; n < end; ++n) {
       while (n >= ready) {
         const int step = min(n + lane, end - 1);
-        const bool is = read_count(params.count(step, index)) >= params.prepared();
+        const bool is = ptx::read_count(params.count(step, index)) >= params.prepared();
         const unsigned missing = __ballot_sync(~0U, !is);
         ready = n + (missing == 0 ? 32 : __ffs(static_cast<int>(missing)) - 1);
         __syncwarp();
-        fence_engines();
+        ptx::fence_engines();
       }
       if (lane != 0) continue;
       const char* image = params.image(n, index);
@@ -94,12 +94,12 @@ struct Scan {
       ptx::barrier_wait(shown(n), n / kLeavers % 2);
       if (n > 0) leave_added(n - 1);
       if (n < end) leave_state(n);
-      copies_out_commit();
-      copies_out_read<0>();
+      ptx::copies_out_commit();
+      ptx::copies_out_read<0>();
       ptx::barrier_arrive(seen(n));
-      copies_out_wait<0>();
-      if (n > 0) add_to_count(params.count(n - 1, index));
-      if (n < end) add_to_count(params.count(n, index));
+      ptx::copies_out_wait<0>();
+      if (n > 0) ptx::add_to_count(params.count(n - 1, index));
+      if (n < end) ptx::add_to_count(params.count(n, index));
     }
   }
   __device__ __forceinline__ char* left_of(int n) const {
@@ -107,14 +107,14 @@ struct Scan {
   }
   __device__ __forceinline__ void leave_state(int n) const {
     for (int part = 0; part < 4; ++part) {  // rounded and lost, of two halves of its rows
-      copy_out(left_of(n) + part / 2 * kStateTile + part % 2 * (kStateTile / 2),
-               states(n) + part % 2 * (kStateRows / 2) + part / 2 * (kColumns * 128), kColumns * 128);
+      ptx::copy_out(left_of(n) + part / 2 * kStateTile + part % 2 * (kStateTile / 2),
+                    states(n) + part % 2 * (kStateRows / 2) + part / 2 * (kColumns * 128), kColumns * 128);
     }
   }
   __device__ __forceinline__ void leave_added(int n) const {
     for (int part = 0; part < 2; ++part) {
-      copy_out(left_of(n) + kAdded + part * kAddedTile, base + kAddedAt + part * (kColumns * 128),
-               kColumns * 128);
+      ptx::copy_out(left_of(n) + kAdded + part * kAddedTile, base + kAddedAt + part * (kColumns * 128),
+                    kColumns * 128);
     }
   }
 

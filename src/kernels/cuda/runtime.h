@@ -2,6 +2,8 @@
 #pragma once
 #include <cuda_runtime.h>
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "kernels/cuda/cuda.h"
 
@@ -37,28 +39,42 @@ struct LaunchShape {
   unsigned threads = 1;
   int shared = 0;   // bytes of dynamic shared memory
   int cluster = 1;  // blocks
+  // Shared memory that a multiprocessor is asked to have for these blocks, bytes; 0: as CUDA thinks best,
+  // which is enough for as many blocks as it can run. What is left of its memory is the cache through which
+  // linear layers read their weights, and it keeps this until nothing runs on it.
+  int shared_of_all = 0;
+  bool together = false;  // all blocks run at once: they wait for one another
 };
 
 // Launches a kernel that says itself from where on it needs what the one before it wrote, and when the next
 // may start: ptx::wait_for_previous and let_next_start, both of which it must call. Where the device cannot
-// do that, kernels follow one another.
+// do that, kernels follow one another; as those do whose blocks run together, which say nothing of both.
 template <class... Params, class... Args>
 void launch(const Stream& stream, const LaunchShape& shape, void (*kernel)(Params...), const Args&... args) {
   const CudaStream& device = device_of(stream);
-  cudaLaunchAttribute attributes[2] = {};
+  cudaLaunchAttribute attributes[3] = {};
   cudaLaunchConfig_t config = {.gridDim = dim3(shape.blocks, shape.rows),
                                .blockDim = dim3(shape.threads),
                                .dynamicSmemBytes = static_cast<size_t>(shape.shared),
                                .stream = static_cast<cudaStream_t>(device.handle()),
                                .attrs = attributes,
                                .numAttrs = 0};
-  if (device.hopper()) {
+  if (shape.together) {
+    attributes[config.numAttrs].id = cudaLaunchAttributeCooperative;
+    attributes[config.numAttrs++].val.cooperative = 1;
+  } else if (device.hopper()) {
     attributes[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
     attributes[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
   }
   if (shape.cluster > 1) {
     attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
     attributes[config.numAttrs++].val.clusterDim = {static_cast<unsigned>(shape.cluster), 1, 1};
+  }
+  if (shape.shared_of_all > 0 && device.hopper()) {
+    constexpr int kMost = 228 << 10;
+    attributes[config.numAttrs].id = cudaLaunchAttributePreferredSharedMemoryCarveout;
+    attributes[config.numAttrs++].val.sharedMemCarveout =
+        static_cast<unsigned>(std::min((shape.shared_of_all * 100 + kMost - 1) / kMost, 100));  // percent
   }
   CUDA_CALL(cudaLaunchKernelEx(&config, kernel, Params(args)...));
 }

@@ -22,6 +22,8 @@ struct LaunchShape {
   unsigned threads = 1;
   int shared = 0;
   int cluster = 1;
+  int shared_of_all = 0;
+  bool together = false;
 };
 
 template <class... Params, class... Args>
