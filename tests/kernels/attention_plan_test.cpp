@@ -131,8 +131,7 @@ TEST(AttentionPlan, each_merge_hears_of_all_its_parts) {
       const auto [others, first_merge, last_merge] = plan.bins[bin];
       const int count = 1 + plan.bins[bin + 1].others - others;
       for (int i = 0; i < count; ++i) {
-        const AttentionUnit& unit =
-            plan.short_units[i == 0 ? bin : static_cast<size_t>(others + i - 1)];
+        const AttentionUnit& unit = plan.short_units[i == 0 ? bin : static_cast<size_t>(others + i - 1)];
         const int merge = i == 0 ? first_merge : i + 1 == count ? last_merge : -1;
         ASSERT_EQ(unit.slot >= 0, merge >= 0) << "bin " << bin << ", unit " << i;
         if (merge < 0) continue;
@@ -177,7 +176,7 @@ TEST(AttentionPlan, many_sequences_are_not_cut) {
   for (int i = 0; i < 32; ++i) many.add(causal(), {575, 1});
   const AttentionPlan cut = plan_attention(few.rows, few.seq_start, {2, 128, 33});
   EXPECT_EQ(cut.merges.size(), 8U);
-  EXPECT_EQ(cut.short_units.size(), 24U);
+  EXPECT_EQ(cut.short_units.size(), 33U);  // of 40 parts
   const AttentionPlan whole = plan_attention(many.rows, many.seq_start, {2, 128, 33});
   EXPECT_EQ(whole.merges.size(), 0U);
   EXPECT_EQ(whole.slots, 0);
@@ -198,6 +197,19 @@ double imbalance(const AttentionPlan& plan) {
     most = std::max(most, keys);
   }
   return static_cast<double>(most) * static_cast<double>(bins) / static_cast<double>(total);
+}
+
+TEST(AttentionPlan, few_tiles_have_blocks_of_their_own) {
+  Batch batch;
+  for (int i = 0; i < 3; ++i) batch.add(causal(), {4095, 1});
+  const AttentionPlan plan = plan_attention(batch.rows, batch.seq_start, {4, 128, 33});
+  ASSERT_EQ(plan.bins.size() - 1, plan.short_units.size());
+  std::vector<int> units(3);
+  for (const AttentionUnit& unit : plan.short_units) ++units[static_cast<size_t>(unit.sequence)];
+  EXPECT_EQ(units, std::vector<int>(3, 8));  // parts of 512 keys
+  EXPECT_FALSE(plan.is_sparse());
+  const AttentionPlan wide = plan_attention(batch.rows, batch.seq_start, {4, 128, 48});
+  EXPECT_TRUE(wide.is_sparse());
 }
 
 TEST(AttentionPlan, blocks_get_nearly_equal_work_whatever_the_lengths) {

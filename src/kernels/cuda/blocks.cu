@@ -151,7 +151,7 @@ void embed_blocks(Stream& stream, const EmbedArgs& args) {
 void block_linear(Stream& stream, const LinearArgs& args) {
   check_even(args.weight);
   const int64_t tokens = args.x.size[0];
-  const int64_t slices = (tokens + kMostBlockFewRows - 1) / kMostFewRows;
+  const int64_t slices = (tokens + kMostBlockFewRows - 1) / kMostBlockFewRows;
   const int64_t each = (tokens + slices - 1) / slices;
   const auto slice = [&](int64_t first) {
     const int64_t end = std::min(first + each, tokens);
