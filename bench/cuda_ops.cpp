@@ -116,6 +116,8 @@ std::vector<AttentionCase> attention_cases() {
     for (const int length : lengths) c.sequences.emplace_back(length - 1, 1);
     all.push_back(c);
   };
+  decode("64 x 32768, window 4096", causal() & window(4096), std::vector<int>(64, 32768));
+  decode("64 x 32768, chunk 2048, lookback 1", causal() & chunk(2048, 1), std::vector<int>(64, 32768));
   for (const auto& [batch, length] : {std::pair{1, 2048},
                                       {1, 32768},
                                       {1, 131072},
@@ -134,8 +136,6 @@ std::vector<AttentionCase> attention_cases() {
   std::vector<int> mixed(128);
   for (int& length : mixed) length = 16 + static_cast<int>(random() % 32768);
   decode("128 x 16 to 32784", causal(), mixed);
-  decode("64 x 32768, window 4096", causal() & window(4096), std::vector<int>(64, 32768));
-  decode("64 x 32768, chunk 2048, lookback 1", causal() & chunk(2048, 1), std::vector<int>(64, 32768));
   return all;
 }
 

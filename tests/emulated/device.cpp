@@ -92,7 +92,8 @@ void linear(Stream& stream, const LinearArgs& args) {
     some.parts[0] = {args.weight, args.bias, args.out.slice(row, end)};
     return some;
   };
-  if (args.x.size[0] > 2 * kMostBlockFewRows || !block_few_takes(device, part(0))) return linear_of_widened(args);
+  if (args.x.size[0] > 2 * kMostBlockFewRows || !block_few_takes(device, part(0)))
+    return linear_of_widened(args);
   for (int64_t row = 0; row < args.x.size[0]; row += some_rows) run_block_few(stream, part(row));
 }
 

@@ -135,7 +135,7 @@ struct E4m3 {
 template <int kRowGroups, class F>
 auto with_rows(int k, int v, bool aliased, const F& run) {
   if (k <= 64 && v <= 64) return run(Config<E4m3, kRowGroups, 64, 64, 1, 3, 2, 4>{});
-  if (k <= 128 && v <= 128) return run(Config<E4m3, kRowGroups, 128, 128, 1, 2, 2, 3>{});
+  if (k <= 128 && v <= 128) return run(Config<E4m3, kRowGroups, 128, 128, 1, 3, 2, 3>{});
   if (k <= 256 && v <= 256) return run(Config<E4m3, kRowGroups, 256, 256, 2, 3, 4, 2>{});
   CHECK(k <= 576 && v <= 512, k, v);
   if (aliased) return run(Config<E4m3, kRowGroups, 576, 512, 4, 6, 8, 2, true>{});
