@@ -112,6 +112,7 @@ int64_t most_slots(int64_t tokens, int64_t sequences, int64_t length, const Atte
 
 int64_t most_decode_slots(int64_t sequences, int64_t length, const AttentionPlanShape& shape, int64_t keys,
                           int64_t tokens) {
+  if (tokens * shape.group > kMostCutRows) return 1;  // none, but a recording has room for some
   const int64_t each = tiles_of(tokens * shape.group);
   return slots_of(sequences * each, each, length, keys);
 }

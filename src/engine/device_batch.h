@@ -55,8 +55,8 @@ class DeviceBatch {
 
   // Of every layer of the run, null where its kernel wants none; made once for all layers with the same mask.
   const std::vector<const AttentionPlan*>& plans() const { return of_layer_; }
-  // Whether kernels may launch fewer blocks than else, by what is in all plans (AttentionPlan::is_sparse): a
-  // recording has one or the other.
+  // Whether all plans are sparse (AttentionPlan::is_sparse), by which kernels may ask for less shared memory:
+  // a recording has one or the other.
   bool is_sparse() const;
   // Changes when the same batch would lie elsewhere.
   std::pair<const void*, const void*> address_key() const { return {upload_.base(), tables_.data()}; }

@@ -71,9 +71,9 @@ AttentionParams params_of(const AttentionArgs& args, const Shapes& n) {
           .kv_heads = static_cast<int>(n["kv_heads"]),
           .head_dim = static_cast<int>(n["head_dim"]),
           .v_dim = static_cast<int>(n["v_dim"]),
-          .of_group = Quotient::by(static_cast<int>(n["heads"] / n["kv_heads"])),
-          .of_kv_heads = Quotient::by(static_cast<int>(n["kv_heads"])),
-          .of_block = Quotient::by(static_cast<int>(n["block"] / kSlice)),
+          .of_group = Quotient(n["heads"] / n["kv_heads"]),
+          .of_kv_heads = Quotient(n["kv_heads"]),
+          .of_block = Quotient(n["block"] / kSlice),
           .scale_log2 = fp8 ? 1 : scale,
           .query_scale = scale,
           .k_scale = args.kv.k_scale.as<const float>(),
@@ -101,6 +101,7 @@ void flash_attention(Stream& stream, const AttentionArgs& args) {
   CHECK(in_chunks(args.kv.k) && in_chunks(args.kv.v) && in_fours(args.q) && in_fours(args.out),
         "cuda.flash wants rows at multiples of 16 bytes");
   CHECK(std::max(args.kv.k.stride[2], args.kv.v.stride[2]) <= INT32_MAX, args.kv.k.stride[2]);
+  CHECK(n["tokens"] * (n["heads"] / n["kv_heads"]) < kMostDividend, n["tokens"]);
   CHECK(args.scale > 0, args.scale);  // the largest product is then the largest score
   CudaStream& device = device_of(stream);
   AttentionParams params = params_of(args, n);

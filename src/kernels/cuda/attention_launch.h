@@ -14,12 +14,19 @@ inline constexpr float kLog2E = 1.4426950408889634F;
 inline constexpr int kNarrowTile = 8;  // rows of a unit for which a kernel of short sequences is made besides
 inline constexpr int kSlice = 16;      // keys that a kernel takes at a time; the least block of a cache
 
-// Division by a number that a kernel does not know when it is compiled, in three instructions.
+inline constexpr int kMostDividend = 1 << 24;
+// Division by a number that a kernel does not know when it is compiled, in a few instructions.
 struct Quotient {
+  int by = 1;
   float inverse = 1;
-  // x / by for 0 <= x < 2^21, by < 2^21: (x + 0.5) / by is at least 0.5 / by away from the next whole number.
-  static Quotient by(int by) { return {1 / static_cast<float>(by)}; }
-  HEED_HD int operator()(int x) const { return static_cast<int>((static_cast<float>(x) + 0.5F) * inverse); }
+  Quotient() = default;
+  explicit Quotient(int64_t number) : by(static_cast<int>(number)), inverse(1 / static_cast<float>(by)) {}
+  // x / by for 0 <= x < kMostDividend, which a float holds: the product is off by less than one.
+  HEED_HD int operator()(int x) const {
+    const int near = static_cast<int>(static_cast<float>(x) * inverse);
+    const int rest = x - near * by;
+    return near + (rest >= by ? 1 : 0) - (rest < 0 ? 1 : 0);
+  }
 };
 
 // Sizes and strides in elements; pointers to device memory.

@@ -236,7 +236,9 @@ __device__ void merge_where_last(const AttentionParams& p, int first, int last, 
     __syncthreads();
     if (threadIdx.x == 0) is_last = ptx::comes_last(p.arrivals + merge * p.kv_heads + head, tile.units);
     __syncthreads();
-    if (is_last) Merge<C>(p, tile, head, memory).run();
+    if (!is_last) continue;
+    Merge<C>(p, tile, head, memory).run();
+    __syncthreads();  // the rings' memory is free again, for another bin
   }
 }
 

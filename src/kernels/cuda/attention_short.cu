@@ -128,7 +128,10 @@ void run_short(const AttentionLaunch& launch, const AttentionParams& params) {
 }
 
 int short_blocks(int head_dim, int v_dim) {
-  return with_config(false, head_dim, v_dim, head_dim > v_dim, []<class C>(C) { return blocks_of<C>(); });
+  const auto of = [&](bool narrow) {
+    return with_config(narrow, head_dim, v_dim, head_dim > v_dim, []<class C>(C) { return blocks_of<C>(); });
+  };
+  return std::min(of(true), of(false));
 }
 
 }  // namespace heed::cuda

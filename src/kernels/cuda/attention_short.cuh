@@ -18,6 +18,8 @@
 // A step of one sequence is a chain of such kernels, each too short to fetch more instructions than it must:
 // hence loops that stay loops.
 #pragma once
+#include <algorithm>
+
 #include "kernels/cuda/attention_parts.cuh"
 
 namespace heed::cuda {

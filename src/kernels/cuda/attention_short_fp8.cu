@@ -155,7 +155,10 @@ void run_short_fp8(const AttentionLaunch& launch, const AttentionParams& params)
 }
 
 int short_blocks_fp8(int head_dim, int v_dim) {
-  return with_config(false, head_dim, v_dim, head_dim > v_dim, []<class C>(C) { return blocks_of<C>(); });
+  const auto of = [&](bool narrow) {
+    return with_config(narrow, head_dim, v_dim, head_dim > v_dim, []<class C>(C) { return blocks_of<C>(); });
+  };
+  return std::min(of(true), of(false));
 }
 
 }  // namespace heed::cuda

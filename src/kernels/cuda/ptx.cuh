@@ -111,7 +111,6 @@ __device__ inline uint4 load_once(const void* from) {
 
 // Of memory that other blocks of this kernel have written: from the second-level cache.
 __device__ inline float2 load_written(const float2* from) { return __ldcg(from); }
-__device__ inline float4 load_written(const float4* from) { return __ldcg(from); }
 
 // Counts a block that comes; whether it is the last of `blocks`: then what all of them wrote before can be
 // read, and the counter is 0 again. In one thread, between barriers of the block.

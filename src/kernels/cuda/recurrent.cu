@@ -264,7 +264,7 @@ void run_recurrence(Stream& stream, const Recurrence& p, const StateArgs& args, 
   const State state(args);
   const bool one_each = tokens == args.sequences;
   const bool chunks = tokens >= kLeastInChunks && !one_each && chunks_take(device_of(stream), p, args) &&
-                      (!kDelta || delta_chunks_take(p));
+                      (!kDelta || delta_chunks_take(device_of(stream), p));
   if (chunks && kDelta) run_delta_chunks(stream, p, state, tokens);
   if (chunks && !kDelta) run_linear_chunks(stream, p, state, tokens);
   if (chunks && args.sequences == 1) return;

@@ -63,7 +63,7 @@ inline constexpr int kBlocksOfSequence = 128;                 // all heads of on
 inline constexpr int64_t kChunkScratch = int64_t{192} << 20;  // bytes that they take at most, about
 // The sequences with at least kLeastInChunks tokens.
 void run_linear_chunks(const Stream& stream, const Recurrence& p, const State& state, int64_t tokens);
-bool delta_chunks_take(const Recurrence& p);  // its size
+bool delta_chunks_take(const CudaStream& device, const Recurrence& p);  // its size
 void run_delta_chunks(const Stream& stream, const Recurrence& p, const State& state, int64_t tokens);
 
 }  // namespace heed::cuda

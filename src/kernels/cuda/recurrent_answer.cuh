@@ -10,7 +10,6 @@ constexpr int kAnswerBarriers = 3;                           // keys and g are t
 static_assert(kG == kK + 2 * kTile && kAddedTile == kTile);  // u takes the place of the keys
 
 struct Answer {
-  const DeltaParams& params;
   const State& state;
   const Recurrence& p;
   const Group& group;
@@ -117,8 +116,7 @@ __device__ inline void answer(const DeltaParams& params, const State& state, Gro
   const Recurrence& p = params.p;
   const int column = unit.block * kDim;
   const auto* g = reinterpret_cast<const float*>(group.memory + kGHere);
-  const Answer own = {.params = params,
-                      .state = state,
+  const Answer own = {.state = state,
                       .p = p,
                       .group = group,
                       .unit = unit,

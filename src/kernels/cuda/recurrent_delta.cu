@@ -110,7 +110,9 @@ __global__ void __launch_bounds__(kThreads, 1)
 
 }  // namespace
 
-bool delta_chunks_take(const Recurrence& p) { return p.v_dim <= kMostParts * kColumns; }
+bool delta_chunks_take(const CudaStream& device, const Recurrence& p) {
+  return p.v_dim <= std::min(kMostParts, device.sms() - 1) * kColumns;
+}
 
 void run_delta_chunks(const Stream& stream, const Recurrence& p, const State& state, int64_t tokens) {
   static const bool ready = [] {
@@ -129,9 +131,11 @@ void run_delta_chunks(const Stream& stream, const Recurrence& p, const State& st
   const int64_t bytes = int64_t{pass_heads} * (image_bytes + blocks * kLeft);
   const int64_t steps =
       (tokens / kTokens + std::min<int64_t>(state.sequences, tokens / kLeastInChunks)) * passes;
-  const int64_t ring =
-      std::min({std::max<int64_t>(kPlacesLeft / pass_heads, 28), kChunkScratch / bytes, steps});
   const int64_t count_bytes = (steps * pass_heads * 4 + 127) / 128 * 128;
+  const int64_t ring = std::min(
+      {std::max<int64_t>(kPlacesLeft / pass_heads, 28), (kChunkScratch - count_bytes) / bytes, steps});
+  // A state is shown once the next chunk is there.
+  CHECK(ring >= std::min<int64_t>(steps, 2), ring, steps, bytes);
   char* scratch = static_cast<char*>(device_of(stream).scratch(count_bytes + ring * bytes));
   const DeltaParams params = {.p = p,
                               .images = scratch + count_bytes,

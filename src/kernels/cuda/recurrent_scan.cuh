@@ -172,8 +172,8 @@ struct Scan {
   }
   // What begins `bytes` behind it, as long as that is in shared memory.
   static __device__ __forceinline__ uint64_t behind(uint64_t descriptor, int bytes) {
-    return descriptor & ~uint64_t{0xffffffff} |
-           static_cast<uint32_t>(descriptor) + static_cast<uint32_t>(bytes / 16);
+    return (descriptor & ~uint64_t{0xffffffff}) |
+           (static_cast<uint32_t>(descriptor) + static_cast<uint32_t>(bytes / 16));
   }
   // u = W S.
   __device__ __forceinline__ void multiply_w(float (&u)[16], const Left<8>& w, uint32_t states) const {

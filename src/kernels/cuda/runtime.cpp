@@ -54,7 +54,7 @@ CudaStream::CudaStream() {
   CUDA_CALL(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
   hopper_ = major == 9;
   counters_ = DeviceBuffer(kCounters * int64_t{sizeof(uint32_t)});
-  CUDA_CALL(cudaMemset(counters_.data(), 0, static_cast<size_t>(counters_.bytes())));
+  CUDA_CALL(cudaMemsetAsync(counters_.data(), 0, static_cast<size_t>(counters_.bytes()), stream));
   blas_ = CublasLt::open();
 }
 

@@ -139,7 +139,6 @@ void copies_wait() {
 }
 
 inline float2 load_written(const float2* from) { return *from; }
-inline float4 load_written(const float4* from) { return *from; }
 inline bool comes_last(uint32_t* counter, int blocks) {
   *counter = (*counter + 1) % static_cast<unsigned>(blocks);
   return *counter == 0;
