@@ -30,7 +30,8 @@ function(heed_emulated_test name filter sms)
   set_tests_properties(emulated.${name} PROPERTIES ENVIRONMENT HEED_EMULATED_SMS=${sms} TIMEOUT 900)
 endfunction()
 heed_emulated_test(attention CudaAttention.flash_equals_ref* 24)
-heed_emulated_test(attention_bits CudaAttention.*-*simple*:*flash_equals_ref* 24)
+# Two multiprocessors, so that blocks have several bins.
+heed_emulated_test(attention_bits CudaAttention.*-*simple*:*flash_equals_ref* 2)
 # One multiprocessor, or linear layers would want clusters. Without what has no kernel here, or is large.
 heed_emulated_test(ops CudaFused.*:CudaOps.*-*many_outputs*:*dozens*:*arg_max*:*draw*:*linear_* 1)
 heed_emulated_test(blocks CudaBlocks.*-*embed*:*expert* 1)
