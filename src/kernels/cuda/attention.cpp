@@ -84,7 +84,7 @@ AttentionParams params_of(const AttentionArgs& args, const Shapes& n) {
           .out_token = args.out.stride[0],
           .out_head = args.out.stride[1],
           .out_bf16 = args.out.dtype == DType::kBF16,
-          .one_token = args.plan->recorded_slots > 0 && args.plan->reads_ahead,
+          .reads_ahead = args.plan->recorded_slots > 0 && args.plan->reads_ahead,
           .partial = nullptr,
           .stats = nullptr,
           .arrivals = nullptr};

@@ -53,10 +53,10 @@ struct AttentionParams {
   void* out;
   int64_t out_token, out_head;
   bool out_bf16;
-  bool one_token;  // of each sequence, or more: AttentionPlan::reads_ahead
-  float* partial;  // [slots, kv_heads, kShortTile, v_dim]: sums of values, not divided
-  float2* stats;   // [slots, kv_heads, kShortTile]: what scores were less, in units of log2, and the sum of
-                   // weights
+  bool reads_ahead;  // AttentionPlan::reads_ahead, of recorded plans
+  float* partial;    // [slots, kv_heads, kShortTile, v_dim]: sums of values, not divided
+  float2* stats;     // [slots, kv_heads, kShortTile]: what scores were less, in units of log2, and the sum of
+                     // weights
   uint32_t* arrivals;  // [merges, kv_heads]: of units that wrote parts of a tile; 0 before and after
 };
 

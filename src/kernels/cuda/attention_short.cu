@@ -103,35 +103,23 @@ struct Bf16 {
       to[m * 16 + 8] = out[m][2 + e];
     }
   }
+
+  template <int kRowGroups, class F>
+  static auto with_rows(int k, int v, bool aliased, const F& run) {
+    if (k <= 64 && v <= 64) return run(Config<Bf16, kRowGroups, 64, 64, 1, 2, 4, 4>{});
+    if (k <= 128 && v <= 128) return run(Config<Bf16, kRowGroups, 128, 128, 1, 2, 4, 3>{});
+    if (k <= 256 && v <= 256) return run(Config<Bf16, kRowGroups, 256, 256, 2, 2, 4, 2>{});
+    CHECK(k <= 576 && v <= 512, k, v);
+    if (aliased) return run(Config<Bf16, kRowGroups, 576, 512, 4, 3, 16, 2, true>{});
+    return run(Config<Bf16, kRowGroups, 576, 512, 4, 3, 16, 1>{});
+  }
 };
-
-template <int kRowGroups, class F>
-auto with_rows(int k, int v, bool aliased, const F& run) {
-  if (k <= 64 && v <= 64) return run(Config<Bf16, kRowGroups, 64, 64, 1, 2, 4, 4>{});
-  if (k <= 128 && v <= 128) return run(Config<Bf16, kRowGroups, 128, 128, 1, 2, 4, 3>{});
-  if (k <= 256 && v <= 256) return run(Config<Bf16, kRowGroups, 256, 256, 2, 2, 4, 2>{});
-  CHECK(k <= 576 && v <= 512, k, v);
-  if (aliased) return run(Config<Bf16, kRowGroups, 576, 512, 4, 3, 16, 2, true>{});
-  return run(Config<Bf16, kRowGroups, 576, 512, 4, 3, 16, 1>{});
-}
-
-template <class F>
-auto with_config(bool narrow, int k, int v, bool aliased, const F& run) {
-  return narrow ? with_rows<1>(k, v, aliased, run) : with_rows<2>(k, v, aliased, run);
-}
 
 }  // namespace
 
 void run_short(const AttentionLaunch& launch, const AttentionParams& params) {
-  with_config(launch.narrow, params.head_dim, params.v_dim, is_aliased(params),
-              [&]<class C>(C) { launch_for<C>(launch, params); });
+  run_short_of<Bf16>(launch, params);
 }
-
-int short_blocks(int head_dim, int v_dim) {
-  const auto of = [&](bool narrow) {
-    return with_config(narrow, head_dim, v_dim, head_dim > v_dim, []<class C>(C) { return blocks_of<C>(); });
-  };
-  return std::min(of(true), of(false));
-}
+int short_blocks(int head_dim, int v_dim) { return short_blocks_of<Bf16>(head_dim, v_dim); }
 
 }  // namespace heed::cuda

@@ -453,7 +453,7 @@ __device__ void fill(const AttentionParams& p, Loader<C>& loader, bool waits) {
   for (int filled = 0;; ++filled) {
     const bool full = filled == C::kStages - 1;
     const bool has_one = loader.has_next();
-    if (waits && (full || !p.one_token || !has_one || !loader.is_old())) {
+    if (waits && (full || !p.reads_ahead || !has_one || !loader.is_old())) {
       waits = false;
       ptx::wait_for_previous();
       ptx::let_next_start();  // not before: what it reads ahead would be in the way of the first keys
@@ -535,6 +535,28 @@ void launch_for(const AttentionLaunch& how, const AttentionParams& params) {
           .shared = C::kShared,
           .shared_of_all = how.sparse ? (each + 1) / 2 * (C::kShared + 2 * kReserved) : 0},
          short_kernel<C>, params);
+}
+
+// With the kernel for such rows and sizes: Elements::with_rows knows which there are.
+template <class Elements, class F>
+auto with_config(bool narrow, int k, int v, bool aliased, const F& run) {
+  return narrow ? Elements::template with_rows<1>(k, v, aliased, run)
+                : Elements::template with_rows<2>(k, v, aliased, run);
+}
+
+template <class Elements>
+void run_short_of(const AttentionLaunch& launch, const AttentionParams& params) {
+  with_config<Elements>(launch.narrow, params.head_dim, params.v_dim, is_aliased(params),
+                        [&]<class C>(C) { launch_for<C>(launch, params); });
+}
+
+template <class Elements>
+int short_blocks_of(int head_dim, int v_dim) {
+  const auto of = [&](bool narrow) {
+    return with_config<Elements>(narrow, head_dim, v_dim, head_dim > v_dim,
+                                 []<class C>(C) { return blocks_of<C>(); });
+  };
+  return std::min(of(true), of(false));
 }
 
 }  // namespace

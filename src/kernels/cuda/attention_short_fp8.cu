@@ -130,35 +130,23 @@ struct E4m3 {
       *reinterpret_cast<float4*>(to + m * 2) = {out[m][e], out[m][2 + e], out[m + 1][e], out[m + 1][2 + e]};
     }
   }
+
+  template <int kRowGroups, class F>
+  static auto with_rows(int k, int v, bool aliased, const F& run) {
+    if (k <= 64 && v <= 64) return run(Config<E4m3, kRowGroups, 64, 64, 1, 3, 2, 4>{});
+    if (k <= 128 && v <= 128) return run(Config<E4m3, kRowGroups, 128, 128, 1, 3, 2, 3>{});
+    if (k <= 256 && v <= 256) return run(Config<E4m3, kRowGroups, 256, 256, 2, 3, 4, 2>{});
+    CHECK(k <= 576 && v <= 512, k, v);
+    if (aliased) return run(Config<E4m3, kRowGroups, 576, 512, 4, 6, 8, 2, true>{});
+    return run(Config<E4m3, kRowGroups, 576, 512, 4, 3, 8, 2>{});
+  }
 };
-
-template <int kRowGroups, class F>
-auto with_rows(int k, int v, bool aliased, const F& run) {
-  if (k <= 64 && v <= 64) return run(Config<E4m3, kRowGroups, 64, 64, 1, 3, 2, 4>{});
-  if (k <= 128 && v <= 128) return run(Config<E4m3, kRowGroups, 128, 128, 1, 3, 2, 3>{});
-  if (k <= 256 && v <= 256) return run(Config<E4m3, kRowGroups, 256, 256, 2, 3, 4, 2>{});
-  CHECK(k <= 576 && v <= 512, k, v);
-  if (aliased) return run(Config<E4m3, kRowGroups, 576, 512, 4, 6, 8, 2, true>{});
-  return run(Config<E4m3, kRowGroups, 576, 512, 4, 3, 8, 2>{});
-}
-
-template <class F>
-auto with_config(bool narrow, int k, int v, bool aliased, const F& run) {
-  return narrow ? with_rows<1>(k, v, aliased, run) : with_rows<2>(k, v, aliased, run);
-}
 
 }  // namespace
 
 void run_short_fp8(const AttentionLaunch& launch, const AttentionParams& params) {
-  with_config(launch.narrow, params.head_dim, params.v_dim, is_aliased(params),
-              [&]<class C>(C) { launch_for<C>(launch, params); });
+  run_short_of<E4m3>(launch, params);
 }
-
-int short_blocks_fp8(int head_dim, int v_dim) {
-  const auto of = [&](bool narrow) {
-    return with_config(narrow, head_dim, v_dim, head_dim > v_dim, []<class C>(C) { return blocks_of<C>(); });
-  };
-  return std::min(of(true), of(false));
-}
+int short_blocks_fp8(int head_dim, int v_dim) { return short_blocks_of<E4m3>(head_dim, v_dim); }
 
 }  // namespace heed::cuda
