@@ -12,7 +12,6 @@
 #include "kernels/cuda/block_few.h"
 #include "kernels/cuda/blocks.h"
 #include "kernels/cuda/cuda.h"
-#include "kernels/cuda/linear_few.h"
 #include "kernels/cuda/ops.h"
 #include "kernels/ref/ref.h"
 #include "tensor/blocks.h"
@@ -85,7 +84,7 @@ void linear(Stream& stream, const LinearArgs& args) {
   Stream host;
   if (!is_blocks(args.weight.dtype)) return ref_kernels().linear(host, args);
   const CudaStream& device = *static_cast<CudaStream*>(stream.device);
-  const int64_t some_rows = std::clamp<int64_t>((64 << 10) / (args.x.size[1] * 2), 1, kMostFewRows);
+  const int64_t some_rows = std::clamp<int64_t>((64 << 10) / (args.x.size[1] * 2), 1, kMostBlockFewRows);
   const auto part = [&](int64_t row) {
     const int64_t end = std::min(row + some_rows, args.x.size[0]);
     LinearsArgs some = {.x = args.x.slice(row, end), .accumulate = args.accumulate};
